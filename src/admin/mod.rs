@@ -1,0 +1,3 @@
+//! The side that mints, lists and revokes.
+
+pub mod wire;

@@ -1,0 +1,134 @@
+//! `proxy.toml`, read, judged and resolved.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, Upstream};
+
+/// Everything `serve` needs to know, valid as a whole. Paths are resolved against the file's folder.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub gateway: Gateway,
+    pub admin: Admin,
+    pub store: Store,
+    pub tokens: Tokens,
+    /// In the order of the file.
+    pub apps: Vec<App>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    pub listen: Vec<SocketAddr>,
+    /// Never 0: "one per core" is resolved.
+    pub workers: usize,
+    pub trusted_proxies: Vec<IpNet>,
+    pub drain_delay: Duration,
+    pub drain_timeout: Duration,
+    pub limits: Limits,
+    pub access_log: AccessLog,
+}
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub connections: usize,
+    pub header_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub header_bytes: usize,
+    pub headers: usize,
+    /// 0: no limit.
+    pub body_bytes: u64,
+    /// 0: no limit.
+    pub auth_failures_per_minute: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    Stdout,
+    Off,
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    pub socket: PathBuf,
+    pub hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// `None`: the query form is off.
+    pub query_parameter: Option<String>,
+    pub header: HeaderName,
+    /// Never empty.
+    pub lifetimes: Vec<Lifetime>,
+    pub max_lifetime: Lifetime,
+    pub allow_never: bool,
+    pub keep_ended: Lifetime,
+}
+
+#[derive(Clone, Debug)]
+pub struct App {
+    pub name: AppName,
+    pub description: String,
+    pub product: Option<String>,
+    /// Never empty; in the order of the file.
+    pub environments: Vec<Environment>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub name: EnvironmentName,
+    /// Never empty.
+    pub hosts: Vec<HostPattern>,
+    /// Never empty.
+    pub upstreams: Vec<Upstream>,
+    pub on_publish: OnPublish,
+    pub external_access: ExternalAccess,
+    pub host_header: HostHeader,
+    pub timeouts: Timeouts,
+}
+
+/// Whether an environment lets tokens in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternalAccess {
+    OnFirstToken,
+    On,
+    Off,
+}
+
+impl ExternalAccess {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OnFirstToken => "on-first-token",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Which `Host` the app sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    Preserve,
+    Upstream,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the last byte of the request to the head of the response.
+    pub response_header: Duration,
+    /// Without a byte either way on a begun response or an upgraded connection.
+    pub idle: Duration,
+}

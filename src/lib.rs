@@ -1,0 +1,6 @@
+pub mod admin;
+pub mod board;
+pub mod config;
+pub mod credential;
+pub mod index;
+pub mod model;

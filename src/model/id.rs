@@ -1,0 +1,127 @@
+//! Identifiers that sort by the time they were given: a prefix and a ULID (26 characters of Crockford's base32,
+//! <https://github.com/ulid/spec>).
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use ulid::Ulid;
+
+/// An identifier of one kind of thing; `K` keeps kinds apart.
+pub struct Id<K>(Ulid, PhantomData<fn() -> K>);
+
+/// Kinds of thing that have identifiers.
+pub trait Prefixed {
+    const PREFIX: &'static str;
+}
+
+/// Marks the identifiers of tokens.
+#[derive(Debug)]
+pub enum OfToken {}
+/// Marks the identifiers of management keys.
+#[derive(Debug)]
+pub enum OfKey {}
+
+impl Prefixed for OfToken {
+    const PREFIX: &'static str = "tok_";
+}
+impl Prefixed for OfKey {
+    const PREFIX: &'static str = "key_";
+}
+
+pub type TokenId = Id<OfToken>;
+pub type KeyId = Id<OfKey>;
+
+impl<K: Prefixed> Id<K> {
+    /// The next identifier: later than `last` even where the clock stands still or went back.
+    #[must_use]
+    pub fn next(last: Option<Self>, now: jiff::Timestamp) -> Self {
+        let fresh = Ulid::from_parts(now.as_millisecond().try_into().unwrap_or(0), random());
+        let next = match last {
+            Some(Self(last, _)) if fresh <= last => Ulid(last.0.saturating_add(1)),
+            _ => fresh,
+        };
+        Self(next, PhantomData)
+    }
+
+    /// Reads `text` as written by `Display`; `None` if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Ulid::from_string(text.strip_prefix(K::PREFIX)?).ok()?;
+        let id = Self(id, PhantomData);
+        // The alphabet has look-alikes and case; only the canonical spelling is an identifier.
+        (id.to_string() == text).then_some(id)
+    }
+
+    /// Something that no identifier given so far or later equals: for slots that belong to no token.
+    pub const NONE: Self = Self(Ulid(0), PhantomData);
+}
+
+fn random() -> u128 {
+    u128::from(fastrand::u64(..)) << 16 | u128::from(fastrand::u16(..))
+}
+
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K> Copy for Id<K> {}
+impl<K> PartialEq for Id<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl<K> Eq for Id<K> {}
+impl<K> PartialOrd for Id<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<K> Ord for Id<K> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+impl<K> std::hash::Hash for Id<K> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+impl<K: Prefixed> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = [0; ulid::ULID_LEN];
+        f.write_str(K::PREFIX)?;
+        f.write_str(self.0.array_to_str(&mut digits))
+    }
+}
+impl<K: Prefixed> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_increase_whatever_the_clock_does() {
+        let now = jiff::Timestamp::now();
+        let mut last = TokenId::next(None, now);
+        for step in [0, 0, -5_000, 3, 0] {
+            let next = TokenId::next(Some(last), now + jiff::SignedDuration::from_millis(step));
+            assert!(next > last && next.to_string() > last.to_string());
+            last = next;
+        }
+        assert_eq!(TokenId::next(None, jiff::Timestamp::MIN).to_string().len(), 30);
+    }
+
+    #[test]
+    fn only_the_canonical_spelling_parses() {
+        let id = TokenId::next(None, jiff::Timestamp::now());
+        assert_eq!(TokenId::parse(&id.to_string()), Some(id));
+        assert_eq!(TokenId::parse(&id.to_string().to_lowercase()), None);
+        assert_eq!(KeyId::parse(&id.to_string()), None);
+        assert_eq!(TokenId::parse("tok_"), None);
+    }
+}

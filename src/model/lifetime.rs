@@ -1,0 +1,165 @@
+//! Spans of time as people write them: `250ms`, `10s`, `5m`, `1h`, `7d`, `3mo`, `1y`.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan};
+
+/// Why a span was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a duration is a whole number and a unit: ms, s, m (minutes), h, d, mo (calendar months) or y, as in `7d`"
+)]
+pub struct UnknownLifetime;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Millisecond,
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Month,
+    Year,
+}
+
+const UNITS: [(&str, Unit); 7] = [
+    ("ms", Unit::Millisecond),
+    ("s", Unit::Second),
+    ("m", Unit::Minute),
+    ("h", Unit::Hour),
+    ("d", Unit::Day),
+    ("mo", Unit::Month),
+    ("y", Unit::Year),
+];
+
+/// A count of one unit. Months and years follow the calendar: three months from 30 November is 28 February.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    count: u32,
+    unit: Unit,
+}
+
+impl Lifetime {
+    /// # Errors
+    /// When `text` is not a whole number directly followed by a unit.
+    pub fn parse(text: &str) -> Result<Self, UnknownLifetime> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(UnknownLifetime)?;
+        let (count, unit) = text.split_at(digits);
+        let (_, unit) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or(UnknownLifetime)?;
+        Ok(Self { count: count.parse().map_err(|_| UnknownLifetime)?, unit })
+    }
+
+    /// The moment this long after `start`, by the UTC calendar; `None` past the year 9999.
+    #[must_use]
+    pub fn after(self, start: Timestamp) -> Option<Timestamp> {
+        let count = i64::from(self.count);
+        let span = match self.unit {
+            Unit::Millisecond => Span::new().try_milliseconds(count),
+            Unit::Second => Span::new().try_seconds(count),
+            Unit::Minute => Span::new().try_minutes(count),
+            Unit::Hour => Span::new().try_hours(count),
+            Unit::Day => Span::new().try_days(count),
+            Unit::Month => Span::new().try_months(count),
+            Unit::Year => Span::new().try_years(count),
+        }
+        .ok()?;
+        start.to_zoned(TimeZone::UTC).checked_add(span).ok().map(|end| end.timestamp())
+    }
+
+    /// The fixed length, for timeouts; `None` for months and years, which have none.
+    #[must_use]
+    pub fn fixed(self) -> Option<Duration> {
+        let count = u64::from(self.count);
+        match self.unit {
+            Unit::Millisecond => Some(Duration::from_millis(count)),
+            Unit::Second => Some(Duration::from_secs(count)),
+            Unit::Minute => Some(Duration::from_secs(count * 60)),
+            Unit::Hour => Some(Duration::from_secs(count * 3_600)),
+            Unit::Day => Some(Duration::from_secs(count * 86_400)),
+            Unit::Month | Unit::Year => None,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.count == 0
+    }
+}
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.into_iter().find(|(_, unit)| *unit == self.unit).map_or("", |(name, _)| name);
+        write!(f, "{}{unit}", self.count)
+    }
+}
+
+/// When a token is to end, as asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    In(Lifetime),
+    At(Timestamp),
+    Never,
+}
+
+impl Expiry {
+    /// Reads an explicit end: a date (the end of that day, UTC) or an RFC 3339 time.
+    #[must_use]
+    pub fn parse_at(text: &str) -> Option<Self> {
+        // jiff reads a date with anything after it as a date: only the bare form means the end of the day.
+        if text.len() == 10 {
+            let next = text.parse::<Date>().ok()?.checked_add(1.day()).ok()?;
+            return Some(Self::At(next.to_zoned(TimeZone::UTC).ok()?.timestamp()));
+        }
+        text.parse().ok().map(Self::At)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn months_follow_the_calendar() {
+        let three = Lifetime::parse("3mo").unwrap();
+        assert_eq!(three.after(at("2026-11-30T12:00:00Z")), Some(at("2027-02-28T12:00:00Z")));
+        assert_eq!(
+            Lifetime::parse("1y").unwrap().after(at("2028-02-29T00:00:00Z")),
+            Some(at("2029-02-28T00:00:00Z"))
+        );
+        assert_eq!(three.fixed(), None);
+    }
+
+    #[test]
+    fn every_unit_reads_and_writes_itself() {
+        for text in ["250ms", "10s", "5m", "1h", "7d", "3mo", "1y"] {
+            assert_eq!(Lifetime::parse(text).unwrap().to_string(), text);
+        }
+        for bad in ["", "7", "d", "7 d", "-1h", "1.5h", "1w", "1H", "99999999999s", "1mos"] {
+            assert!(Lifetime::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_its_whole_day() {
+        assert_eq!(Expiry::parse_at("2026-12-31"), Some(Expiry::At(at("2027-01-01T00:00:00Z"))));
+        assert_eq!(
+            Expiry::parse_at("2026-12-31T10:00:00+01:00"),
+            Some(Expiry::At(at("2026-12-31T09:00:00Z")))
+        );
+        for bad in ["2026-02-30", "tomorrow", "2026-12-31T10:00:00", ""] {
+            assert_eq!(Expiry::parse_at(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_calendar_is_no_panic() {
+        assert_eq!(Lifetime::parse("4000000000y").unwrap().after(Timestamp::now()), None);
+    }
+}
