@@ -184,11 +184,6 @@ impl Writer {
         self.0.tokens.retain(|digest, _| keep(digest));
     }
 
-    /// Makes room for a first load.
-    pub fn reserve(&self, tokens: usize) {
-        let _ = self.0.tokens.try_reserve(tokens);
-    }
-
     /// Notes that a token was minted for `environment` of `app`.
     pub fn open(&self, app: &TokenApp, environment: &EnvironmentName) {
         let mut environments = self.0.lock();
