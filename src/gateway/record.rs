@@ -13,7 +13,7 @@ use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
-use crate::credential::{Kind, LENGTH};
+use crate::credential::Kind;
 use crate::model::{Refusal, TokenId};
 
 /// How a request came to its end.
@@ -154,22 +154,26 @@ fn micros(duration: std::time::Duration) -> u64 {
 
 /// The path with no query, and with nothing in it that has the beginning of a credential.
 fn redacted(target: &PathAndQuery) -> String {
+    const MARK: &str = "[redacted]";
     let mut path = target.path().to_owned();
-    for kind in [Kind::Token, Kind::Key] {
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(&path).collect();
+    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
+        // One that was encoded is not worth finding the bounds of.
+        if memchr::memmem::find_iter(&decoded, prefix).count() > path.matches(prefix).count() {
+            path = format!("/{MARK}");
+        }
         let mut from = 0;
-        while let Some(at) = path[from..].find(kind.prefix()).map(|at| from + at) {
-            let start = at + kind.prefix().len();
-            let value = path[start..]
-                .bytes()
-                .take(LENGTH)
-                .take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'%');
-            let end = start + value.count();
-            path.replace_range(start..end, "[redacted]");
-            from = start;
+        while let Some(at) = path[from..].find(prefix).map(|at| from + at) {
+            let start = at + prefix.len();
+            let of_value = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'_');
+            let end = start + path[start..].bytes().take_while(of_value).count();
+            path.replace_range(start..end, MARK);
+            from = start + MARK.len();
         }
     }
     if target.query().is_some() {
-        path.push_str("?[redacted]");
+        path.push('?');
+        path.push_str(MARK);
     }
     path
 }
@@ -184,6 +188,8 @@ mod tests {
         assert_eq!(log("/a/b"), "/a/b");
         assert_eq!(log("/a?b=c"), "/a?[redacted]");
         assert_eq!(log("/x/pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17/y"), "/x/pct_[redacted]/y");
-        assert_eq!(log("/pct_pct_zQWB/pcm_%61b"), "/pct_[redacted]_[redacted]/pcm_[redacted]");
+        assert_eq!(log("/pct_pct_zQWB/pcm_%61b"), "/pct_[redacted]/pcm_[redacted]");
+        assert_eq!(log("/a%20b/%70ct_zQWB"), "/[redacted]");
+        assert_eq!(log("/a%20b"), "/a%20b");
     }
 }
