@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::gateway::collide;
 use super::section::Section;
 use super::value::{Given, address, path};
 use super::{Admin, Gateway};
@@ -28,22 +29,25 @@ pub(super) fn read(section: &mut Section<'_>, gateway: &Gateway) -> Admin {
 }
 
 fn listen(section: &mut Section<'_>, gateway: &Gateway) -> SocketAddr {
-    let Some(read) = section.read("listen", address) else { return DEFAULT_LISTEN };
-    let listen = read.value;
+    let read = section.read("listen", address);
+    let place = read.as_ref().map_or_else(|| section.place().clone(), |read| read.place.clone());
+    let listen = read.map_or(DEFAULT_LISTEN, |read| read.value);
     if !listen.ip().to_canonical().is_loopback() {
         let wrong = "is not loopback: it needs [admin.tls], which is not available in this version; listen on \
                      127.0.0.1, or use the socket";
-        section.mistake(&read.place, "listen", wrong);
-    } else if listen.port() != 0 && gateway.listen.contains(&listen) {
-        let wrong = format!("is {listen}, which `gateway.listen` names too: take another port");
-        section.mistake(&read.place, "listen", &wrong);
+        section.mistake(&place, "listen", wrong);
+    } else if let Some(taken) = gateway.listen.iter().find(|taken| collide(**taken, listen)) {
+        let wrong = format!("is {listen}, which {taken} of `gateway.listen` occupies: take another port");
+        section.mistake(&place, "listen", &wrong);
     }
     listen
 }
 
 fn socket(section: &mut Section<'_>) -> PathBuf {
-    let Some(read) = section.read("socket", path) else { return section.resolve("portcullis.sock") };
-    let socket = section.resolve(&read.value);
+    let Some(read) = section.read("socket", path) else {
+        return section.claim("socket", "portcullis.sock", None);
+    };
+    let socket = section.claim("socket", &read.value, Some(read.place.clone()));
     if socket.as_os_str().len() > SOCKET_BYTES {
         let wrong =
             format!("is longer than a Unix socket's path may be: {SOCKET_BYTES} bytes with its folder");

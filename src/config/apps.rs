@@ -31,17 +31,14 @@ fn app(
     }
     let description = section.or("description", Text::default(), text::<1000>);
     let product = section.read("product", product).map(|read| read.value);
-    let environments = section.entries("environments", |name, section| {
+    let wanted = "at least one, as in [apps.NAME.environments.production], with `hosts` and `upstreams`";
+    let environments = section.full_entries("environments", wanted, |name, section| {
         let valid = EnvironmentName::parse(&name.value);
         if let Err(wrong) = &valid {
             section.wrong(&name.place, &wrong.to_string());
         }
         environment::read(valid.ok()?, section, listen, claims)
     });
-    if environments.is_empty() {
-        let wanted = "at least one environment, as in [apps.NAME.environments.production] with `hosts` and `upstreams`";
-        section.missing("environments", wanted);
-    }
     Some(App {
         name: valid.ok()?,
         description: description.as_str().to_owned(),

@@ -1,6 +1,5 @@
 //! `[gateway]`: where requests come in, and their limits.
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -34,16 +33,28 @@ pub(super) fn read(section: &mut Section<'_>) -> Gateway {
     gateway
 }
 
+/// Whether only one of two listeners can be had. Port 0 is a free port, another one each time; whether `[::]` takes
+/// IPv4 too is up to the system.
+pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let overlap = a.ip() == b.ip() || same_family && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    a.port() != 0 && a.port() == b.port() && overlap
+}
+
 fn listen(section: &mut Section<'_>) -> Vec<SocketAddr> {
     let Some(list) = section.full_list("listen", "a list of addresses, as in [\"127.0.0.1:8080\"]", address)
     else {
         return vec![DEFAULT_LISTEN];
     };
-    let mut seen = HashSet::new();
-    for item in &list.items {
-        // Port 0 is a free port, another one each time.
-        if item.value.port() != 0 && !seen.insert(item.value) {
-            section.mistake(&item.place, "listen", &format!("names {} twice", item.value));
+    for (index, item) in list.items.iter().enumerate() {
+        let earlier = list.items.iter().take(index).find(|earlier| collide(earlier.value, item.value));
+        if let Some(earlier) = earlier {
+            let wrong = if earlier.value == item.value {
+                format!("names {} twice", item.value)
+            } else {
+                format!("names {}, which {} occupies already", item.value, earlier.value)
+            };
+            section.mistake(&item.place, "listen", &wrong);
         }
         if !item.value.ip().to_canonical().is_loopback() {
             let doubt = format!(
@@ -91,7 +102,7 @@ fn access_log(section: &mut Section<'_>) -> AccessLog {
         Some(read) => match read.value.as_str() {
             "-" => AccessLog::Stdout,
             "off" => AccessLog::Off,
-            path => AccessLog::File(section.resolve(path)),
+            path => AccessLog::File(section.claim("path", path, Some(read.place))),
         },
     }
 }

@@ -81,19 +81,19 @@ fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
-        // The parser tells that a key is there twice, but not which.
-        let message = match (error.message(), text.get(span.clone())) {
-            ("duplicate key", Some(key)) if key.len() <= 64 => {
-                format!("`{}` is given twice: keep one", key.escape_debug())
+        match (error.message(), text.get(span.clone())) {
+            // Not a matter of syntax: nothing is lost but the second value. Which key it is, the parser leaves out.
+            ("duplicate key", Some(key)) => {
+                let wrong = format!("`{}` is given twice: keep one", key.escape_debug());
+                report.mistake(&Place::File(span.start), wrong);
             }
-            (message, _) => message.replace('\n', " "),
-        };
-        report.syntax(span.start, message);
+            (message, _) => report.syntax(span.start, message.replace('\n', " ")),
+        }
     }
     let config = Section::root(source, &mut report, table.get_ref(), |root| {
         let gateway = root.table("gateway", gateway::read);
         let admin = root.table("admin", |section| admin::read(section, &gateway));
-        let store = root.table("store", |section| store::read(section, &gateway, &admin));
+        let store = root.table("store", store::read);
         let tokens = root.table("tokens", tokens::read);
         root.table("secrets", secrets::read);
         root.table("leaks", leaks::read);
@@ -130,4 +130,11 @@ fn one_per_line(mistakes: &[Mistake]) -> String {
         let _ = write!(lines, "{newline}{mistake}");
     }
     lines
+}
+
+/// Every key that reading `text` asks for.
+#[cfg(test)]
+pub(super) fn keys(text: &str) -> std::collections::BTreeSet<String> {
+    let source = Source { lines: Lines::new(text), base: Path::new(""), variables: &BTreeMap::new() };
+    read(text, &source).1.keys().clone()
 }

@@ -12,6 +12,8 @@ mod report;
 mod secrets;
 mod section;
 mod store;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod value;
 

@@ -77,6 +77,7 @@ pub(super) struct Report {
     mistakes: Vec<Finding>,
     warnings: Vec<Finding>,
     keys: BTreeSet<String>,
+    files: Vec<(String, PathBuf, Option<Place>)>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +110,17 @@ impl Report {
         self.keys.insert(key);
     }
 
+    /// Notes that the key `name` names the file `path`; `place` is `None` where it does so by default. No two keys may
+    /// share a file: a log would be written into the database, or a socket put in its place.
+    pub(super) fn claim(&mut self, name: String, path: PathBuf, place: Option<Place>) {
+        if let Some((other, _, elsewhere)) = self.files.iter().find(|(_, file, _)| *file == path) {
+            let message = format!("`{name}` and `{other}` are the same file: each needs its own");
+            let place = place.as_ref().or(elsewhere.as_ref()).cloned();
+            self.mistake(&place.unwrap_or(Place::File(0)), message);
+        }
+        self.files.push((name, path, place));
+    }
+
     /// How much is wrong so far.
     pub(super) const fn count(&self) -> usize {
         self.mistakes.len()
@@ -136,6 +148,9 @@ impl Report {
     /// After a syntax error the parser guesses what was meant. What that guess alone would be blamed for is not
     /// reported: findings on the same line, about something absent, or below a header that could not be read.
     fn drop_consequences(&mut self, lines: &Lines<'_>) {
+        // The first error of a line is what was done wrong; those behind it are mostly the parser finding its way back.
+        self.syntax.sort_by(|a, b| a.place.cmp(&b.place));
+        self.syntax.dedup_by_key(|error| error.line(lines));
         let broken: BTreeSet<usize> = self.syntax.iter().filter_map(|error| error.line(lines)).collect();
         let headless = broken.iter().copied().find(|line| lines.line_is_header(*line)).unwrap_or(usize::MAX);
         self.mistakes.retain(|finding| {

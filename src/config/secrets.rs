@@ -4,5 +4,8 @@ use super::section::Section;
 use super::value::path;
 
 pub(super) fn read(section: &mut Section<'_>) {
-    section.read("key_file", path);
+    match section.read("key_file", path) {
+        Some(read) => section.claim("key_file", &read.value, Some(read.place)),
+        None => section.claim("key_file", "portcullis.key", None),
+    };
 }

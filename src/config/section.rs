@@ -93,6 +93,15 @@ impl<'a> Section<'a> {
         self.read(key, kind).map_or(default, |read| read.value)
     }
 
+    /// Notes that `key` names a file of its own, `place` being `None` where it does so by default, and gives its path
+    /// in full: what is relative is so to the folder of `proxy.toml`.
+    pub(super) fn claim(&mut self, key: &'static str, path: &str, place: Option<Place>) -> PathBuf {
+        let path = self.source.base.join(path);
+        let name = self.name(key);
+        self.report.claim(name, path.clone(), place);
+        path
+    }
+
     /// Reads a list; `None` if it is not given or none.
     pub(super) fn list<T>(
         &mut self,
@@ -178,6 +187,21 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Reads the tables under `key`, of which there must be one.
+    pub(super) fn full_entries<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        read: impl FnMut(&Placed<String>, &mut Section<'_>) -> T,
+    ) -> Vec<T> {
+        let before = self.report.count();
+        let entries = self.entries(key, read);
+        if entries.is_empty() && self.report.count() == before {
+            self.lacks(key, wanted);
+        }
+        entries
+    }
+
     /// Reads a key of which only some values ask for nothing that is missing from this version.
     pub(super) fn not_yet<T>(
         &mut self,
@@ -241,12 +265,9 @@ impl<'a> Section<'a> {
 
     /// Notes that `key` is missing, if it is.
     pub(super) fn missing(&mut self, key: &str, wanted: &str) {
-        if self.find(key).is_some() {
-            return;
+        if self.find(key).is_none() {
+            self.lacks(key, wanted);
         }
-        let path = &self.path;
-        let place = &self.place;
-        self.report.absence(place, format!("`{path}` lacks `{key}`: it wants {wanted}"));
     }
 
     /// Notes something legal but doubtful about the value of `key`.
@@ -260,7 +281,12 @@ impl<'a> Section<'a> {
         self.report.warning(&self.place, doubt.to_owned());
     }
 
-    /// Where the table is, for messages about it as a whole.
+    /// Where the table is in the file.
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Which table it is, as people write it.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -276,9 +302,10 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A path of the file's, relative to the file's folder.
-    pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        self.source.base.join(path)
+    fn lacks(&mut self, key: &str, wanted: &str) {
+        let path = &self.path;
+        let place = &self.place;
+        self.report.absence(place, format!("`{path}` lacks `{key}`: it wants {wanted}"));
     }
 
     fn unavailable(&mut self, place: &Place, key: &str) {

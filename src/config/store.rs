@@ -1,21 +1,14 @@
 //! `[store]`: where tokens are kept.
 
+use super::Store;
 use super::section::Section;
 use super::value::{Given, path};
-use super::{AccessLog, Admin, Gateway, Store};
 
-pub(super) fn read(section: &mut Section<'_>, gateway: &Gateway, admin: &Admin) -> Store {
-    let Some(read) = section.read("path", database) else {
-        return Store { path: section.resolve("portcullis.db") };
+pub(super) fn read(section: &mut Section<'_>) -> Store {
+    let path = match section.read("path", database) {
+        Some(read) => section.claim("path", &read.value, Some(read.place)),
+        None => section.claim("path", "portcullis.db", None),
     };
-    let path = section.resolve(&read.value);
-    // A stale socket is replaced at the start, and a log is appended to: neither must happen to the database.
-    if path == admin.socket {
-        section.mistake(&read.place, "path", "is also `admin.socket`: take another file");
-    }
-    if gateway.access_log == AccessLog::File(path.clone()) {
-        section.mistake(&read.place, "path", "is also `gateway.access_log.path`: take another file");
-    }
     Store { path }
 }
 
