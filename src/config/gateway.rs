@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::section::Section;
-use super::value::{address, duration, network, number, path, positive_duration};
+use super::value::{address, bytes, duration, network, number, path, positive_duration};
 use super::{AccessLog, Gateway, Limits};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -90,8 +90,7 @@ fn limits(section: &mut Section<'_>) -> Limits {
         idle_timeout: section.or("idle_timeout", Duration::from_secs(75), positive_duration),
         header_bytes: section.or("header_bytes", 65_536, number(4_096..=1_048_576)),
         headers: section.or("headers", 100, number(1..=1_000)),
-        // TOML counts to here, and no further.
-        body_bytes: section.or("body_bytes", 0, number(0..=i64::MAX.unsigned_abs())),
+        body_bytes: section.or("body_bytes", 0, bytes),
         auth_failures_per_minute: section.or("auth_failures_per_minute", 120, number(0..=u32::MAX)),
     }
 }

@@ -122,7 +122,10 @@ impl<'a> Section<'a> {
         for given in values {
             match kind(&given) {
                 Ok(value) => items.push(Placed { value, place: given.place }),
-                Err(wrong) => self.mistake(&given.place, key, &format!("{wrong}, in each place")),
+                Err(wrong) => {
+                    let name = self.name(key);
+                    self.report.mistake(&given.place, format!("an entry of `{name}` {wrong}"));
+                }
             }
         }
         Some(List { items, place })

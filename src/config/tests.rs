@@ -109,6 +109,7 @@ fn every_mistake_is_told_in_the_order_of_the_file() {
     assert!(found[0].ends_with("`gateway.listn` is not a key: did you mean `listen`?"));
     assert!(found[1].ends_with("`gateway.workers` wants a whole number from 0 to 1024, not a string"));
     assert!(found[2].contains("a whole number and a unit (ms, s, m for minutes, h or d)"));
+    assert!(found[4].contains("an entry of `apps.shop.environments.production.hosts` wants a host name"));
     assert!(found[3].contains("`apps.shop.environments.production` lacks `upstreams`"));
 }
 
@@ -123,7 +124,10 @@ fn each_kind_of_mistake_has_its_place() {
         ("[gateway]\nlisten = ['[::1]:80', '[::1]:80']\n", "2:23: `gateway.listen` names [::1]:80 twice"),
         ("[gateway]\nworkers = -1\n", "2:11: `gateway.workers` wants a whole number from 0 to 1024"),
         ("[gateway]\nworkers = 1.5\n", "2:11: `gateway.workers` wants a whole number"),
-        ("[gateway]\ntrusted_proxies = ['10.0.0.0/33']\n", "2:20: `gateway.trusted_proxies` wants a network"),
+        (
+            "[gateway]\ntrusted_proxies = ['10.0.0.0/33']\n",
+            "2:20: an entry of `gateway.trusted_proxies` wants a network",
+        ),
         ("[gateway]\ndrain_delay = '1mo'\n", "2:15: `gateway.drain_delay` cannot count in months or years"),
         ("[gateway]\ndrain_delay = '367d'\n", "2:15: `gateway.drain_delay` wants a duration of at most 366d"),
         (
@@ -140,7 +144,7 @@ fn each_kind_of_mistake_has_its_place() {
             "[admin]\nlisten = '127.0.0.1:8080'\n",
             "2:10: `admin.listen` is 127.0.0.1:8080, which 127.0.0.1:8080 of",
         ),
-        ("[admin]\nhosts = ['*.a']\n", "2:10: `admin.hosts` wants a host name"),
+        ("[admin]\nhosts = ['*.a']\n", "2:10: an entry of `admin.hosts` wants a host name"),
         ("[store]\npath = ':memory:'\n", "2:8: `store.path` wants the path of a file"),
         ("[store]\npath = 'portcullis.sock'\n", "2:8: `store.path` and `admin.socket` are the same file"),
         (
@@ -190,11 +194,11 @@ fn environments_are_judged_too() {
         ("upstreams = []", "3:13: `apps.a.environments.b.upstreams` is empty"),
         (
             "upstreams = ['127.0.0.1']",
-            "3:14: `apps.a.environments.b.upstreams` cannot be used: an upstream is a URL",
+            "3:14: an entry of `apps.a.environments.b.upstreams` cannot be used: an upstream is a URL",
         ),
         (
             "upstreams = ['https://a']",
-            "3:14: `apps.a.environments.b.upstreams` cannot be used: `https` upstreams are not available",
+            "3:14: an entry of `apps.a.environments.b.upstreams` cannot be used: `https` upstreams are not available",
         ),
         ("on_publish = 'go'", "4:14: `apps.a.environments.b.on_publish` wants \"stop\", \"keep\""),
         (
@@ -343,7 +347,7 @@ fn mistakes_of_the_environment_name_the_variable_and_come_last() {
         "PORTCULLIS_ADMIN__LISTN: overrides no key: did you mean `PORTCULLIS_ADMIN__LISTEN`?",
         "PORTCULLIS_ADMIN__TLS__CERTIFICATE: `admin.tls` is not available in this version",
         "PORTCULLIS_APPS__SHOP__DESCRIPTION: apps are set in the file only",
-        "PORTCULLIS_GATEWAY__LISTEN: `gateway.listen` wants an IP address and port",
+        "PORTCULLIS_GATEWAY__LISTEN: an entry of `gateway.listen` wants an IP address and port",
         "PORTCULLIS_GATEWAY__WORKERS: `gateway.workers` wants a whole number from 0 to 1024",
     ];
     assert!(

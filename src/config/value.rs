@@ -100,16 +100,16 @@ where
 {
     move |given| {
         let what = format!("a whole number from {} to {}", range.start(), range.end());
-        let number = match given.raw {
-            Raw::Toml(DeValue::Integer(number)) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-            Raw::Text(text) => text.parse().ok(),
-            Raw::Toml(_) => return Err(given.unlike(&what)),
-        };
-        number
-            .and_then(|number| T::try_from(number).ok())
+        T::try_from(whole(given, &what)?)
+            .ok()
             .filter(|number| range.contains(number))
             .ok_or_else(|| format!("wants {what}"))
     }
+}
+
+/// A number of bytes, however large.
+pub(super) fn bytes(given: &Given<'_>) -> Result<u64, String> {
+    whole(given, "a number of bytes, as in 1048576")
 }
 
 /// Text of any kind.
@@ -188,4 +188,13 @@ pub(super) fn word<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Given<'_>) -> Resul
             .map(|(_, meaning)| *meaning)
             .ok_or_else(|| format!("wants {what}"))
     }
+}
+
+fn whole(given: &Given<'_>, what: &str) -> Result<u64, String> {
+    let number = match given.raw {
+        Raw::Toml(DeValue::Integer(number)) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        Raw::Text(text) => text.parse().ok(),
+        Raw::Toml(_) => return Err(given.unlike(what)),
+    };
+    number.ok_or_else(|| format!("wants {what}"))
 }
