@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::framing::{Event, Framing, Head, HeadLimits, Offence};
+use super::framing::{Event, Framing};
+use super::head::{Head, HeadLimits, Offence};
 use super::slots::Slot;
 use super::upgrade::Handover;
 use crate::config::Limits;
 
 /// How long an idle connection is left to a client that may be about to use it while we drain.
 const DRAINED_IDLE: Duration = Duration::from_secs(2);
+/// Times are not looked at more often than this.
+const RESOLUTION: Duration = Duration::from_millis(1);
 
 /// One client connection.
 #[derive(Debug)]
@@ -193,21 +196,15 @@ impl Connection {
         self.ended.get() < self.arrived.get() || self.framing.borrow().within_head()
     }
 
-    /// How often the driver has to look at the time: no limit of this connection is shorter.
-    pub(super) fn tick(&self) -> Duration {
-        self.header_timeout.min(self.idle_timeout).min(DRAINED_IDLE)
-    }
-
     /// What the client is late with, if anything.
     pub(super) fn overdue(&self, now: Instant) -> Option<Overdue> {
         let past = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
         if self.write_blocked.get().is_some_and(|since| past(since, self.idle_timeout)) {
             return Some(Overdue::Reading);
         }
-        let idle = if self.draining.get() { DRAINED_IDLE.min(self.idle_timeout) } else { self.idle_timeout };
         match self.phase.get() {
-            Phase::Head(since) if past(since, self.header_timeout) => Some(Overdue::Head),
-            Phase::Idle(since) if past(since, idle) => Some(Overdue::Idle),
+            Phase::Head(since) if past(since, self.head_limit()) => Some(Overdue::Head),
+            Phase::Idle(since) if past(since, self.idle_limit()) => Some(Overdue::Idle),
             Phase::Busy if self.body_awaited.get().is_some_and(|since| past(since, self.idle_timeout)) => {
                 Some(Overdue::Body)
             }
@@ -217,18 +214,25 @@ impl Connection {
 
     /// When to look again, at the latest.
     pub(super) fn next_look(&self, now: Instant) -> Instant {
-        let ends = |since: Instant, limit: Duration| since + limit;
         let due = match self.phase.get() {
-            Phase::Head(since) => ends(since, self.header_timeout),
-            Phase::Idle(since) if self.draining.get() => ends(since, DRAINED_IDLE),
-            Phase::Idle(since) => ends(since, self.idle_timeout),
+            Phase::Head(since) => since + self.head_limit(),
+            Phase::Idle(since) => since + self.idle_limit(),
             Phase::Busy => now + self.idle_timeout,
         };
         let waits = [self.write_blocked.get(), self.body_awaited.get()];
-        let due =
-            waits.into_iter().flatten().map(|since| ends(since, self.idle_timeout)).fold(due, Instant::min);
-        // A limit that begins to run later ends no earlier than a tick from now.
-        due.clamp(now + Duration::from_millis(1), now + self.tick().max(Duration::from_millis(1)))
+        let due = waits.into_iter().flatten().map(|since| since + self.idle_timeout).fold(due, Instant::min);
+        // A limit that begins to run later ends no earlier than the shortest one from now.
+        let shortest = self.header_timeout.min(self.idle_timeout).min(DRAINED_IDLE);
+        due.clamp(now + RESOLUTION, now + shortest.max(RESOLUTION))
+    }
+
+    fn head_limit(&self) -> Duration {
+        let silent = self.draining.get() && !self.framing.borrow().within_head();
+        if silent { self.header_timeout.min(DRAINED_IDLE) } else { self.header_timeout }
+    }
+
+    fn idle_limit(&self) -> Duration {
+        if self.draining.get() { self.idle_timeout.min(DRAINED_IDLE) } else { self.idle_timeout }
     }
 
     fn wake(&self) {

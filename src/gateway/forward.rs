@@ -31,6 +31,12 @@ const CONNECT_TIMEOUT: Reject =
     Reject::new(Refusal::UpstreamTimeout, "the app did not accept a connection in time");
 const GARBLED: Reject = Reject::new(Refusal::UpstreamInvalid, "the app's answer is not valid HTTP");
 
+/// An environment without an upstream to try.
+pub(super) const UNAVAILABLE: Reject = Reject {
+    retry_after: Some(1),
+    ..Reject::new(Refusal::UpstreamUnavailable, "the app has no upstream at present")
+};
+
 /// The head of the app's answer, and the connection that its body comes over.
 struct Answer {
     response: Response<Incoming>,
@@ -100,7 +106,7 @@ async fn exchange(
     let route = permit.route();
     let mut message = Message::from_parts(head, upload);
     let mut tried: Vec<Chosen> = Vec::new();
-    let mut failure = UNREACHABLE;
+    let mut failure = UNAVAILABLE;
     while let Some(chosen) = route.upstreams.choose(&tried) {
         let target = chosen.target().clone();
         record.upstream = Some(target.clone());

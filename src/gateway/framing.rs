@@ -1,84 +1,14 @@
-//! Where each HTTP/1 request begins and ends, judged on the raw bytes and more strictly than the HTTP library does.
-//!
-//! The library removes a `Content-Length` beside `Transfer-Encoding`, drops an equal second one and takes a bare LF
-//! for a line end, all without a word. A server behind us may read such a request differently, so it is refused.
-//! Reference: RFC 9112, sections 2.2, 5, 6 and 7.1.
+//! Where each HTTP/1 request of a connection begins and ends, followed through the raw bytes however they are cut up.
+//! Reference: RFC 9112, sections 2.2 and 7.1.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
+
+use super::head::{self, BodyLength, Head, HeadLimits, Offence};
 
 /// Longest chunk-size line, extensions included.
 const CHUNK_LINE: usize = 4096;
 /// Longest trailer section.
 const TRAILERS: usize = 16 * 1024;
-
-/// Why a request may not be passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offence {
-    /// A line that does not end in CR LF, or a CR within one.
-    LineEnd,
-    /// A request line that is not `METHOD SP TARGET SP HTTP/1.x`.
-    RequestLine,
-    /// A field line without a name, folded onto the next line, or with space around its name.
-    FieldLine,
-    Host,
-    ContentLength,
-    TransferEncoding,
-    HeadTooLarge,
-    TooManyFields,
-    Chunk,
-    /// Bytes after a request that was the last one allowed.
-    AfterOffence,
-}
-
-impl Offence {
-    /// What to tell the sender.
-    #[must_use]
-    pub const fn detail(self) -> &'static str {
-        match self {
-            Self::LineEnd => "every line of a request's head ends in CR LF, and CR appears nowhere else",
-            Self::RequestLine => {
-                "the request line is not a method, a target and HTTP/1.0 or HTTP/1.1, separated by single spaces"
-            }
-            Self::FieldLine => "a header line is not a name directly followed by a colon, on one line",
-            Self::Host => "a request names exactly one Host",
-            Self::ContentLength => {
-                "Content-Length is one plain decimal number, given once and not beside Transfer-Encoding"
-            }
-            Self::TransferEncoding => {
-                "Transfer-Encoding is `chunked` and nothing else, given once and on HTTP/1.1"
-            }
-            Self::HeadTooLarge => "the request's head is larger than this gateway accepts",
-            Self::TooManyFields => "the request has more header fields than this gateway accepts",
-            Self::Chunk => "the chunked body is malformed",
-            Self::AfterOffence => "the connection had already been refused",
-        }
-    }
-}
-
-/// How a request says that its body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyLength {
-    None,
-    Known(u64),
-    Chunked,
-}
-
-/// What the raw head of one request says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    pub offence: Option<Offence>,
-    pub body: BodyLength,
-    /// Field lines, to be compared with what the HTTP library saw.
-    pub fields: usize,
-}
-
-/// Limits on one head.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
-    pub bytes: usize,
-    pub fields: usize,
-}
-
 /// Follows the requests of one connection through its bytes, however they are cut up.
 #[derive(Debug)]
 pub struct Framing {
@@ -229,7 +159,7 @@ impl Framing {
     }
 
     fn conclude(&mut self, head: &[u8], tell: &mut impl FnMut(Event)) {
-        let head = judge(head, self.limits);
+        let head = head::judge(head, self.limits);
         self.stage = match (head.offence, head.body) {
             (Some(_), _) => Stage::Closed,
             (None, BodyLength::None | BodyLength::Known(0)) => Stage::Head,
@@ -306,109 +236,6 @@ fn head_end(bytes: &[u8], searched: &mut usize, line: &mut usize) -> Option<usiz
     None
 }
 
-/// Judges one whole head, its last empty line included.
-fn judge(head: &[u8], limits: HeadLimits) -> Head {
-    let mut seen = Head { offence: None, body: BodyLength::None, fields: 0 };
-    if head.len() > limits.bytes {
-        seen.offence = Some(Offence::HeadTooLarge);
-        return seen;
-    }
-    seen.offence = judge_lines(head, limits, &mut seen).err();
-    seen
-}
-
-fn judge_lines(mut head: &[u8], limits: HeadLimits, seen: &mut Head) -> Result<(), Offence> {
-    let version_11 = request_line(take_line(&mut head)?)?;
-    let (mut hosts, mut length, mut chunked) = (0, None, false);
-    loop {
-        let line = take_line(&mut head)?;
-        if line.is_empty() {
-            break;
-        }
-        seen.fields += 1;
-        let colon = memchr(b':', line).ok_or(Offence::FieldLine)?;
-        let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
-        if !is_token(name) {
-            return Err(Offence::FieldLine);
-        }
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let value = canonical_decimal(value).ok_or(Offence::ContentLength)?;
-                if length.replace(value).is_some() {
-                    return Err(Offence::ContentLength);
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if chunked || !version_11 || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Offence::TransferEncoding);
-                }
-                chunked = true;
-            }
-            _ => {}
-        }
-    }
-    if hosts > 1 || (version_11 && hosts == 0) {
-        return Err(Offence::Host);
-    }
-    if seen.fields > limits.fields {
-        return Err(Offence::TooManyFields);
-    }
-    seen.body = match (length, chunked) {
-        (Some(_), true) => return Err(Offence::ContentLength),
-        (None, true) => BodyLength::Chunked,
-        (Some(length), false) => BodyLength::Known(length),
-        (None, false) => BodyLength::None,
-    };
-    Ok(())
-}
-
-/// Takes a line off `head` and returns it without its CR LF.
-fn take_line<'a>(head: &mut &'a [u8]) -> Result<&'a [u8], Offence> {
-    let end = memchr2(b'\r', b'\n', head).ok_or(Offence::LineEnd)?;
-    let (line, rest) = head.split_at(end);
-    *head = rest.strip_prefix(b"\r\n").ok_or(Offence::LineEnd)?;
-    Ok(line)
-}
-
-/// Whether a request line is HTTP/1.1 (else 1.0).
-fn request_line(line: &[u8]) -> Result<bool, Offence> {
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Offence::RequestLine);
-    };
-    // The HTTP library cuts a target off at `#` without a word.
-    if !is_token(method) || target.is_empty() || memchr(b'#', target).is_some() {
-        return Err(Offence::RequestLine);
-    }
-    match version {
-        b"HTTP/1.1" => Ok(true),
-        b"HTTP/1.0" => Ok(false),
-        _ => Err(Offence::RequestLine),
-    }
-}
-
-fn is_token(name: &[u8]) -> bool {
-    const PUNCTUATION: &[u8] = b"!#$%&'*+-.^_`|~";
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || PUNCTUATION.contains(byte))
-}
-
-/// Without the spaces and tabs around it, and nothing else.
-fn trim_blanks(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
-}
-
-/// A decimal without sign, leading zero, list or blank.
-fn canonical_decimal(value: &[u8]) -> Option<u64> {
-    let plain = value == b"0" || value.first().is_some_and(|first| (b'1'..=b'9').contains(first));
-    (plain && value.iter().all(u8::is_ascii_digit)).then(|| std::str::from_utf8(value).ok()?.parse().ok())?
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -424,76 +251,6 @@ mod tests {
             framing.feed(piece, |event| events.push(event));
         }
         events
-    }
-
-    fn offence(fields: &str) -> Option<Offence> {
-        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
-        match events(head.as_bytes(), usize::MAX)[0] {
-            Event::Head(head) => head.offence,
-            ref other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn lengths_that_two_servers_could_read_differently() {
-        for bad in ["5, 5", "+5", "0x5", "", "010", "-1", "5 5", "99999999999999999999", "5\u{b}"] {
-            assert_eq!(offence(&format!("Content-Length: {bad}")), Some(Offence::ContentLength), "{bad:?}");
-        }
-        assert_eq!(offence("Content-Length: 5\r\ncontent-length: 5"), Some(Offence::ContentLength));
-        assert_eq!(offence("Content-Length: 5\r\nTransfer-Encoding: chunked"), Some(Offence::ContentLength));
-        assert_eq!(offence("Content-Length: 0"), None);
-    }
-
-    #[test]
-    fn encodings_that_two_servers_could_read_differently() {
-        for bad in
-            [",chunked", "gzip, chunked", "xchunked", "\u{b}chunked", "chunked, chunked", "identity", ""]
-        {
-            assert_eq!(
-                offence(&format!("Transfer-Encoding: {bad}")),
-                Some(Offence::TransferEncoding),
-                "{bad:?}"
-            );
-        }
-        let twice = "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked";
-        assert_eq!(offence(twice), Some(Offence::TransferEncoding));
-        assert_eq!(offence("transfer-encoding: ChUnKeD"), None);
-        let old = events(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 1);
-        assert!(matches!(old[0], Event::Head(Head { offence: Some(Offence::TransferEncoding), .. })));
-    }
-
-    #[test]
-    fn lines_and_names_are_plain() {
-        for (bad, why) in [
-            ("x: x\nTransfer-Encoding: chunked", Offence::LineEnd),
-            ("x: a\rb", Offence::LineEnd),
-            ("x: a\r\n b", Offence::FieldLine),
-            ("x : a", Offence::FieldLine),
-            ("x", Offence::FieldLine),
-            (": a", Offence::FieldLine),
-            ("Host: b", Offence::Host),
-        ] {
-            assert_eq!(offence(bad), Some(why), "{bad:?}");
-        }
-        for bad in [
-            "GET /",
-            "GET  / HTTP/1.1",
-            "GET / HTTP/2.0",
-            "GET /#a HTTP/1.1",
-            "G(T / HTTP/1.1",
-            " / HTTP/1.1",
-        ] {
-            let seen = events(format!("{bad}\r\nHost: a\r\n\r\n").as_bytes(), 3);
-            assert!(
-                matches!(seen[0], Event::Head(Head { offence: Some(Offence::RequestLine), .. })),
-                "{bad}"
-            );
-        }
-        assert!(matches!(
-            events(b"GET / HTTP/1.1\r\n\r\n", 5)[0],
-            Event::Head(Head { offence: Some(Offence::Host), .. })
-        ));
-        assert!(matches!(events(b"GET / HTTP/1.0\r\n\r\n", 5)[0], Event::Head(Head { offence: None, .. })));
     }
 
     #[test]

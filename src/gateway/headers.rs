@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::authorize::Permit;
 use super::connection::Connection;
 use super::credential::{Carrier, Ways};
-use super::framing::BodyLength;
+use super::head::BodyLength;
 use super::query;
 use super::request::Request;
 use super::upstream::Target;

@@ -11,6 +11,7 @@ pub mod credential;
 mod forward;
 pub mod framing;
 mod guard;
+pub mod head;
 mod headers;
 mod http;
 pub mod listen;
@@ -21,6 +22,7 @@ pub mod request;
 mod response;
 pub mod route;
 mod slots;
+pub mod throttle;
 mod upgrade;
 mod upload;
 mod upstream;
@@ -36,7 +38,7 @@ use ipnet::IpNet;
 
 use self::authorize::Permit;
 use self::connection::Connection;
-use self::framing::BodyLength;
+use self::head::BodyLength;
 use self::headers::Client;
 use self::record::Record;
 use self::reject::Reject;
@@ -70,6 +72,7 @@ pub struct Gateway {
     pub board: Arc<Board>,
     pub settings: ArcSwap<Settings>,
     pub log: AccessLog,
+    pub throttle: throttle::Throttle,
 }
 
 /// The configuration as the request path uses it.
@@ -140,7 +143,10 @@ async fn handle(
         .and_then(|permit| fits(&settings, &request, permit))
     {
         Ok(permit) => permit,
-        Err(reject) => return refuse(connection, ordinal, reject, record),
+        Err(reject) => {
+            let reject = throttled(worker, &settings, client, reject, now);
+            return refuse(connection, ordinal, reject, record);
+        }
     };
 
     let (identity, timeouts) = (permit.identity(), permit.route().timeouts);
@@ -155,6 +161,21 @@ async fn handle(
     match forward::forward(worker, permit, head, upload, occupied, record).await {
         Ok(response) => response,
         Err((reject, record)) => refuse(connection, ordinal, reject, record),
+    }
+}
+
+/// Past the address's allowance, one more unknown token is told to wait instead.
+fn throttled(worker: &Worker, settings: &Settings, client: Client, reject: Reject, now: i64) -> Reject {
+    if reject.refusal != Refusal::TokenUnknown {
+        return reject;
+    }
+    let limit = settings.limits.auth_failures_per_minute;
+    match worker.gateway.throttle.failed(client.address, limit, now) {
+        Ok(()) => reject,
+        Err(seconds) => {
+            let detail = "too many unknown tokens came from this address";
+            Reject { retry_after: Some(seconds), ..Reject::new(Refusal::RateLimited, detail) }
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Reject {
     pub token: Option<TokenId>,
     /// The connection can serve no further request.
     pub close: bool,
+    /// Seconds after which another try makes sense.
+    pub retry_after: Option<u32>,
 }
 
 /// The `WWW-Authenticate` field of the answer (RFC 6750, section 3).
@@ -36,7 +38,7 @@ impl Reject {
             Refusal::InsufficientScope => Challenge::Error("insufficient_scope"),
             _ => Challenge::None,
         };
-        Self { refusal, detail, challenge, token: None, close: false }
+        Self { refusal, detail, challenge, token: None, close: false, retry_after: None }
     }
 
     /// A request whose end is in doubt, or that broke the connection's framing.

@@ -3,7 +3,7 @@
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
 
-use super::framing::{BodyLength, Head, Offence};
+use super::head::{BodyLength, Head, Offence};
 use super::reject::Reject;
 use crate::model::Refusal;
 

@@ -176,15 +176,12 @@ pub(super) fn refuse(reject: Reject, mut record: Record) -> Response<Body> {
     if reject.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    match status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-            headers.insert(header::ALLOW, allowed);
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        headers.insert(header::ALLOW, allowed);
+    }
+    if let Some(seconds) = reject.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

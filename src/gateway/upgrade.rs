@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::authorize::Permit;
 use super::connection::Connection;
 use super::forward::{unconnected, unless_ended};
-use super::framing::BodyLength;
+use super::head::BodyLength;
 use super::headers;
 use super::record::{Ended, Record};
 use super::reject::Reject;
@@ -71,7 +71,7 @@ pub(super) async fn open(
     let slot = occupied.slot().clone();
     let mut message = Message::from_parts(head, upload);
     let Some(chosen) = route.upstreams.choose(&[]) else {
-        return Err((Reject::new(Refusal::UpstreamUnavailable, "the app has no upstream"), record));
+        return Err((super::forward::UNAVAILABLE, record));
     };
     record.upstream = Some(chosen.target().clone());
     record.upstream_began = Some(tokio::time::Instant::now());

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::connection::Connection;
-use super::framing::Offence;
+use super::head::Offence;
 use super::headers;
 use super::reject::Reject;
 use super::slots::Slot;
