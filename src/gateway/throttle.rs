@@ -13,8 +13,15 @@ const MINUTE: i64 = 60_000;
 /// Failures by address. Times are Unix milliseconds.
 #[derive(Debug, Default)]
 pub struct Throttle {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
     /// When the allowance of an address will be whole again (a leaky bucket: each failure adds its share of a minute).
-    whole_at: Mutex<HashMap<IpAddr, i64>>,
+    whole_at: HashMap<IpAddr, i64>,
+    /// A full table is searched for what may go at most once a second.
+    pruned: i64,
 }
 
 impl Throttle {
@@ -27,8 +34,10 @@ impl Throttle {
             return Ok(());
         }
         let share = (MINUTE / i64::from(per_minute)).max(1);
-        let mut table = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.len() >= ADDRESSES {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Table { whole_at: table, pruned } = &mut *table;
+        if table.len() >= ADDRESSES && now.abs_diff(*pruned) >= 1_000 {
+            *pruned = now;
             table.retain(|_, whole_at| *whole_at > now);
         }
         let address = network(address);
@@ -84,9 +93,9 @@ mod tests {
         for number in 0..ADDRESSES as u32 + 1_000 {
             let _ = throttle.failed(IpAddr::from(number.to_be_bytes()), 1, 0);
         }
-        assert_eq!(throttle.whole_at.lock().unwrap().len(), ADDRESSES);
+        assert_eq!(throttle.table.lock().unwrap().whole_at.len(), ADDRESSES);
         assert_eq!(throttle.failed("10.9.8.7".parse().unwrap(), 1, 2 * MINUTE), Ok(()));
-        assert_eq!(throttle.whole_at.lock().unwrap().len(), 1);
+        assert_eq!(throttle.table.lock().unwrap().whole_at.len(), 1);
     }
 
     #[test]
