@@ -4,3 +4,5 @@ pub mod config;
 pub mod credential;
 pub mod index;
 pub mod model;
+pub mod store;
+pub mod sync;
