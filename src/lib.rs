@@ -1,6 +1,7 @@
 pub mod admin;
 pub mod board;
 pub mod config;
+pub mod control;
 pub mod credential;
 pub mod index;
 pub mod model;

@@ -224,3 +224,128 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::credential::{Kind, Plaintext};
+    use crate::index::Index;
+    use crate::model::{EnvironmentName, Label, OnPublish, Text};
+    use crate::store::{Act, NewToken};
+
+    fn act() -> Act {
+        Act { at: Timestamp::now(), actor: "operator".to_owned(), key: None }
+    }
+
+    fn token(value: &Plaintext) -> NewToken {
+        NewToken {
+            digest: value.digest(),
+            hint: value.hint().to_owned(),
+            label: Label::parse("Grüße 100%").unwrap(),
+            description: Text::default(),
+            app: TokenApp::parse("shop").unwrap(),
+            environment: EnvironmentName::parse("production").unwrap(),
+            deployment: None,
+            on_publish: OnPublish::Keep,
+            created_by: None,
+            expires_at: None,
+        }
+    }
+
+    async fn mint(store: &Store) -> (Digest, TokenId, u64) {
+        let value = Plaintext::generate(Kind::Token).unwrap();
+        let (minted, revision) = store.mint_token(act(), token(&value)).await.unwrap().unwrap();
+        (value.digest(), minted.id, revision)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn changes_come_into_force_with_their_receipts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("s.db")).unwrap();
+        let before = mint(&store).await;
+        let (index, writer) = Index::new();
+        let (board, mut mailboxes) = Board::new(1);
+        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        assert_eq!(index.get(&before.0).unwrap().label.as_deref(), Some("Gr%C3%BC%C3%9Fe%20100%25"));
+        let (stop, stopping) = watch::channel(false);
+        let following = tokio::spawn(follower.run(stopping));
+        let after = mint(&store).await;
+        index.reached().wait(after.2).await;
+        assert!(!index.get(&after.0).unwrap().revoked);
+
+        let mut mailbox = mailboxes.remove(0);
+        let refusing = index.clone();
+        let worker = tokio::spawn(async move {
+            let ending = mailbox.recv().await.unwrap();
+            // By now the next request must be refused already.
+            assert!(refusing.get(&after.0).unwrap().revoked);
+            ending.done.send((1, 2)).unwrap();
+            ending.which
+        });
+        let revoked = store.revoke_token(act(), after.1, None).await.unwrap().unwrap();
+        let receipt = index.reached().wait(revoked.revision).await;
+        assert_eq!(receipt, Receipt { requests: 1, streams: 2 });
+        assert_eq!(worker.await.unwrap(), Which::Token(after.1));
+
+        board.posts()[0].used(before.1, crate::board::LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
+        stop.send_replace(true);
+        following.await.unwrap();
+        let used = store.token(before.1).await.unwrap().unwrap().last_used_at;
+        assert_eq!(used.map(Timestamp::as_millisecond), Some(5_000));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_revocations_wait_for_a_silent_worker_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("s.db")).unwrap();
+        let mut tokens = Vec::new();
+        for _ in 0..200 {
+            tokens.push(mint(&store).await);
+        }
+        let (index, writer) = Index::new();
+        // The mailbox is kept and never read.
+        let (board, _mailboxes) = Board::new(1);
+        let follower = Follower::load(&store, writer, board).unwrap();
+        let mut last = 0;
+        for (_, id, _) in &tokens {
+            last = store.revoke_token(act(), *id, None).await.unwrap().unwrap().revision;
+        }
+        let (_stop, stopping) = watch::channel(false);
+        let started = Instant::now();
+        tokio::spawn(follower.run(stopping));
+        index.reached().wait(last).await;
+        assert!(started.elapsed() < Duration::from_secs(3), "one after the other it would be 10 s");
+        assert!(tokens.iter().all(|(digest, ..)| index.get(digest).unwrap().revoked));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn forgotten_tokens_leave_and_gaps_are_reloaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.db");
+        let store = Store::open(&path).unwrap();
+        let (kept, gone, lost) = (mint(&store).await, mint(&store).await, mint(&store).await);
+        let (index, writer) = Index::new();
+        let (board, _) = Board::new(0);
+        let mut follower = Follower::load(&store, writer, board).unwrap();
+        store.revoke_token(act(), gone.1, None).await.unwrap();
+        store.forget_ended(Timestamp::now()).await.unwrap();
+        follower.catch_up().await.unwrap();
+        assert!(index.get(&gone.0).is_none() && index.len() == 2);
+
+        store.revoke_token(act(), lost.1, None).await.unwrap();
+        store.forget_ended(Timestamp::now()).await.unwrap();
+        let (fresh, ..) = mint(&store).await;
+        let direct = rusqlite::Connection::open(&path).unwrap();
+        direct
+            .execute("DELETE FROM feed WHERE revision <= (SELECT max(revision) - 1 FROM feed)", [])
+            .unwrap();
+        follower.catch_up().await.unwrap();
+        assert!(index.get(&lost.0).is_none());
+        assert!(index.get(&kept.0).is_some() && index.get(&fresh).is_some());
+        assert_eq!(index.revision(), *store.revisions().borrow());
+    }
+}

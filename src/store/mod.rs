@@ -7,6 +7,8 @@
 mod error;
 mod record;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -11,7 +11,8 @@ use super::{Unreadable, audit, members, moment, parsed, time};
 use crate::credential::Digest;
 use crate::model::{AppName, Key, KeyId, MemberName, Scope, Scopes};
 
-const SELECT: &str = "SELECT k.id, m.name AS member, k.scopes, k.app, k.label, k.hint, k.created_at, k.expires_at,
+const SELECT: &str =
+    "SELECT k.id, m.name AS member, k.scopes, k.app, k.label, k.hint, k.created_at, k.expires_at,
     k.revoked_at FROM keys k JOIN members m ON m.id = k.member";
 
 pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: NewKey) -> rusqlite::Result<(Key, u64)> {

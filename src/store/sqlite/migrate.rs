@@ -20,9 +20,8 @@ pub(super) fn bring_up(connection: &mut Connection, path: &Path) -> Result<(), O
         return Err(OpenError::Newer { path: path.to_owned(), found, known });
     }
     let application = pragma(connection, "application_id").map_err(failed)?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     let fresh = tables == 0 && application == 0 && found == 0;
     if application != APPLICATION && !fresh {
         return Err(OpenError::Foreign(path.to_owned()));

@@ -65,4 +65,3 @@ fn time(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Option<Timest
 fn moment(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     time(row, column)?.ok_or_else(|| rusqlite::Error::InvalidColumnName(column.to_owned()))
 }
-

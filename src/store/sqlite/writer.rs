@@ -239,11 +239,10 @@ impl Desk {
 
     /// Copies the log back into the database, so that neither reading nor starting gets slower with age.
     fn settle(&self, how: &str) {
-        let settled = self.opened.connection.query_row(
-            &format!("PRAGMA wal_checkpoint({how})"),
-            [],
-            |row| row.get::<_, i64>(0),
-        );
+        let settled = self
+            .opened
+            .connection
+            .query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get::<_, i64>(0));
         if let Err(e) = settled {
             tracing::warn!(error = %e, "the store's log could not be copied back; it is kept");
         }
@@ -278,7 +277,10 @@ impl Desk {
     }
 
     /// One transaction: after it, either everything is on disk or nothing happened.
-    fn transact<T>(&mut self, act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn transact<T>(
+        &mut self,
+        act: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let conn = &self.opened.connection;
         let attempt = || {
             conn.execute_batch("BEGIN IMMEDIATE")?;
