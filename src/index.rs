@@ -171,17 +171,18 @@ impl Writer {
         self.0.lock().name(name)
     }
 
-    pub fn put(&self, digest: Digest, identity: Identity) {
-        self.0.tokens.insert(digest, identity);
+    /// Puts a token in force; returns what was known of it before.
+    pub fn put(&self, digest: Digest, identity: Identity) -> Option<Identity> {
+        self.0.tokens.insert(digest, identity)
     }
 
     pub fn remove(&self, digest: &Digest) {
         self.0.tokens.remove(digest);
     }
 
-    /// Forgets every token whose digest `keep` refuses: for reloading where the feed has a gap.
-    pub fn retain(&self, mut keep: impl FnMut(&Digest) -> bool) {
-        self.0.tokens.retain(|digest, _| keep(digest));
+    /// Forgets every token that `keep` refuses: for reloading where the feed has a gap.
+    pub fn retain(&self, mut keep: impl FnMut(&Digest, &Identity) -> bool) {
+        self.0.tokens.retain(|digest, identity| keep(digest, identity));
     }
 
     /// Notes that a token was minted for `environment` of `app`.

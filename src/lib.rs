@@ -29,9 +29,15 @@
 
 pub mod admin;
 pub mod board;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod credential;
+pub mod demo;
 pub mod gateway;
 pub mod index;
 pub mod model;
+pub mod serve;
+pub mod store;
+pub mod sync;
 pub mod telemetry;

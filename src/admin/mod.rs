@@ -1,3 +1,21 @@
-//! The side that mints, lists and revokes.
+//! The side that mints, lists and revokes: an HTTP API on a Unix socket, whose owner is the operator, and on a TCP
+//! address, where a management key says who calls.
 
+mod apps;
+mod auth;
+mod call;
+mod fields;
+mod health;
+mod host;
+mod keys;
+mod listen;
+mod problem;
+mod routes;
+mod serve;
+mod tokens;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use listen::{BindError, Listeners};

@@ -151,6 +151,22 @@ pub struct ExternalAccess {
     pub open: bool,
 }
 
+/// The answer of `GET /v1/whoami`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Whoami {
+    /// Null for the operator.
+    pub member: Option<String>,
+    pub scopes: Vec<String>,
+    /// The one app that the key is bound to.
+    pub app: Option<String>,
+}
+
+/// The answer of `/healthz` and `/readyz` while all is well.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Health {
+    pub status: String,
+}
+
 /// An error, as RFC 9457 shapes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Problem {

@@ -75,8 +75,18 @@ impl Lifetime {
     /// The moment this long after `start`, by the UTC calendar; `None` past the year 9999.
     #[must_use]
     pub fn after(self, start: Timestamp) -> Option<Timestamp> {
+        start.to_zoned(TimeZone::UTC).checked_add(self.span()?).ok().map(|end| end.timestamp())
+    }
+
+    /// The moment this long before `end`, by the UTC calendar; `None` before the calendar begins.
+    #[must_use]
+    pub fn before(self, end: Timestamp) -> Option<Timestamp> {
+        end.to_zoned(TimeZone::UTC).checked_sub(self.span()?).ok().map(|start| start.timestamp())
+    }
+
+    fn span(self) -> Option<Span> {
         let count = i64::from(self.count);
-        let span = match self.unit {
+        match self.unit {
             Unit::Millisecond => Span::new().try_milliseconds(count),
             Unit::Second => Span::new().try_seconds(count),
             Unit::Minute => Span::new().try_minutes(count),
@@ -85,8 +95,7 @@ impl Lifetime {
             Unit::Month => Span::new().try_months(count),
             Unit::Year => Span::new().try_years(count),
         }
-        .ok()?;
-        start.to_zoned(TimeZone::UTC).checked_add(span).ok().map(|end| end.timestamp())
+        .ok()
     }
 
     /// The fixed length, for timeouts; `None` for months and years, which have none.
@@ -153,6 +162,7 @@ mod tests {
             Lifetime::parse("1y").unwrap().after(at("2028-02-29T00:00:00Z")),
             Some(at("2029-02-28T00:00:00Z"))
         );
+        assert_eq!(three.before(at("2027-02-28T12:00:00Z")), Some(at("2026-11-28T12:00:00Z")));
         assert_eq!(three.fixed(), None);
     }
 
@@ -181,5 +191,6 @@ mod tests {
     #[test]
     fn the_end_of_the_calendar_is_no_panic() {
         assert_eq!(Lifetime::parse("4000000000y").unwrap().after(Timestamp::now()), None);
+        assert_eq!(Lifetime::parse("4000000000y").unwrap().before(Timestamp::now()), None);
     }
 }

@@ -1,0 +1,56 @@
+//! One call on its way to a handler, and the handler's answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, Uri, header};
+use serde::Serialize;
+
+use super::problem::Problem;
+use crate::board::Board;
+use crate::control::{Caller, Control};
+
+/// What all calls share.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) control: Control,
+    pub(super) board: Arc<Board>,
+    pub(super) hosts: Arc<super::host::Hosts>,
+}
+
+/// A call whose caller may make it.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) state: State,
+    /// `None` only on routes that are open to all.
+    pub(super) caller: Option<Caller>,
+    pub(super) uri: Uri,
+    /// What stands for the `{…}` in the route's path; empty where it has none.
+    pub(super) name: String,
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    /// The caller, who is known on every route that is not open to all.
+    pub(super) fn caller(&self) -> Result<&Caller, Problem> {
+        self.caller.as_ref().ok_or_else(|| Problem::unauthorized("this needs a management key"))
+    }
+}
+
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+pub(super) type Handler = fn(Call) -> Answer;
+
+/// An answer that is JSON.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(body).map_err(|e| {
+        tracing::error!(error = %e, "an answer could not be written as JSON");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the answer could not be written")
+    })?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

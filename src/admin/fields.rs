@@ -1,0 +1,95 @@
+//! A request's fields, read one by one so that all that is wrong with them is told at once.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+use crate::control::Faults;
+
+/// Fields not yet taken, and what was wrong with those that were.
+#[derive(Debug)]
+pub(super) struct Fields {
+    rest: Map<String, Value>,
+    faults: Faults,
+}
+
+impl Fields {
+    /// The fields of a JSON body. An absent body has none, where `optional`.
+    pub(super) fn of_body(body: &Bytes, optional: bool) -> Result<Self, Problem> {
+        let mut faults = Faults::default();
+        if optional && body.is_empty() {
+            return Ok(Self { rest: Map::new(), faults });
+        }
+        let rest = match serde_json::from_slice(body) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => {
+                faults.add("", "the body must be a JSON object");
+                Map::new()
+            }
+            Err(e) => {
+                // Only where, not what: the message of a parser may quote the body.
+                let (line, column) = (e.line(), e.column());
+                return Err(Problem::invalid_request(format!(
+                    "the body is not JSON (line {line}, column {column})"
+                )));
+            }
+        };
+        Ok(Self { rest, faults })
+    }
+
+    /// The parameters of a query string.
+    pub(super) fn of_query(uri: &http::Uri) -> Result<Self, Problem> {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| Problem::invalid_request("the query string does not read as name=value pairs"))?;
+        let mut fields = Self { rest: Map::new(), faults: Faults::default() };
+        for (name, value) in pairs.0 {
+            if fields.rest.contains_key(&name) {
+                fields.faults.add(&quotable(&name), "is given more than once");
+            }
+            fields.rest.insert(name, Value::String(value));
+        }
+        Ok(fields)
+    }
+
+    /// Takes a text; `null` counts as absent.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        match self.rest.remove(name)? {
+            Value::String(text) => Some(text),
+            Value::Null => None,
+            _ => {
+                self.faults.add(name, "must be a string");
+                None
+            }
+        }
+    }
+
+    /// Takes a list of texts; `null` counts as absent.
+    pub(super) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        let taken = match self.rest.remove(name)? {
+            Value::Null => return None,
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| if let Value::String(text) = item { Some(text) } else { None })
+                .collect(),
+            _ => None,
+        };
+        if taken.is_none() {
+            self.faults.add(name, "must be a list of strings");
+        }
+        taken
+    }
+
+    /// Ends the taking: whatever is left is unknown.
+    pub(super) fn end(mut self, known: &[&str]) -> Faults {
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        for name in self.rest.keys() {
+            self.faults.add(&quotable(name), format!("is unknown; known are: {known}"));
+        }
+        self.faults
+    }
+}
+
+/// A name from a stranger, cut so that an answer never holds a whole credential.
+fn quotable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(20).collect()
+}

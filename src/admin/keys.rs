@@ -1,0 +1,74 @@
+//! `/v1/keys`.
+
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::call::{Answer, Call, json};
+use super::fields::Fields;
+use super::wire;
+use crate::control::{ListKeys, MintKey};
+use crate::model::{Key, Scope, Status};
+
+pub(super) fn list(call: Call) -> Answer {
+    Box::pin(async move {
+        let mut fields = Fields::of_query(&call.uri)?;
+        let asked = ListKeys {
+            limit: fields.text("limit"),
+            cursor: fields.text("cursor"),
+            faults: fields.end(&["limit", "cursor"]),
+        };
+        let page = call.state.control.list_keys(call.caller()?, asked).await?;
+        let now = Timestamp::now();
+        let items = page.items.iter().map(|key| shown(key, now)).collect::<Vec<_>>();
+        json(StatusCode::OK, &wire::Page { items, next_cursor: page.next_cursor })
+    })
+}
+
+pub(super) fn mint(call: Call) -> Answer {
+    Box::pin(async move {
+        let mut fields = Fields::of_body(&call.body, false)?;
+        let asked = MintKey {
+            member: fields.text("member"),
+            scopes: fields.texts("scopes"),
+            app: fields.text("app"),
+            label: fields.text("label"),
+            expires_in: fields.text("expires_in"),
+            faults: fields.end(&["member", "scopes", "app", "label", "expires_in"]),
+        };
+        let minted = call.state.control.mint_key(call.caller()?, asked).await?;
+        let body = wire::MintedKey {
+            key: shown(&minted.key, Timestamp::now()),
+            secret: Some(minted.value.reveal().to_owned()),
+        };
+        json(StatusCode::CREATED, &body)
+    })
+}
+
+pub(super) fn revoke(call: Call) -> Answer {
+    Box::pin(async move {
+        let key = call.state.control.revoke_key(call.caller()?, &call.name).await?;
+        json(StatusCode::OK, &wire::RevokedKey { key: shown(&key, Timestamp::now()) })
+    })
+}
+
+fn shown(key: &Key, now: Timestamp) -> wire::Key {
+    let status = if key.revoked_at.is_some() {
+        Status::Revoked
+    } else if key.expires_at.is_some_and(|end| end <= now) {
+        Status::Expired
+    } else {
+        Status::Active
+    };
+    wire::Key {
+        id: key.id.to_string(),
+        member: key.member.to_string(),
+        scopes: key.scopes.iter().map(|scope| Scope::as_str(scope).to_owned()).collect(),
+        app: key.app.as_ref().map(ToString::to_string),
+        label: key.label.clone(),
+        hint: key.hint.clone(),
+        status: status.as_str().to_owned(),
+        created_at: key.created_at,
+        expires_at: key.expires_at,
+        revoked_at: key.revoked_at,
+    }
+}

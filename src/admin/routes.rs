@@ -1,0 +1,113 @@
+//! Every call of the admin API, with what it needs. A path or method that is not in the table has no handler.
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request};
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use http::request::Parts;
+use http::{Method, StatusCode};
+
+use super::call::{Call, Handler, State};
+use super::problem::{Problem, RequestId};
+use super::{apps, auth, health, keys, serve, tokens};
+use crate::control::Caller;
+use crate::model::Scope;
+
+/// What a caller must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing, on loopback and on the socket.
+    Nothing,
+    /// Any management key in force.
+    Key,
+    Scope(Scope),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    pub(super) method: &'static Method,
+    pub(super) path: &'static str,
+    pub(super) need: Need,
+    pub(super) handler: Handler,
+}
+
+const fn route(method: &'static Method, path: &'static str, need: Need, handler: Handler) -> Route {
+    Route { method, path, need, handler }
+}
+
+const READ: Need = Need::Scope(Scope::Read);
+const MINT: Need = Need::Scope(Scope::Mint);
+const ADMIN: Need = Need::Scope(Scope::Admin);
+
+pub(super) const ROUTES: &[Route] = &[
+    route(&Method::GET, "/v1/tokens", READ, tokens::list),
+    route(&Method::POST, "/v1/tokens", MINT, tokens::mint),
+    route(&Method::GET, "/v1/tokens/{id}", READ, tokens::show),
+    route(&Method::POST, "/v1/tokens/{id}/revoke", MINT, tokens::revoke),
+    route(&Method::GET, "/v1/keys", READ, keys::list),
+    route(&Method::POST, "/v1/keys", ADMIN, keys::mint),
+    route(&Method::DELETE, "/v1/keys/{id}", ADMIN, keys::revoke),
+    route(&Method::GET, "/v1/apps", READ, apps::list),
+    route(&Method::GET, "/v1/apps/{app}", READ, apps::show),
+    route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
+    route(&Method::GET, "/healthz", Need::Nothing, health::live),
+    route(&Method::GET, "/readyz", Need::Nothing, health::ready),
+];
+
+/// The table, as the HTTP library routes by it.
+pub(super) fn router(state: &State) -> Router {
+    let router = ROUTES.iter().fold(Router::new(), |router, route| {
+        let state = state.clone();
+        let answer = move |name: Result<Path<String>, PathRejection>, request: Request| {
+            // No name, or one that is not UTF-8: what has names finds nothing under the empty one.
+            let name = name.map(|Path(name)| name).unwrap_or_default();
+            answer(state.clone(), route, name, request)
+        };
+        router.route(route.path, on(filter(route.method), answer))
+    });
+    router
+        .method_not_allowed_fallback(|request: Request| async move {
+            let detail = "this path has no such method: the Allow header lists those it has";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+                .render(&request_id(&request))
+        })
+        .fallback(|request: Request| async move {
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+                .render(&request_id(&request))
+        })
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    // The table is fixed and a test walks it; what could not be served would be served to nobody.
+    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::TRACE)
+}
+
+fn request_id(request: &Request) -> RequestId {
+    request.extensions().get().cloned().unwrap_or(RequestId(String::new()))
+}
+
+/// Who calls, whether they may, what they sent; then the handler.
+async fn answer(state: State, route: &'static Route, name: String, request: Request) -> Response {
+    let id = request_id(&request);
+    let attempt = async {
+        let (head, body) = request.into_parts();
+        let caller = admit(&state, route.need, &head).await?;
+        let body = serve::body(body).await?;
+        (route.handler)(Call { state, caller, uri: head.uri, name, body }).await
+    };
+    attempt.await.unwrap_or_else(|problem| problem.render(&id))
+}
+
+async fn admit(state: &State, need: Need, head: &Parts) -> Result<Option<Caller>, Problem> {
+    let origin = head.extensions.get().copied();
+    let near = origin.is_some_and(serve::Origin::is_near);
+    if need == Need::Nothing && near {
+        return Ok(None);
+    }
+    let caller = auth::caller(&state.control, origin, &head.headers).await?;
+    if let Need::Scope(scope) = need {
+        caller.require(scope)?;
+    }
+    Ok(Some(caller))
+}

@@ -1,0 +1,78 @@
+//! Apps and environments as the configuration has them, with what the store knows of each.
+
+use super::{Caller, Control, Fault};
+use crate::config::{App, Config, Environment, ExternalAccess};
+use crate::model::{AppName, EnvironmentName, TokenApp};
+
+/// An app that the caller may see.
+#[derive(Debug)]
+pub struct AppView {
+    pub app: App,
+    /// In the order of the configuration.
+    pub environments: Vec<EnvironmentView>,
+}
+
+/// What is not in the configuration.
+#[derive(Debug)]
+pub struct EnvironmentView {
+    pub environment: Environment,
+    /// Whether tokens are let in now.
+    pub open: bool,
+}
+
+impl Control {
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list_apps(&self, caller: &Caller) -> Result<Vec<AppView>, Fault> {
+        let openings = self.store.openings().await?;
+        let config = self.config.load_full();
+        let seen = config.apps.iter().filter(|app| caller.may_see_app(&app.name));
+        Ok(seen.map(|app| view(app, &openings)).collect())
+    }
+
+    /// # Errors
+    /// When there is no such app that the caller may see, or the store cannot be read.
+    pub async fn show_app(&self, caller: &Caller, name: &str) -> Result<AppView, Fault> {
+        let apps = self.list_apps(caller).await?;
+        let found = apps.into_iter().find(|view| view.app.name.as_str() == name);
+        found.ok_or_else(|| Fault::NotFound("app"))
+    }
+}
+
+fn view(app: &App, openings: &[(TokenApp, EnvironmentName)]) -> AppView {
+    let opened = |name: &EnvironmentName| {
+        openings.iter().any(|(of, opened)| {
+            opened == name
+                && match of {
+                    TokenApp::Every => true,
+                    TokenApp::One(of) => *of == app.name,
+                }
+        })
+    };
+    let environments = app.environments.iter().map(|environment| EnvironmentView {
+        open: match environment.external_access {
+            ExternalAccess::On => true,
+            ExternalAccess::Off => false,
+            ExternalAccess::OnFirstToken => opened(&environment.name),
+        },
+        environment: environment.clone(),
+    });
+    AppView { environments: environments.collect(), app: app.clone() }
+}
+
+/// The app of this name.
+pub(super) fn find<'a>(config: &'a Config, name: &AppName) -> Option<&'a App> {
+    config.apps.iter().find(|app| app.name == *name)
+}
+
+/// The names of the apps that the caller may see, as a sentence lists them.
+pub(super) fn names(config: &Config, caller: &Caller) -> String {
+    let seen = config.apps.iter().filter(|app| caller.may_see_app(&app.name));
+    listed(seen.map(|app| app.name.as_str()))
+}
+
+/// Things as a sentence lists them.
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names = names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,91 @@
+//! Why a command was refused.
+
+use crate::credential::{Kind, LENGTH, Plaintext};
+use crate::model::Text;
+use crate::store::StoreError;
+
+/// Faults told at once: the fields of a stranger are as many as the stranger likes.
+const TOLD: usize = 50;
+
+/// One wrong field of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldFault {
+    pub field: String,
+    pub message: String,
+}
+
+/// Everything wrong with a request's fields, the first fault of each.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Vec<FieldFault>);
+
+impl Faults {
+    pub fn add(&mut self, field: &str, message: impl Into<String>) {
+        if self.0.len() < TOLD && !self.0.iter().any(|fault| fault.field == field) {
+            self.0.push(FieldFault { field: field.to_owned(), message: message.into() });
+        }
+    }
+
+    /// Takes the good out of `result`, or notes what is wrong with `field`.
+    pub fn take<T, E: std::fmt::Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|e| self.add(field, e.to_string())).ok()
+    }
+
+    /// Takes free text, but never a credential: what was written here would be shown for years.
+    pub(super) fn text<const MAX: usize>(&mut self, field: &str, text: Option<&str>) -> Option<Text<MAX>> {
+        let text = text.unwrap_or_default();
+        if holds_credential(text) {
+            self.add(field, "holds a token or a management key: those are never stored");
+        }
+        self.take(field, Text::parse(text))
+    }
+
+    /// # Errors
+    /// When anything was added.
+    pub fn none(self) -> Result<(), Fault> {
+        if self.0.is_empty() { Ok(()) } else { Err(Fault::Invalid(self.0)) }
+    }
+}
+
+/// Why a command was not carried out. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such thing, or none that the caller may see.
+    #[error("there is no such {0}, or none that you may see")]
+    NotFound(&'static str),
+    #[error("the request has {} wrong or missing fields", .0.len())]
+    Invalid(Vec<FieldFault>),
+    #[error(transparent)]
+    Unavailable(#[from] StoreError),
+    #[error("the operating system gives no randomness: {0}")]
+    NoRandomness(#[from] getrandom::Error),
+}
+
+fn holds_credential(text: &str) -> bool {
+    [Kind::Token, Kind::Key].into_iter().any(|kind| {
+        text.match_indices(kind.prefix()).any(|(start, _)| {
+            let found = text.as_bytes().get(start..start + LENGTH);
+            found.is_some_and(|found| Plaintext::parse(kind, found).is_some())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_holds_no_credential() {
+        let value = Plaintext::generate(Kind::Token).unwrap();
+        let mut faults = Faults::default();
+        assert!(faults.text::<120>("label", Some("é pct_ pct_short")).is_some());
+        faults.text::<120>("label", Some(&format!("leaked: {}!", value.reveal())));
+        faults.text::<120>("label", Some("a\nb"));
+        let Err(Fault::Invalid(faults)) = faults.none() else { panic!("nothing was found") };
+        assert_eq!(faults.len(), 1);
+        assert!(
+            faults[0].message.starts_with("holds a token") && !faults[0].message.contains(value.reveal())
+        );
+    }
+}

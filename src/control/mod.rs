@@ -1,0 +1,120 @@
+//! Commands: who may do what, and what is valid. The only writer of rows. A command returns when its change is on
+//! disk and in force, not before.
+
+mod apps;
+mod caller;
+mod expiry;
+mod fault;
+mod keys;
+#[cfg(test)]
+pub(crate) mod sample;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::index::Reached;
+use crate::store::Store;
+
+pub use apps::{AppView, EnvironmentView};
+pub use caller::Caller;
+pub use fault::{Fault, Faults, FieldFault};
+pub use keys::{ListKeys, MintKey, MintedKey};
+pub use tokens::{ListTokens, MintToken, Minted, Revoked};
+
+/// Items on a page where the caller does not say.
+const PAGE: usize = 50;
+const LONGEST_PAGE: usize = 500;
+/// How often ended tokens are looked for, at the most and at the least.
+const OFTENEST: Duration = Duration::from_secs(1);
+const SELDOMEST: Duration = Duration::from_secs(600);
+
+/// A page of a list, newest first.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+/// The commands. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Control {
+    store: Store,
+    reached: Reached,
+    config: Arc<ArcSwap<Config>>,
+}
+
+impl Control {
+    #[must_use]
+    pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>) -> Self {
+        Self { store, reached, config }
+    }
+
+    /// Whether the store's last read and last write succeeded.
+    #[must_use]
+    pub fn store_is_healthy(&self) -> bool {
+        self.store.healthy()
+    }
+
+    /// The name of the query parameter that carries a token; `None` where that form is off.
+    #[must_use]
+    pub fn query_parameter(&self) -> Option<String> {
+        self.config.load().tokens.query_parameter.clone()
+    }
+
+    /// Forgets tokens that ended longer ago than `tokens.keep_ended`, until `stop` is true or its sender is gone.
+    pub async fn forget_ended(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let keep = self.config.load().tokens.keep_ended;
+            let pause = keep.fixed().map_or(SELDOMEST, |keep| (keep / 10).clamp(OFTENEST, SELDOMEST));
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            if let Some(cutoff) = keep.before(Timestamp::now()) {
+                // The store says itself when it cannot be written; the next round tries again.
+                let _ = self.store.forget_ended(cutoff).await;
+            }
+        }
+    }
+}
+
+/// Now, as exactly as it is stored.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// How many items a page is to have.
+fn page_length(asked: Option<&str>, faults: &mut Faults) -> usize {
+    let Some(asked) = asked else { return PAGE };
+    match asked.parse() {
+        Ok(limit) if (1..=LONGEST_PAGE).contains(&limit) => limit,
+        _ => {
+            faults.add("limit", format!("must be a whole number from 1 to {LONGEST_PAGE}"));
+            PAGE
+        }
+    }
+}
+
+/// Where the last page ended.
+fn cursor<T>(asked: Option<&str>, parse: impl FnOnce(&str) -> Option<T>, faults: &mut Faults) -> Option<T> {
+    let found = asked.and_then(parse);
+    if asked.is_some() && found.is_none() {
+        faults.add("cursor", "must be the `next_cursor` of an earlier answer");
+    }
+    found
+}
+
+/// Cuts what was read one beyond the page, and says where to go on.
+fn page<T>(mut items: Vec<T>, length: usize, id: impl Fn(&T) -> String) -> Page<T> {
+    let more = items.len() > length;
+    items.truncate(length);
+    let next_cursor = items.last().filter(|_| more).map(id);
+    Page { items, next_cursor }
+}

@@ -1,0 +1,109 @@
+//! The file itself: who may read it, who holds it, and whether it is what it should be.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{FlockOperation, flock};
+
+use super::super::OpenError;
+use super::migrate;
+
+/// How long a write or a read waits for another program that holds the file.
+const BUSY: Duration = Duration::from_secs(2);
+/// What the write-ahead log may keep on disk once it was copied back, in bytes.
+const LOG_KEPT: i64 = 64 << 20;
+
+/// A store that is open for this process alone.
+#[derive(Debug)]
+pub(in crate::store) struct Opened {
+    /// Without symbolic links.
+    pub(in crate::store) path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) lock: File,
+}
+
+/// Takes the store for this process, mends its modes, checks it and brings it to this program's schema.
+pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    match private().create_new(true).open(path) {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(io(e)),
+    }
+    // The same file under two names must have one lock.
+    let path = path.canonicalize().map_err(io)?;
+    if !fs::metadata(&path).map_err(io)?.is_file() {
+        return Err(io(io::Error::other("it is not a file")));
+    }
+    let lock = private().create(true).truncate(false).open(beside(&path, ".lock")).map_err(io)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse(path)),
+        Err(e) => return Err(io(e.into())),
+    }
+    for kept in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm"), beside(&path, ".lock")] {
+        restrict(&kept).map_err(io)?;
+    }
+    let mut connection = connect(&path).map_err(|e| OpenError::of(path.clone(), e))?;
+    migrate::bring_up(&mut connection, &path)?;
+    Ok(Opened { path, connection, lock })
+}
+
+/// A connection for writing.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = plain(path)?;
+    // Answers with the mode in force; anything but WAL would make readers and the writer wait for each other.
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        tracing::warn!(%mode, "the store's file system allows no write-ahead log: listings will delay writes");
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
+    Ok(connection)
+}
+
+/// A connection for reading.
+pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = plain(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn plain(path: &Path) -> rusqlite::Result<Connection> {
+    // Not CREATE: a file that vanished must not come back empty.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// SQLite gives the log the mode of the database, so all must be closed to others from the start.
+fn restrict(path: &Path) -> io::Result<()> {
+    let mode = match fs::metadata(path) {
+        Ok(metadata) => metadata.permissions().mode(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        tracing::warn!(path = %path.display(), "others could read or write this file of the store: set to mode 0600");
+    }
+    Ok(())
+}

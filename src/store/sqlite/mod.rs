@@ -1,0 +1,67 @@
+//! The store in SQLite: one file per family of rows, and the machinery that writes and reads them.
+
+mod audit;
+pub(super) mod environments;
+mod feed;
+mod file;
+pub(super) mod keys;
+mod members;
+mod migrate;
+mod reader;
+pub(super) mod tokens;
+mod work;
+mod writer;
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use rusqlite::types::Type;
+
+pub use feed::{Binding, Changed, Feed, Followed, Loaded};
+pub(super) use file::{Opened, open};
+pub(super) use reader::Reader;
+pub(super) use writer::Writer;
+
+/// Whether the store answered when it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    read_failed: AtomicBool,
+    write_failed: AtomicBool,
+}
+
+impl Health {
+    pub(super) fn good(&self) -> bool {
+        !self.read_failed.load(Ordering::Relaxed) && !self.write_failed.load(Ordering::Relaxed)
+    }
+}
+
+/// A stored text that reads as `T`, or an error that names the column.
+fn parsed<T, E: Error + Send + Sync + 'static>(
+    row: &rusqlite::Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    let index = row.as_ref().column_index(column)?;
+    let text = row.get_ref(index)?.as_str()?;
+    parse(text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(e)))
+}
+
+/// A stored text that does not read as what it must be.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored {0} does not read as one")]
+struct Unreadable(&'static str);
+
+/// A stored time.
+fn time(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+    let index = row.as_ref().column_index(column)?;
+    row.get::<_, Option<i64>>(index)?
+        .map(Timestamp::from_millisecond)
+        .transpose()
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(index, Type::Integer, Box::new(e)))
+}
+
+/// A stored time that is always there.
+fn moment(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    time(row, column)?.ok_or_else(|| rusqlite::Error::InvalidColumnName(column.to_owned()))
+}

@@ -1,0 +1,351 @@
+//! The follower: the store's change feed into the gateway's index, and the board's last uses into the store.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::board::{Board, Which};
+use crate::credential::Digest;
+use crate::index::{self, Identity, NEVER, Receipt};
+use crate::model::{Refusal, TokenApp, TokenId};
+use crate::store::{Binding, Changed, Feed, Followed, Loaded, Store, StoreError};
+
+/// Revisions applied at once.
+const BATCH: usize = 512;
+/// How often the feed is read even where nothing woke the follower.
+const POLL: Duration = Duration::from_secs(1);
+/// How often last uses are written down.
+const LAST_USES: Duration = Duration::from_secs(5);
+/// The waits between attempts to read a store that cannot be read.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// What a label may not hold as it travels in a header: all outside `!` to `~`, and `%` itself.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// Keeps the index at the store's last revision.
+#[derive(Debug)]
+pub struct Follower {
+    store: Store,
+    feed: Feed,
+    writer: Arc<index::Writer>,
+    board: Arc<Board>,
+    at: u64,
+}
+
+/// What one look at the feed asks for.
+struct Look {
+    at: u64,
+    /// Tokens whose requests must end, with the last revision that says so.
+    endings: HashMap<TokenId, u64>,
+    /// Whether the feed may hold more.
+    full: bool,
+}
+
+impl Follower {
+    /// Fills the index with what the store holds. Blocks.
+    ///
+    /// # Errors
+    /// When the store cannot be read or holds something unreadable.
+    pub fn load(store: &Store, writer: index::Writer, board: Arc<Board>) -> Result<Self, StoreError> {
+        let feed = store.feed();
+        let at = feed.load(|loaded| match loaded {
+            Loaded::Token(binding) => drop(put(&writer, binding)),
+            Loaded::Opened(app, environment) => writer.open(&app, &environment),
+        })?;
+        writer.publish(at, []);
+        Ok(Self { store: store.clone(), feed, writer: Arc::new(writer), board, at })
+    }
+
+    /// Follows until `stop` is true or its sender is gone, then writes the last uses down a last time.
+    pub async fn run(mut self, stop: watch::Receiver<bool>) {
+        let uses = note_last_uses(self.store.clone(), self.board.clone(), stop.clone());
+        tokio::join!(self.follow(stop), uses);
+    }
+
+    async fn follow(&mut self, mut stop: watch::Receiver<bool>) {
+        let mut committed = self.store.revisions();
+        let mut failed = None;
+        loop {
+            match self.catch_up().await {
+                Ok(()) => {
+                    if failed.take().is_some() {
+                        tracing::info!("the store can be read again");
+                    }
+                }
+                Err(e) => {
+                    if failed.is_none() {
+                        tracing::error!(error = %e, "the store cannot be read: traffic goes on from memory");
+                    }
+                    failed = Some(failed.map_or(FIRST_WAIT, |wait: Duration| (wait * 2).min(LONGEST_WAIT)));
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                woken = committed.wait_for(|revision| *revision > self.at), if failed.is_none() => {
+                    // The store is closed: nothing more will come.
+                    if woken.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(failed.unwrap_or(POLL)) => {}
+            }
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        loop {
+            let look = self.look().await?;
+            // In force means both: the next request is refused, and those in flight have ended.
+            let receipts = self.end(look.endings).await;
+            if look.at != self.at {
+                self.writer.publish(look.at, receipts);
+                self.at = look.at;
+            }
+            if !look.full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what follows and puts it into the index.
+    async fn look(&self) -> Result<Look, StoreError> {
+        let (feed, writer, at) = (self.feed.clone(), self.writer.clone(), self.at);
+        let looking = tokio::task::spawn_blocking(move || look(&feed, &writer, at));
+        match looking.await {
+            Ok(look) => look,
+            Err(e) => Err(StoreError::gave_up(&e)),
+        }
+    }
+
+    /// Ends what is in flight for each token, all at once: a thousand revocations take as long as one.
+    async fn end(&self, endings: HashMap<TokenId, u64>) -> Vec<(u64, Receipt)> {
+        let mut ending = JoinSet::new();
+        for (token, revision) in endings {
+            let board = self.board.clone();
+            ending.spawn(async move {
+                let (requests, streams) = board.end(Which::Token(token), Refusal::TokenRevoked).await;
+                (revision, Receipt { requests, streams })
+            });
+        }
+        ending.join_all().await
+    }
+}
+
+fn look(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
+    let mut endings = HashMap::new();
+    let followed = feed.follow(after, BATCH, |revision, changed| match changed {
+        Changed::Token(binding) => {
+            let (id, revoked) = (binding.id, binding.revoked);
+            put(writer, binding);
+            if revoked {
+                endings.insert(id, revision);
+            }
+        }
+        Changed::Forgotten(id, digest) => {
+            writer.remove(&digest);
+            endings.insert(id, revision);
+        }
+        Changed::Opened(app, environment) => writer.open(&app, &environment),
+        Changed::Other => {}
+    })?;
+    match followed {
+        Followed::UpTo(at) => Ok(Look { at, endings, full: at - after == BATCH as u64 }),
+        Followed::Gap => reload(feed, writer, after),
+    }
+}
+
+/// Loads everything anew, and ends what was in force and no longer is.
+fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
+    tracing::warn!(revision = after, "the change feed no longer reaches back: loading everything again");
+    let mut present: HashSet<Digest> = HashSet::new();
+    let mut ended = Vec::new();
+    let at = feed.load(|loaded| match loaded {
+        Loaded::Token(binding) => {
+            let (id, revoked) = (binding.id, binding.revoked);
+            present.insert(binding.digest);
+            let before = put(writer, binding);
+            if revoked && before.is_some_and(|before| !before.revoked) {
+                ended.push(id);
+            }
+        }
+        Loaded::Opened(app, environment) => writer.open(&app, &environment),
+    })?;
+    writer.retain(|digest, identity| {
+        let keep = present.contains(digest);
+        if !keep {
+            ended.push(identity.id);
+        }
+        keep
+    });
+    Ok(Look { at, endings: ended.into_iter().map(|id| (id, at)).collect(), full: false })
+}
+
+fn put(writer: &index::Writer, binding: Binding) -> Option<Identity> {
+    let identity = Identity {
+        id: binding.id,
+        app: match &binding.app {
+            TokenApp::Every => None,
+            TokenApp::One(app) => Some(writer.name(app.as_str())),
+        },
+        environment: writer.name(binding.environment.as_str()),
+        expires: binding.expires_at.unwrap_or(NEVER),
+        revoked: binding.revoked,
+        label: (!binding.label.is_empty())
+            .then(|| utf8_percent_encode(&binding.label, ENCODED).to_string().into()),
+    };
+    writer.put(binding.digest, identity)
+}
+
+/// Takes last uses off the board and writes them down, now and then and at the end.
+async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiver<bool>) {
+    let mut unwritten: HashMap<TokenId, i64> = HashMap::new();
+    loop {
+        let ending = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => true,
+            () = tokio::time::sleep(LAST_USES) => false,
+        };
+        for (token, last) in board.take_last_uses() {
+            let at = unwritten.entry(token).or_insert(last.at);
+            *at = last.at.max(*at);
+        }
+        if !unwritten.is_empty() {
+            let uses = unwritten.iter().map(|(token, at)| (*token, *at)).collect();
+            // The writer says once why it cannot write; what it did not take waits here, one entry a token.
+            if store.note_last_uses(uses).await.is_ok() {
+                unwritten.clear();
+            }
+        }
+        if ending {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::credential::{Kind, Plaintext};
+    use crate::index::Index;
+    use crate::model::{EnvironmentName, Label, OnPublish, Text};
+    use crate::store::{Act, NewToken};
+
+    fn act() -> Act {
+        Act { at: Timestamp::now(), actor: "operator".to_owned(), key: None }
+    }
+
+    fn token(value: &Plaintext) -> NewToken {
+        NewToken {
+            digest: value.digest(),
+            hint: value.hint().to_owned(),
+            label: Label::parse("Grüße 100%").unwrap(),
+            description: Text::default(),
+            app: TokenApp::parse("shop").unwrap(),
+            environment: EnvironmentName::parse("production").unwrap(),
+            deployment: None,
+            on_publish: OnPublish::Keep,
+            created_by: None,
+            expires_at: None,
+        }
+    }
+
+    async fn mint(store: &Store) -> (Digest, TokenId, u64) {
+        let value = Plaintext::generate(Kind::Token).unwrap();
+        let (minted, revision) = store.mint_token(act(), token(&value)).await.unwrap().unwrap();
+        (value.digest(), minted.id, revision)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn changes_come_into_force_with_their_receipts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("s.db")).unwrap();
+        let before = mint(&store).await;
+        let (index, writer) = Index::new();
+        let (board, mut mailboxes) = Board::new(1);
+        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        assert_eq!(index.get(&before.0).unwrap().label.as_deref(), Some("Gr%C3%BC%C3%9Fe%20100%25"));
+        let (stop, stopping) = watch::channel(false);
+        let following = tokio::spawn(follower.run(stopping));
+        let after = mint(&store).await;
+        index.reached().wait(after.2).await;
+        assert!(!index.get(&after.0).unwrap().revoked);
+
+        let mut mailbox = mailboxes.remove(0);
+        let refusing = index.clone();
+        let worker = tokio::spawn(async move {
+            let ending = mailbox.recv().await.unwrap();
+            // By now the next request must be refused already.
+            assert!(refusing.get(&after.0).unwrap().revoked);
+            ending.done.send((1, 2)).unwrap();
+            ending.which
+        });
+        let revoked = store.revoke_token(act(), after.1, None).await.unwrap().unwrap();
+        let receipt = index.reached().wait(revoked.revision).await;
+        assert_eq!(receipt, Receipt { requests: 1, streams: 2 });
+        assert_eq!(worker.await.unwrap(), Which::Token(after.1));
+
+        board.posts()[0].used(before.1, crate::board::LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
+        stop.send_replace(true);
+        following.await.unwrap();
+        let used = store.token(before.1).await.unwrap().unwrap().last_used_at;
+        assert_eq!(used.map(Timestamp::as_millisecond), Some(5_000));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_revocations_wait_for_a_silent_worker_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("s.db")).unwrap();
+        let mut tokens = Vec::new();
+        for _ in 0..200 {
+            tokens.push(mint(&store).await);
+        }
+        let (index, writer) = Index::new();
+        // The mailbox is kept and never read.
+        let (board, _mailboxes) = Board::new(1);
+        let follower = Follower::load(&store, writer, board).unwrap();
+        let mut last = 0;
+        for (_, id, _) in &tokens {
+            last = store.revoke_token(act(), *id, None).await.unwrap().unwrap().revision;
+        }
+        let (_stop, stopping) = watch::channel(false);
+        let started = Instant::now();
+        tokio::spawn(follower.run(stopping));
+        index.reached().wait(last).await;
+        assert!(started.elapsed() < Duration::from_secs(3), "one after the other it would be 10 s");
+        assert!(tokens.iter().all(|(digest, ..)| index.get(digest).unwrap().revoked));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn forgotten_tokens_leave_and_gaps_are_reloaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.db");
+        let store = Store::open(&path).unwrap();
+        let (kept, gone, lost) = (mint(&store).await, mint(&store).await, mint(&store).await);
+        let (index, writer) = Index::new();
+        let (board, _) = Board::new(0);
+        let mut follower = Follower::load(&store, writer, board).unwrap();
+        store.revoke_token(act(), gone.1, None).await.unwrap();
+        store.forget_ended(Timestamp::now()).await.unwrap();
+        follower.catch_up().await.unwrap();
+        assert!(index.get(&gone.0).is_none() && index.len() == 2);
+
+        store.revoke_token(act(), lost.1, None).await.unwrap();
+        store.forget_ended(Timestamp::now()).await.unwrap();
+        let (fresh, ..) = mint(&store).await;
+        let direct = rusqlite::Connection::open(&path).unwrap();
+        direct
+            .execute("DELETE FROM feed WHERE revision <= (SELECT max(revision) - 1 FROM feed)", [])
+            .unwrap();
+        follower.catch_up().await.unwrap();
+        assert!(index.get(&lost.0).is_none());
+        assert!(index.get(&kept.0).is_some() && index.get(&fresh).is_some());
+        assert_eq!(index.revision(), *store.revisions().borrow());
+    }
+}
