@@ -1,6 +1,9 @@
 pub mod admin;
 pub mod board;
+pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod demo;
 pub mod index;
 pub mod model;
+pub mod serve;
