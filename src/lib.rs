@@ -1,3 +1,5 @@
+//! Portcullis, an authenticating reverse proxy.
+
 pub mod admin;
 pub mod board;
 pub mod cli;
