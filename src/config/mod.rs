@@ -1,4 +1,21 @@
-//! `proxy.toml`, read, judged and resolved.
+//! `proxy.toml`, read, judged and resolved. `load` is the way in; each section of the file has a file here that says
+//! what its keys mean, and `section` is what they all read with.
+
+mod admin;
+mod apps;
+mod environment;
+mod gateway;
+mod leaks;
+mod load;
+mod notify;
+mod report;
+mod secrets;
+mod section;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +25,9 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, Upstream};
+
+pub use load::{LoadError, Loaded, load, parse};
+pub use report::Mistake;
 
 /// Everything `serve` needs to know, valid as a whole. Paths are resolved against the file's folder.
 #[derive(Clone, Debug)]

@@ -43,6 +43,26 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
+    #[must_use]
+    pub const fn hours(count: u32) -> Self {
+        Self { count, unit: Unit::Hour }
+    }
+
+    #[must_use]
+    pub const fn days(count: u32) -> Self {
+        Self { count, unit: Unit::Day }
+    }
+
+    #[must_use]
+    pub const fn months(count: u32) -> Self {
+        Self { count, unit: Unit::Month }
+    }
+
+    #[must_use]
+    pub const fn years(count: u32) -> Self {
+        Self { count, unit: Unit::Year }
+    }
+
     /// # Errors
     /// When `text` is not a whole number directly followed by a unit.
     pub fn parse(text: &str) -> Result<Self, UnknownLifetime> {

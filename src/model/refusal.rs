@@ -27,6 +27,8 @@ pub enum Refusal {
     UpstreamInvalid,
     UpstreamUnavailable,
     UpstreamTimeout,
+    /// No such path of the gateway's own.
+    NotFound,
 }
 
 impl Refusal {
@@ -57,6 +59,7 @@ impl Refusal {
             Self::UpstreamInvalid => "upstream_invalid",
             Self::UpstreamUnavailable => "upstream_unavailable",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::NotFound => "not_found",
         }
     }
 
@@ -66,7 +69,7 @@ impl Refusal {
         use http::StatusCode as S;
         match self {
             Self::InvalidRequest => S::BAD_REQUEST,
-            Self::UnknownHost => S::NOT_FOUND,
+            Self::UnknownHost | Self::NotFound => S::NOT_FOUND,
             Self::TokenMissing
             | Self::TokenUnknown
             | Self::TokenRevoked

@@ -1,0 +1,66 @@
+//! `[admin]`: where the admin side listens.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::gateway::collide;
+use super::section::Section;
+use super::value::{Given, address, path};
+use super::{Admin, Gateway};
+use crate::model::HostPattern;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+/// What fits into a Unix socket's address beside the NUL at its end.
+const SOCKET_BYTES: usize = 107;
+
+pub(super) fn read(section: &mut Section<'_>, gateway: &Gateway) -> Admin {
+    let admin = Admin {
+        listen: listen(section, gateway),
+        socket: socket(section),
+        hosts: section
+            .list("hosts", "a list of host names, as in [\"admin.example.com\"]", host)
+            .map_or_else(Vec::new, |list| list.items.into_iter().map(|item| item.value).collect()),
+    };
+    section.table_not_yet(
+        "tls",
+        &[("certificate", |given| path(given).map(drop)), ("private_key", |given| path(given).map(drop))],
+    );
+    admin
+}
+
+fn listen(section: &mut Section<'_>, gateway: &Gateway) -> SocketAddr {
+    let read = section.read("listen", address);
+    let place = read.as_ref().map_or_else(|| section.place().clone(), |read| read.place.clone());
+    let listen = read.map_or(DEFAULT_LISTEN, |read| read.value);
+    if !listen.ip().to_canonical().is_loopback() {
+        let wrong = "is not loopback: it needs [admin.tls], which is not available in this version; listen on \
+                     127.0.0.1, or use the socket";
+        section.mistake(&place, "listen", wrong);
+    } else if let Some(taken) = gateway.listen.iter().find(|taken| collide(**taken, listen)) {
+        let wrong = format!("is {listen}, which {taken} of `gateway.listen` occupies: take another port");
+        section.mistake(&place, "listen", &wrong);
+    }
+    listen
+}
+
+fn socket(section: &mut Section<'_>) -> PathBuf {
+    let Some(read) = section.read("socket", path) else {
+        return section.claim("socket", "portcullis.sock", None);
+    };
+    let socket = section.claim("socket", &read.value, Some(read.place.clone()));
+    if socket.as_os_str().len() > SOCKET_BYTES {
+        let wrong =
+            format!("is longer than a Unix socket's path may be: {SOCKET_BYTES} bytes with its folder");
+        section.mistake(&read.place, "socket", &wrong);
+    }
+    socket
+}
+
+/// A name as it stands in `Host`, without the port.
+fn host(given: &Given<'_>) -> Result<String, String> {
+    const WHAT: &str = "a host name without scheme and port, as in \"admin.example.com\"";
+    match HostPattern::parse(given.text(WHAT)?) {
+        Some(HostPattern::Exact(host)) => Ok(host.into()),
+        Some(HostPattern::Wildcard(_)) | None => Err(format!("wants {WHAT}")),
+    }
+}

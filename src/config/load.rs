@@ -1,0 +1,140 @@
+//! Reads `proxy.toml` as a whole: every mistake of the file in one run, or the configuration.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::report::{Lines, Mistake, Place, Report};
+use super::section::{PREFIX, Section, Source, instead, variable};
+use super::{Config, admin, apps, gateway, leaks, notify, secrets, store, tokens};
+
+/// Far above any configuration, and far below what could hurt.
+const LONGEST: u64 = 8 << 20;
+
+/// A valid configuration, and what is doubtful about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Mistake>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// Never empty; in the order of the file, what the environment got wrong last.
+    #[error("{}", one_per_line(.0))]
+    Invalid(Vec<Mistake>),
+}
+
+/// Reads the configuration at `path`, with the `PORTCULLIS_SECTION__KEY` among `variables` in place of what it says.
+///
+/// # Errors
+/// When the file cannot be read, or anything in it or in the variables is wrong.
+pub fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > LONGEST {
+        let wrong = format!("longer than {} MiB: is this the configuration?", LONGEST >> 20);
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, wrong)));
+    }
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
+            let mut report = Report::default();
+            report.syntax(valid, "is not UTF-8: save the file in that encoding".to_owned());
+            return Err(LoadError::Invalid(report.finish(path, &Lines::new(&before)).0));
+        }
+    };
+    parse(&text, path, path.parent().unwrap_or(Path::new("")), variables)
+}
+
+/// Reads the configuration in `text`. Messages call it `path`; the paths in it are relative to `base`.
+///
+/// # Errors
+/// When anything in it or in the variables is wrong.
+pub fn parse(
+    text: &str,
+    path: &Path,
+    base: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, LoadError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let variables: BTreeMap<_, _> =
+        variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let source = Source { lines: Lines::new(text), base, variables: &variables };
+    let (config, report) = read(text, &source);
+    let (mistakes, warnings) = report.finish(path, &source.lines);
+    if mistakes.is_empty() { Ok(Loaded { config, warnings }) } else { Err(LoadError::Invalid(mistakes)) }
+}
+
+fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
+    let mut report = Report::default();
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        match (error.message(), text.get(span.clone())) {
+            // Not a matter of syntax: nothing is lost but the second value. Which key it is, the parser leaves out.
+            ("duplicate key", Some(key)) => {
+                let wrong = format!("`{}` is given twice: keep one", key.escape_debug());
+                report.mistake(&Place::File(span.start), wrong);
+            }
+            (message, _) => report.syntax(span.start, message.replace('\n', " ")),
+        }
+    }
+    let config = Section::root(source, &mut report, table.get_ref(), |root| {
+        let gateway = root.table("gateway", gateway::read);
+        let admin = root.table("admin", |section| admin::read(section, &gateway));
+        let store = root.table("store", store::read);
+        let tokens = root.table("tokens", tokens::read);
+        root.table("secrets", secrets::read);
+        root.table("leaks", leaks::read);
+        root.table("notify", notify::read);
+        let apps = apps::read(root, &gateway);
+        Config { gateway, admin, store, tokens, apps }
+    });
+    unknown_variables(&mut report, source.variables);
+    (config, report)
+}
+
+/// Variables that look like overrides of keys, but are none.
+fn unknown_variables(report: &mut Report, variables: &BTreeMap<String, String>) {
+    let known: Vec<String> = report.keys().iter().filter_map(|key| variable(key)).collect();
+    for name in variables.keys() {
+        let rest = name.strip_prefix(PREFIX).unwrap_or_default();
+        if !rest.contains("__") || known.contains(name) {
+            continue;
+        }
+        let wrong = if rest.starts_with("APPS__") {
+            "apps are set in the file only".to_owned()
+        } else {
+            format!("overrides no key: {}", instead(name, &known))
+        };
+        report.mistake(&Place::Variable(name.clone()), wrong);
+    }
+}
+
+fn one_per_line(mistakes: &[Mistake]) -> String {
+    let mut lines = String::new();
+    for (number, mistake) in mistakes.iter().enumerate() {
+        let newline = if number == 0 { "" } else { "\n" };
+        // Writing into a string cannot fail.
+        let _ = write!(lines, "{newline}{mistake}");
+    }
+    lines
+}
+
+/// Every key that reading `text` asks for.
+#[cfg(test)]
+pub(super) fn keys(text: &str) -> std::collections::BTreeSet<String> {
+    let source = Source { lines: Lines::new(text), base: Path::new(""), variables: &BTreeMap::new() };
+    read(text, &source).1.keys().clone()
+}

@@ -1,0 +1,239 @@
+//! What the driver, the guard and the exchange of one client connection tell each other. One thread owns them all.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::framing::{Event, Framing, Head, HeadLimits, Offence};
+use super::slots::Slot;
+use super::upgrade::Handover;
+use crate::config::Limits;
+
+/// How long an idle connection is left to a client that may be about to use it while we drain.
+const DRAINED_IDLE: Duration = Duration::from_secs(2);
+
+/// One client connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub client: SocketAddr,
+    pub local: SocketAddr,
+    framing: RefCell<Framing>,
+    heads: RefCell<VecDeque<Head>>,
+    /// Requests whose heads have come, whose bodies have come to their end, and that were handed to the service.
+    arrived: Cell<u64>,
+    ended: Cell<u64>,
+    served: Cell<u64>,
+    /// The request whose body is malformed.
+    bad_body: Cell<Option<u64>>,
+    head_refused: Cell<bool>,
+    phase: Cell<Phase>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    /// Since when we wait for the client to take bytes, or to send more of a body.
+    write_blocked: Cell<Option<Instant>>,
+    body_awaited: Cell<Option<Instant>>,
+    pub current: RefCell<Option<Rc<Slot>>>,
+    cut: Cell<bool>,
+    draining: Cell<bool>,
+    driver: RefCell<Option<Waker>>,
+    pub handover: RefCell<Option<Handover>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Since the connection was accepted, or the first byte of a request came.
+    Head(Instant),
+    Busy,
+    Idle(Instant),
+}
+
+/// What a client has been too slow with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    Head,
+    Idle,
+    /// Taking bytes from us.
+    Reading,
+    /// Sending the body it announced.
+    Body,
+}
+
+impl Connection {
+    pub(super) fn new(client: SocketAddr, local: SocketAddr, limits: &Limits) -> Self {
+        let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
+        Self {
+            client,
+            local,
+            framing: RefCell::new(Framing::new(head)),
+            heads: RefCell::default(),
+            arrived: Cell::new(0),
+            ended: Cell::new(0),
+            served: Cell::new(0),
+            bad_body: Cell::new(None),
+            head_refused: Cell::new(false),
+            phase: Cell::new(Phase::Head(Instant::now())),
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            write_blocked: Cell::new(None),
+            body_awaited: Cell::new(None),
+            current: RefCell::default(),
+            cut: Cell::new(false),
+            draining: Cell::new(false),
+            driver: RefCell::default(),
+            handover: RefCell::default(),
+        }
+    }
+
+    // What the guard tells.
+
+    pub(super) fn heard(&self, bytes: &[u8]) {
+        let now = Instant::now();
+        if let Phase::Idle(_) = self.phase.get() {
+            self.phase.set(Phase::Head(now));
+        }
+        if self.body_awaited.get().is_some() {
+            self.body_awaited.set(Some(now));
+        }
+        self.framing.borrow_mut().feed(bytes, |event| match event {
+            Event::Head(head) => {
+                self.arrived.set(self.arrived.get() + 1);
+                self.head_refused.set(head.offence == Some(Offence::HeadTooLarge));
+                self.heads.borrow_mut().push_back(head);
+            }
+            Event::BodyEnd => self.ended.set(self.ended.get() + 1),
+            Event::BadBody(_) => self.bad_body.set(Some(self.arrived.get())),
+        });
+    }
+
+    pub(super) fn wrote(&self) {
+        self.write_blocked.set(None);
+    }
+
+    pub(super) fn write_blocks(&self) {
+        if self.write_blocked.get().is_none() {
+            self.write_blocked.set(Some(Instant::now()));
+        }
+    }
+
+    // What the exchange asks and tells.
+
+    /// The ordinal and raw head of the request that the HTTP library hands over next.
+    pub(super) fn next_head(&self) -> (u64, Option<Head>) {
+        self.phase.set(Phase::Busy);
+        self.served.set(self.served.get() + 1);
+        (self.served.get(), self.heads.borrow_mut().pop_front())
+    }
+
+    /// Whether the body of the request with this ordinal broke the rules.
+    pub(super) fn is_bad_body(&self, ordinal: u64) -> bool {
+        self.bad_body.get() == Some(ordinal)
+    }
+
+    /// Whether every byte of the request with this ordinal has arrived.
+    pub(super) fn has_arrived(&self, ordinal: u64) -> bool {
+        self.ended.get() >= ordinal
+    }
+
+    pub(super) fn body_awaited(&self, awaited: bool) {
+        self.body_awaited.set(awaited.then(Instant::now));
+    }
+
+    /// The answer is out of the exchange's hands.
+    pub(super) fn finished(&self) {
+        self.body_awaited.set(None);
+        self.current.take();
+        let now = Instant::now();
+        let within_head = self.framing.borrow().within_head();
+        self.phase.set(if within_head { Phase::Head(now) } else { Phase::Idle(now) });
+    }
+
+    /// Ends the connection where it is: what was begun must not look complete.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+        self.wake();
+    }
+
+    /// Answers from now on say that they are the last, and idleness is short.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        self.wake();
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    // What the driver asks.
+
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+        if self.cut.get() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether a head too large to wait for stands first in line.
+    pub(super) fn head_refused(&self) -> bool {
+        self.head_refused.get() && !matches!(self.phase.get(), Phase::Busy) && self.heads.borrow().len() == 1
+    }
+
+    /// Whether a request was begun and no part of an answer was given to it.
+    pub(super) fn within_head(&self) -> bool {
+        self.framing.borrow().within_head() && !matches!(self.phase.get(), Phase::Busy)
+    }
+
+    /// Whether bytes of a request that was answered may still be on their way.
+    pub(super) fn has_unread(&self) -> bool {
+        self.ended.get() < self.arrived.get() || self.framing.borrow().within_head()
+    }
+
+    /// How often the driver has to look at the time: no limit of this connection is shorter.
+    pub(super) fn tick(&self) -> Duration {
+        self.header_timeout.min(self.idle_timeout).min(DRAINED_IDLE)
+    }
+
+    /// What the client is late with, if anything.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Overdue> {
+        let past = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
+        if self.write_blocked.get().is_some_and(|since| past(since, self.idle_timeout)) {
+            return Some(Overdue::Reading);
+        }
+        let idle = if self.draining.get() { DRAINED_IDLE.min(self.idle_timeout) } else { self.idle_timeout };
+        match self.phase.get() {
+            Phase::Head(since) if past(since, self.header_timeout) => Some(Overdue::Head),
+            Phase::Idle(since) if past(since, idle) => Some(Overdue::Idle),
+            Phase::Busy if self.body_awaited.get().is_some_and(|since| past(since, self.idle_timeout)) => {
+                Some(Overdue::Body)
+            }
+            Phase::Head(_) | Phase::Idle(_) | Phase::Busy => None,
+        }
+    }
+
+    /// When to look again, at the latest.
+    pub(super) fn next_look(&self, now: Instant) -> Instant {
+        let ends = |since: Instant, limit: Duration| since + limit;
+        let due = match self.phase.get() {
+            Phase::Head(since) => ends(since, self.header_timeout),
+            Phase::Idle(since) if self.draining.get() => ends(since, DRAINED_IDLE),
+            Phase::Idle(since) => ends(since, self.idle_timeout),
+            Phase::Busy => now + self.idle_timeout,
+        };
+        let waits = [self.write_blocked.get(), self.body_awaited.get()];
+        let due =
+            waits.into_iter().flatten().map(|since| ends(since, self.idle_timeout)).fold(due, Instant::min);
+        // A limit that begins to run later ends no earlier than a tick from now.
+        due.clamp(now + Duration::from_millis(1), now + self.tick().max(Duration::from_millis(1)))
+    }
+
+    fn wake(&self) {
+        if let Some(driver) = self.driver.borrow().as_ref() {
+            driver.wake_by_ref();
+        }
+    }
+}

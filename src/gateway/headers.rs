@@ -1,0 +1,411 @@
+//! What of a message's fields crosses the gateway, and what is set on the way.
+//!
+//! Order matters: first everything goes that may not cross, whoever named it; then our own fields are set. A client
+//! can thus neither add to them nor have them removed. References: RFC 9110, sections 6.5.1, 7.6.1 and 7.6.2.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
+use ipnet::IpNet;
+
+use super::authorize::Permit;
+use super::connection::Connection;
+use super::credential::{Carrier, Ways};
+use super::framing::BodyLength;
+use super::query;
+use super::request::Request;
+use super::upstream::Target;
+use crate::config::HostHeader;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const TOKEN_ID: HeaderName = HeaderName::from_static("x-portcullis-token-id");
+const TOKEN_LABEL: HeaderName = HeaderName::from_static("x-portcullis-token-label");
+const APP: HeaderName = HeaderName::from_static("x-portcullis-app");
+const ENVIRONMENT: HeaderName = HeaderName::from_static("x-portcullis-environment");
+
+/// Who is at the other end of a connection, as far as that is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    pub address: IpAddr,
+    /// The peer's own word on `X-Forwarded-*` and `X-Request-Id` counts.
+    pub trusted: bool,
+}
+
+impl Client {
+    /// The client behind the peer: the last address in `X-Forwarded-For` that no trusted proxy is known to have.
+    pub(super) fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let peer = peer.to_canonical();
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+        if !is_trusted(&peer) {
+            return Self { address: peer, trusted: false };
+        }
+        let fields: Vec<&str> =
+            headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
+        let mut address = peer;
+        for hop in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
+            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+            address = hop.to_canonical();
+            if !is_trusted(&address) {
+                break;
+            }
+        }
+        Self { address, trusted: true }
+    }
+}
+
+/// The request's own identifier, if it comes from a proxy that is believed and is fit for a log.
+pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(REQUEST_ID)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let fit = (1..=128).contains(&value.len()) && value.as_bytes().iter().all(plain);
+    fit.then(|| value.clone())
+}
+
+/// The head that the app receives, complete but for `Host`, which depends on the upstream.
+pub(super) fn to_upstream(
+    request: Request,
+    permit: &Permit,
+    ways: &Ways,
+    client: Client,
+    connection: &Connection,
+    request_id: &HeaderValue,
+) -> http::request::Parts {
+    let body = request.body;
+    let websocket = super::upgrade::is_websocket(&request);
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    (parts.method, parts.uri, parts.headers) = (request.method, request.uri, request.headers);
+    let headers = &mut parts.headers;
+
+    if permit.carrier() == Carrier::Authorization {
+        headers.remove(header::AUTHORIZATION);
+    }
+    let wants_trailers = headers.get_all(header::TE).iter().any(|te| lists(te, "trailers"));
+    let forwarded_for = chain(headers, client, connection.client.ip().to_canonical());
+    let authority = || HeaderValue::from_str(parts.uri.authority()?.as_str()).ok();
+    let host = headers.get(header::HOST).cloned().or_else(authority);
+    strip_hop_by_hop(headers);
+    strip_strangers(headers, &ways.header, client.trusted);
+    headers.remove(header::EXPECT);
+    clean_referer(headers, ways);
+
+    parts.uri = forwarded_target(&parts.uri, permit, ways);
+    match body {
+        BodyLength::None => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        BodyLength::Known(length) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // The HTTP library leaves out a GET's body of unknown length unless it is told that there is one.
+        BodyLength::Chunked => {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if websocket {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+
+    if let Some(chain) = forwarded_for {
+        headers.insert(FORWARDED_FOR, chain);
+    }
+    let mut set = |name: HeaderName, value: HeaderValue| {
+        if !(client.trusted && headers.contains_key(&name)) {
+            headers.insert(name, value);
+        }
+    };
+    set(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    set(FORWARDED_PORT, HeaderValue::from(connection.local.port()));
+    if let Some(host) = host.clone() {
+        set(FORWARDED_HOST, host);
+    }
+    if let Some(host) = host {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(REQUEST_ID, request_id.clone());
+
+    let identity = permit.identity();
+    let mut id = String::with_capacity(32);
+    let _ = write!(id, "{}", identity.id);
+    for (name, value) in [
+        (TOKEN_ID, HeaderValue::try_from(id).ok()),
+        (TOKEN_LABEL, identity.label.as_deref().and_then(|label| HeaderValue::from_str(label).ok())),
+        (APP, Some(permit.route().app_value.clone())),
+        (ENVIRONMENT, Some(permit.route().environment_value.clone())),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    parts
+}
+
+/// Sets the `Host` that the configuration asks for.
+pub(super) fn set_host(headers: &mut HeaderMap, mode: HostHeader, target: &Target) {
+    if let (HostHeader::Upstream, Some(host)) = (mode, &target.host_value) {
+        headers.insert(header::HOST, host.clone());
+    }
+}
+
+/// The app's head as the client may have it.
+pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
+    strip_hop_by_hop(headers);
+    headers.insert(REQUEST_ID, request_id.clone());
+    // The answer belongs to whoever holds the token: no shared cache may hand it to another.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+}
+
+/// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it.
+pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
+    const KEPT_BACK: [&str; 22] = [
+        "age",
+        "authorization",
+        "cache-control",
+        "connection",
+        "cookie",
+        "date",
+        "expect",
+        "expires",
+        "forwarded",
+        "host",
+        "location",
+        "max-forwards",
+        "pragma",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "vary",
+        "www-authenticate",
+    ];
+    let drop: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            KEPT_BACK.contains(&name)
+                || ["content-", "if-", "proxy-", "x-forwarded-", "x-portcullis-", "x-request-id"]
+                    .iter()
+                    .any(|prefix| starts_with_folded(name, prefix))
+        })
+        .cloned()
+        .collect();
+    for name in drop {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+/// Whether a comma-separated field value holds `word`, in any case.
+pub(super) fn lists(value: &HeaderValue, word: &str) -> bool {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Path and query without the pair that carried the token.
+fn forwarded_target(uri: &Uri, permit: &Permit, ways: &Ways) -> Uri {
+    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let stripped = match (permit.carrier(), &ways.query_parameter) {
+        (Carrier::Query, Some(name)) => query::remove_from_url(target.as_str(), name)
+            .and_then(|rest| PathAndQuery::try_from(rest).ok())
+            // What is left of a valid target is valid; were it not, the token would still not go through.
+            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+        _ => target,
+    };
+    Uri::from(stripped)
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in [header::TE, header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHORIZATION] {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "http2-settings"] {
+        headers.remove(name);
+    }
+}
+
+/// Removes what only a gateway may say, in every spelling that a CGI-style app would take for it.
+fn strip_strangers(headers: &mut HeaderMap, token_header: &HeaderName, trusted: bool) {
+    let of_proxies = |name: &str| {
+        starts_with_folded(name, "x-forwarded-")
+            || is_folded(name, "forwarded")
+            || is_folded(name, "x-request-id")
+            || is_folded(name, "x-forwarded")
+    };
+    let drop: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            let believed = trusted && !name.contains('_');
+            starts_with_folded(name, "x-portcullis-")
+                || is_folded(name, token_header.as_str())
+                || (of_proxies(name) && !believed)
+        })
+        .cloned()
+        .collect();
+    for name in drop {
+        headers.remove(name);
+    }
+}
+
+fn clean_referer(headers: &mut HeaderMap, ways: &Ways) {
+    let Some(name) = &ways.query_parameter else { return };
+    let cleaned: Option<Vec<HeaderValue>> = headers.get(header::REFERER).map(|_| {
+        headers
+            .get_all(header::REFERER)
+            .iter()
+            .filter_map(|value| {
+                let text = value.to_str().ok()?;
+                match query::remove_from_url(text, name) {
+                    Some(rest) => HeaderValue::try_from(rest).ok(),
+                    None => Some(value.clone()),
+                }
+            })
+            .collect()
+    });
+    if let Some(cleaned) = cleaned {
+        headers.remove(header::REFERER);
+        for value in cleaned {
+            headers.append(header::REFERER, value);
+        }
+    }
+}
+
+/// `X-Forwarded-For` with the peer at its end; what stood before counts only from a trusted peer.
+fn chain(headers: &HeaderMap, client: Client, peer: IpAddr) -> Option<HeaderValue> {
+    let mut chain = String::new();
+    if client.trusted {
+        for value in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
+            let _ = write!(chain, "{value}, ");
+        }
+    }
+    let _ = write!(chain, "{peer}");
+    HeaderValue::try_from(chain).ok()
+}
+
+fn starts_with_folded(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len() && is_folded_bytes(&name.as_bytes()[..prefix.len()], prefix.as_bytes())
+}
+
+fn is_folded(name: &str, other: &str) -> bool {
+    is_folded_bytes(name.as_bytes(), other.as_bytes())
+}
+
+fn is_folded_bytes(name: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == other.len() && name.iter().zip(other).all(|(a, b)| fold(*a) == fold(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    fn names(map: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_only_a_gateway_may_say_goes_in_every_spelling() {
+        let mut headers = map(&[
+            ("X-Portcullis-App", "a"),
+            ("x_portcullis_app", "a"),
+            ("X-Forwarded_Uri", "a"),
+            ("X-Forwarded-Prefix", "a"),
+            ("Forwarded", "a"),
+            ("x_request-id", "a"),
+            ("my_token", "a"),
+            ("X-Forward", "kept"),
+            ("X-Portcullis", "kept"),
+        ]);
+        strip_strangers(&mut headers, &HeaderName::from_static("my-token"), false);
+        assert_eq!(names(&headers), ["x-forward", "x-portcullis"]);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_in_its_plain_spelling_only() {
+        let mut headers =
+            map(&[("X-Forwarded-Proto", "https"), ("x_forwarded_proto", "a"), ("x-portcullis-app", "a")]);
+        strip_strangers(&mut headers, &HeaderName::from_static("t"), true);
+        assert_eq!(names(&headers), ["x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn hop_by_hop_fields_stay_behind() {
+        let mut headers = map(&[
+            ("Connection", "close, X-Secret"),
+            ("connection", "keep-alive"),
+            ("X-Secret", "a"),
+            ("Keep-Alive", "a"),
+            ("TE", "trailers"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "a"),
+            ("Accept", "kept"),
+            ("Trailer", "kept"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["accept", "trailer"]);
+    }
+
+    #[test]
+    fn the_client_is_the_last_hop_nobody_vouches_for() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let find = |peer: &str, chain: &[&str]| {
+            let fields: Vec<_> = chain.iter().map(|value| ("x-forwarded-for", *value)).collect();
+            Client::find(peer.parse().unwrap(), &map(&fields), &trusted).address.to_string()
+        };
+        assert_eq!(find("1.1.1.1", &["9.9.9.9"]), "1.1.1.1");
+        assert_eq!(find("10.0.0.1", &["8.8.8.8, 9.9.9.9", "10.0.0.2"]), "9.9.9.9");
+        assert_eq!(find("10.0.0.1", &["nonsense, 10.0.0.3"]), "10.0.0.3");
+        assert_eq!(find("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9");
+        assert_eq!(find("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn trailers_cannot_say_who_or_where() {
+        let kept = trailers(map(&[
+            ("grpc-status", "0"),
+            ("authorization", "a"),
+            ("content-length", "1"),
+            ("x_portcullis_app", "a"),
+            ("x-checksum", "1"),
+        ]));
+        assert_eq!(names(&kept), ["grpc-status", "x-checksum"]);
+    }
+}

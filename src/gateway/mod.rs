@@ -1,0 +1,218 @@
+//! The gateway: what a request passes from the socket to the app and back.
+//!
+//! Stages in the order in which a request meets them, each a file: `listen`, `http` (the driver), `guard` and
+//! `framing` (where requests end), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
+//! `response`, `record`. [`handle`] is the whole path.
+
+pub mod authenticate;
+pub mod authorize;
+mod connection;
+pub mod credential;
+mod forward;
+pub mod framing;
+mod guard;
+mod headers;
+mod http;
+pub mod listen;
+pub mod query;
+mod record;
+pub mod reject;
+pub mod request;
+mod response;
+pub mod route;
+mod slots;
+mod upgrade;
+mod upload;
+mod upstream;
+pub mod worker;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ::http::{HeaderValue, Method, Request as Message, Response};
+use arc_swap::ArcSwap;
+use hyper::body::Incoming;
+use ipnet::IpNet;
+
+use self::authorize::Permit;
+use self::connection::Connection;
+use self::framing::BodyLength;
+use self::headers::Client;
+use self::record::Record;
+use self::reject::Reject;
+use self::request::Request;
+use self::response::Body;
+use self::upload::Upload;
+use self::worker::Worker;
+use crate::board::{Board, LastUse};
+use crate::config::{Config, Limits};
+use crate::index::Index;
+use crate::model::Refusal;
+use crate::telemetry::AccessLog;
+
+/// Paths under this are the gateway's own on every host.
+const RESERVED: &str = "/.portcullis/";
+
+/// How far the end of serving has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    No,
+    /// What runs is finished, nothing is kept alive.
+    Begun,
+    /// What still runs is dropped.
+    Over,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Gateway {
+    pub index: Arc<Index>,
+    pub board: Arc<Board>,
+    pub settings: ArcSwap<Settings>,
+    pub log: AccessLog,
+}
+
+/// The configuration as the request path uses it.
+#[derive(Debug)]
+pub struct Settings {
+    pub routes: route::Routes,
+    pub ways: credential::Ways,
+    pub limits: Limits,
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new(config: &Config, index: &Index) -> Self {
+        Self {
+            routes: route::Routes::new(&config.apps, index),
+            ways: credential::Ways {
+                header: config.tokens.header.clone(),
+                query_parameter: config.tokens.query_parameter.clone(),
+            },
+            limits: config.gateway.limits.clone(),
+            trusted_proxies: config.gateway.trusted_proxies.clone(),
+        }
+    }
+}
+
+impl Gateway {
+    /// A new identifier for a request: 128 random bits in hexadecimal.
+    fn request_id(&self) -> HeaderValue {
+        let id = format!("{:032x}", fastrand::u128(..));
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    }
+}
+
+/// The whole decision, from an accepted request to the proof that it may be forwarded. Pure: no I/O, no clock; `now`
+/// is in Unix milliseconds.
+///
+/// # Errors
+/// The first refusal that applies, in the contract's order.
+pub fn decide(settings: &Settings, index: &Index, request: &Request, now: i64) -> Result<Permit, Reject> {
+    let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
+    let route = settings.routes.route(request.host())?;
+    let authenticated = authenticate::authenticate(index, presented, now)?;
+    authorize::authorize(authenticated, route)
+}
+
+/// One request, from its head to the head of its answer.
+async fn handle(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    message: Message<Incoming>,
+) -> Response<Body> {
+    let (ordinal, raw) = connection.next_head();
+    let settings = worker.gateway.settings.load_full();
+    let (parts, body) = message.into_parts();
+    let client = Client::find(connection.client.ip(), &parts.headers, &settings.trusted_proxies);
+    let mut record = begin(worker, client, &parts);
+    let request = match Request::accept(parts, raw) {
+        Ok(request) => request,
+        Err(reject) => return refuse(connection, ordinal, reject, record),
+    };
+    record.route = settings.routes.route(request.host()).ok().cloned();
+    if request.path().starts_with(RESERVED) {
+        return own(worker, connection, ordinal, &request, record);
+    }
+    let now = worker.now();
+    let permit = match decide(&settings, &worker.gateway.index, &request, now)
+        .and_then(|permit| fits(&settings, &request, permit))
+    {
+        Ok(permit) => permit,
+        Err(reject) => return refuse(connection, ordinal, reject, record),
+    };
+
+    let (identity, timeouts) = (permit.identity(), permit.route().timeouts);
+    record.token = Some(identity.id);
+    let occupied = worker.slots.enter(identity.id, identity.expires, timeouts.idle, connection);
+    worker.stir();
+    worker.used(identity.id, LastUse { at: now, client: client.address });
+    let limit = settings.limits.body_bytes;
+    let upload = Upload::new(body, occupied.slot(), connection, ordinal, limit, timeouts.response_header);
+    let head = headers::to_upstream(request, &permit, &settings.ways, client, connection, &record.request_id);
+    drop(settings);
+    match forward::forward(worker, permit, head, upload, occupied, record).await {
+        Ok(response) => response,
+        Err((reject, record)) => refuse(connection, ordinal, reject, record),
+    }
+}
+
+/// What may be forwarded must also be something that this gateway forwards.
+fn fits(settings: &Settings, request: &Request, permit: Permit) -> Result<Permit, Reject> {
+    let of = |reject: Reject| reject.of(permit.identity().id);
+    let expects = request.headers.get_all(::http::header::EXPECT);
+    if expects.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        let detail = "the only expectation this gateway meets is 100-continue";
+        return Err(of(Reject::new(Refusal::ExpectationFailed, detail)));
+    }
+    match request.body {
+        BodyLength::Known(length)
+            if settings.limits.body_bytes > 0 && length > settings.limits.body_bytes =>
+        {
+            Err(of(upload::too_large()))
+        }
+        _ => Ok(permit),
+    }
+}
+
+fn begin(worker: &Rc<Worker>, client: Client, parts: &::http::request::Parts) -> Record {
+    let believed = client.trusted.then(|| headers::believed_request_id(&parts.headers)).flatten();
+    let request_id = believed.unwrap_or_else(|| worker.gateway.request_id());
+    let mut record = Record::new(worker, request_id, client.address);
+    record.method = parts.method.clone();
+    record.target = parts.uri.path_and_query().cloned();
+    record.protocol = parts.version;
+    record
+}
+
+/// Answers on the gateway's own paths.
+fn own(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    ordinal: u64,
+    request: &Request,
+    record: Record,
+) -> Response<Body> {
+    let readable = matches!(request.method, Method::GET | Method::HEAD);
+    let response = match request.path() {
+        "/.portcullis/healthz" if readable => response::health(worker.gateway.board.draining(), record),
+        "/.portcullis/healthz" => {
+            let reject = Reject::new(Refusal::MethodNotAllowed, "this path answers GET and HEAD");
+            return refuse(connection, ordinal, reject, record);
+        }
+        _ => {
+            let reject = Reject::new(Refusal::NotFound, "the gateway has no such path of its own");
+            return refuse(connection, ordinal, reject, record);
+        }
+    };
+    connection.finished();
+    response
+}
+
+/// Answers with a refusal. A request whose body is still on its way is the connection's last.
+fn refuse(connection: &Connection, ordinal: u64, mut reject: Reject, record: Record) -> Response<Body> {
+    reject.close |= !connection.has_arrived(ordinal);
+    connection.finished();
+    response::refuse(reject, record)
+}

@@ -1,0 +1,195 @@
+//! What is remembered of one request: its access-log line, written exactly once, when the last holder lets go.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Version};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::route::Route;
+use super::slots::Slot;
+use super::upstream::Target;
+use super::worker::Worker;
+use crate::credential::Kind;
+use crate::model::{Refusal, TokenId};
+
+/// How a request came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ended {
+    Complete,
+    ClientGone,
+    Revoked,
+    UpstreamGone,
+    Upgraded,
+}
+
+/// One request as the access log will tell it.
+#[derive(Debug)]
+pub(super) struct Record {
+    worker: Rc<Worker>,
+    started: Instant,
+    pub request_id: HeaderValue,
+    pub client: IpAddr,
+    pub method: Method,
+    pub target: Option<PathAndQuery>,
+    pub protocol: Version,
+    pub route: Option<Arc<Route>>,
+    pub token: Option<TokenId>,
+    pub refusal: Option<Refusal>,
+    pub status: u16,
+    pub upstream: Option<Arc<Target>>,
+    pub upstream_began: Option<Instant>,
+    pub upstream_us: Option<u64>,
+    pub slot: Option<Rc<Slot>>,
+    /// Of an answer of our own.
+    pub document_bytes: u64,
+    pub ended: Ended,
+}
+
+impl Record {
+    pub(super) fn new(worker: &Rc<Worker>, request_id: HeaderValue, client: IpAddr) -> Self {
+        Self {
+            worker: worker.clone(),
+            started: Instant::now(),
+            request_id,
+            client,
+            method: Method::default(),
+            target: None,
+            protocol: Version::HTTP_11,
+            route: None,
+            token: None,
+            refusal: None,
+            status: 0,
+            upstream: None,
+            upstream_began: None,
+            upstream_us: None,
+            slot: None,
+            document_bytes: 0,
+            ended: Ended::ClientGone,
+        }
+    }
+
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// The upstream's head has come, or failed to.
+    pub(super) fn upstream_answered(&mut self) {
+        self.upstream_us = self.upstream_began.map(|began| micros(began.elapsed()));
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let slot = self.slot.as_deref();
+        let ended = match slot.and_then(Slot::ending) {
+            Some(Refusal::UpstreamTimeout) if self.ended != Ended::Complete => Ended::UpstreamGone,
+            Some(_) if self.ended != Ended::Complete => Ended::Revoked,
+            _ => self.ended,
+        };
+        let line = Line {
+            ts: jiff::Timestamp::now(),
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            app: self.route.as_deref().map(|route| route.app.as_str()),
+            environment: self.route.as_deref().map(|route| route.environment.as_str()),
+            token_id: self.token.map(|token| token.to_string()),
+            code: self.refusal.map_or("ok", Refusal::as_str),
+            status: self.status,
+            method: self.method.as_str(),
+            path: self.target.as_ref().map(redacted).unwrap_or_default(),
+            protocol: match self.protocol {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
+            client: self.client,
+            upstream: self.upstream.as_deref().map(|target| &*target.name),
+            bytes_in: slot.map_or(0, |slot| slot.received.get()),
+            bytes_out: slot.map_or(0, |slot| slot.sent.get()) + self.document_bytes,
+            duration_us: micros(self.started.elapsed()),
+            upstream_us: self.upstream_us,
+            ended,
+        };
+        let length = out.len();
+        if serde_json::to_writer(&mut *out, &line).is_err() {
+            out.truncate(length);
+            return;
+        }
+        out.push(b'\n');
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.worker.log(|lines| self.write(lines));
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    ts: jiff::Timestamp,
+    request_id: &'a str,
+    app: Option<&'a str>,
+    environment: Option<&'a str>,
+    token_id: Option<String>,
+    code: &'static str,
+    status: u16,
+    method: &'a str,
+    path: String,
+    protocol: &'static str,
+    client: IpAddr,
+    upstream: Option<&'a str>,
+    bytes_in: u64,
+    bytes_out: u64,
+    duration_us: u64,
+    upstream_us: Option<u64>,
+    ended: Ended,
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    duration.as_micros().try_into().unwrap_or(u64::MAX)
+}
+
+/// The path with no query, and with nothing in it that has the beginning of a credential.
+fn redacted(target: &PathAndQuery) -> String {
+    const MARK: &str = "[redacted]";
+    let mut path = target.path().to_owned();
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(&path).collect();
+    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
+        // One that was encoded is not worth finding the bounds of.
+        if memchr::memmem::find_iter(&decoded, prefix).count() > path.matches(prefix).count() {
+            path = format!("/{MARK}");
+        }
+        let mut from = 0;
+        while let Some(at) = path[from..].find(prefix).map(|at| from + at) {
+            let start = at + prefix.len();
+            let of_value = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'_');
+            let end = start + path[start..].bytes().take_while(of_value).count();
+            path.replace_range(start..end, MARK);
+            from = start + MARK.len();
+        }
+    }
+    if target.query().is_some() {
+        path.push('?');
+        path.push_str(MARK);
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lose_queries_and_credentials() {
+        let log = |target: &str| redacted(&target.parse().unwrap());
+        assert_eq!(log("/a/b"), "/a/b");
+        assert_eq!(log("/a?b=c"), "/a?[redacted]");
+        assert_eq!(log("/x/pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17/y"), "/x/pct_[redacted]/y");
+        assert_eq!(log("/pct_pct_zQWB/pcm_%61b"), "/pct_[redacted]/pcm_[redacted]");
+        assert_eq!(log("/a%20b/%70ct_zQWB"), "/[redacted]");
+        assert_eq!(log("/a%20b"), "/a%20b");
+    }
+}

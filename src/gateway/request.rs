@@ -1,0 +1,195 @@
+//! The first stage: a request of which every server would say the same thing about where it ends and whom it means.
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, Version, header};
+
+use super::framing::{BodyLength, Head, Offence};
+use super::reject::Reject;
+use crate::model::Refusal;
+
+/// Hosts are compared in lower case; longer ones belong to no one.
+const HOST: usize = 255;
+
+/// A request that passed the first stage, ready to be routed.
+#[derive(Debug)]
+pub struct Request {
+    pub method: Method,
+    pub uri: Uri,
+    pub version: Version,
+    pub headers: HeaderMap,
+    pub body: BodyLength,
+    host: Host,
+}
+
+impl Request {
+    /// Judges a head as the HTTP library parsed it beside what the raw bytes said.
+    ///
+    /// # Errors
+    /// When two servers could disagree about the request, or when its method goes no further than a gateway.
+    pub fn accept(parts: Parts, raw: Option<Head>) -> Result<Self, Reject> {
+        let raw = raw.ok_or(Reject::malformed(Offence::AfterOffence.detail()))?;
+        match raw.offence {
+            None => {}
+            Some(offence @ (Offence::HeadTooLarge | Offence::TooManyFields)) => {
+                return Err(Reject {
+                    close: true,
+                    ..Reject::new(Refusal::HeadersTooLarge, offence.detail())
+                });
+            }
+            Some(offence) => return Err(Reject::malformed(offence.detail())),
+        }
+        if raw.fields != parts.headers.len() {
+            return Err(Reject::malformed("the request's head is ambiguous"));
+        }
+        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+            return Err(Reject {
+                close: true,
+                ..Reject::new(Refusal::MethodNotAllowed, "CONNECT and TRACE end here")
+            });
+        }
+        let host = host(&parts)?;
+        let Parts { method, uri, version, headers, .. } = parts;
+        Ok(Self { method, uri, version, headers, body: raw.body, host })
+    }
+
+    /// The host asked for, in lower case and without its port; empty if none was named.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.host.as_str()
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+}
+
+/// A host in lower case, held without an allocation.
+struct Host {
+    bytes: [u8; HOST],
+    length: u8,
+}
+
+impl Host {
+    fn new(host: &str) -> Self {
+        let mut bytes = [0; HOST];
+        let length = host.len();
+        let Some(place) = bytes.get_mut(..length) else { return Self { bytes, length: 0 } };
+        place.copy_from_slice(host.as_bytes());
+        place.make_ascii_lowercase();
+        Self { bytes, length: length as u8 }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The one host that the request line and the `Host` field agree on.
+fn host(parts: &Parts) -> Result<Host, Reject> {
+    const TARGET: Reject = Reject::malformed("the request target is neither a path nor the URL of this host");
+    const HOST: Reject = Reject::malformed("Host is not a host name with an optional port");
+    let field = match parts.headers.get(header::HOST) {
+        Some(value) => Some(value.to_str().map_err(|_| HOST)?),
+        None => None,
+    };
+    let path = parts.uri.path_and_query().ok_or(TARGET)?.as_str();
+    if parts.uri.scheme().is_some() {
+        let web = matches!(parts.uri.scheme_str(), Some("http" | "https"));
+        let authority = parts.uri.authority().filter(|_| web).ok_or(TARGET)?.as_str();
+        if field.is_some_and(|field| !field.eq_ignore_ascii_case(authority)) {
+            return Err(Reject::malformed("the request target names another host than Host does"));
+        }
+        return Ok(Host::new(split_port(authority).ok_or(TARGET)?));
+    }
+    let known = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
+    if !known || parts.uri.authority().is_some() {
+        return Err(TARGET);
+    }
+    Ok(Host::new(split_port(field.unwrap_or_default()).ok_or(HOST)?))
+}
+
+/// Takes the port off a `Host`; `None` if what is there could be read in two ways.
+fn split_port(value: &str) -> Option<&str> {
+    let (host, port) = match value.strip_prefix('[') {
+        Some(rest) => {
+            let end = value.len() - rest.len() + rest.find(']')? + 1;
+            value.split_at(end)
+        }
+        None => value.split_at(value.find(':').unwrap_or(value.len())),
+    };
+    let port_plain = match port.strip_prefix(':') {
+        Some(port) => port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    let host_plain = host.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':' | b'~' | b'%')
+    });
+    (port_plain && host_plain).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(method: &str, target: &str, host: Option<&str>) -> Result<String, Reject> {
+        let mut request = http::Request::builder().method(method).uri(target);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let raw = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
+        Request::accept(parts, Some(raw)).map(|request| request.host().to_owned())
+    }
+
+    #[test]
+    fn hosts_lose_port_and_case() {
+        for (field, host) in [
+            ("Shop.LocalHost:8080", "shop.localhost"),
+            ("[::1]:80", "[::1]"),
+            ("a", "a"),
+            ("a:", "a"),
+            ("", ""),
+        ] {
+            assert_eq!(judge("GET", "/", Some(field)).unwrap(), host);
+        }
+        assert_eq!(judge("GET", "/", None).unwrap(), "");
+        assert_eq!(judge("GET", "/", Some(&"a".repeat(300))).unwrap(), "");
+        for bad in ["a b", "u@a", "a:b", "a:80:80", "[::1", "a/b", "a,b", "a:123456"] {
+            assert_eq!(judge("GET", "/", Some(bad)).unwrap_err().refusal, Refusal::InvalidRequest, "{bad}");
+        }
+    }
+
+    #[test]
+    fn targets_are_paths_or_this_host() {
+        assert_eq!(judge("GET", "http://A:80/x", Some("a:80")).unwrap(), "a");
+        assert_eq!(judge("OPTIONS", "*", Some("a")).unwrap(), "a");
+        for (method, target) in
+            [("GET", "http://b/"), ("GET", "http://u@a/"), ("GET", "ftp://a/"), ("GET", "*"), ("GET", "a:80")]
+        {
+            assert!(judge(method, target, Some("a")).unwrap_err().close, "{target}");
+        }
+    }
+
+    #[test]
+    fn some_methods_end_here() {
+        for method in ["CONNECT", "TRACE"] {
+            assert_eq!(judge(method, "/", Some("a")).unwrap_err().refusal, Refusal::MethodNotAllowed);
+        }
+    }
+
+    #[test]
+    fn a_head_the_guard_did_not_see_is_refused() {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        assert!(Request::accept(parts, None).unwrap_err().close);
+        let (parts, ()) = http::Request::builder().header("host", "a").body(()).unwrap().into_parts();
+        let raw = Head { offence: None, body: BodyLength::None, fields: 2 };
+        assert!(Request::accept(parts, Some(raw)).unwrap_err().close);
+    }
+}

@@ -1,0 +1,235 @@
+//! Answers: the app's, passed on as they come, and our own documents.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use serde::Serialize;
+
+use super::headers;
+use super::record::{Ended, Record};
+use super::reject::{Challenge, Reject};
+use super::slots::Occupied;
+use super::upload::Upload;
+use super::upstream::Chosen;
+use super::worker::Worker;
+
+/// The body of any answer.
+#[derive(Debug)]
+pub(super) enum Body {
+    Document(Box<Document>),
+    Download(Box<Download>),
+    /// Of an upgrade: the bytes go another way.
+    None,
+}
+
+/// A body that we wrote.
+#[derive(Debug)]
+pub(super) struct Document {
+    bytes: Option<Bytes>,
+    /// Written when hyper lets go of the body.
+    _record: Record,
+}
+
+/// The app's body on its way to the client.
+#[derive(Debug)]
+pub(super) struct Download {
+    body: Incoming,
+    record: Record,
+    occupied: Occupied,
+    lease: Option<Lease>,
+}
+
+/// The connection an answer comes over, to be kept once the answer was read to its end.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub worker: Rc<Worker>,
+    pub chosen: Chosen,
+    pub sender: SendRequest<Upload>,
+}
+
+/// The body ended before its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the app's answer ended early")]
+pub(super) struct Broken;
+
+impl Body {
+    /// The body of an answer that the app has begun.
+    pub(super) fn download(body: Incoming, record: Record, occupied: Occupied, lease: Lease) -> Self {
+        let mut download = Download { body, record, occupied, lease: Some(lease) };
+        if download.body.is_end_stream() {
+            download.complete();
+        }
+        Self::Download(Box::new(download))
+    }
+}
+
+impl Download {
+    fn complete(&mut self) {
+        self.record.ended = Ended::Complete;
+        if let Some(Lease { worker, chosen, sender }) = self.lease.take() {
+            worker.pool.put(chosen.target(), sender);
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let slot = self.occupied.slot();
+        let frame = match frame {
+            None => {
+                self.complete();
+                return Poll::Ready(None);
+            }
+            Some(Err(_)) => {
+                self.record.ended = Ended::UpstreamGone;
+                return Poll::Ready(Some(Err(Broken)));
+            }
+            Some(Ok(frame)) => frame,
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                slot.sent(data.len());
+                if self.body.is_end_stream() {
+                    self.complete();
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().ok();
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))))
+            }
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Self::Document(document) => {
+                Poll::Ready(document.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Download(download) => download.poll_frame(cx),
+            Self::None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Document(document) => document.bytes.is_none(),
+            Self::Download(download) => download.body.is_end_stream(),
+            Self::None => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Document(document) => {
+                SizeHint::with_exact(document.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Download(download) => download.body.size_hint(),
+            Self::None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// A problem document, as RFC 9457 shapes it.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    request_id: &'a str,
+}
+
+/// Turns a refusal into an answer. The only place where that happens.
+pub(super) fn refuse(reject: Reject, mut record: Record) -> Response<Body> {
+    let status = reject.refusal.status();
+    record.refusal = Some(reject.refusal);
+    record.token = reject.token.or(record.token);
+    let request_id = record.request_id.clone();
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        code: reject.refusal.as_str(),
+        detail: reject.detail,
+        request_id: request_id.to_str().unwrap_or_default(),
+    };
+    let document = serde_json::to_vec(&problem).unwrap_or_default();
+    let challenge = challenge(&reject, &record);
+    let mut response = document_response(status, "application/problem+json", document, record);
+    let headers = response.headers_mut();
+    if let Some(challenge) = challenge {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if reject.close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            headers.insert(header::ALLOW, allowed);
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// Whether the gateway serves, for load balancers and monitors.
+pub(super) fn health(draining: bool, record: Record) -> Response<Body> {
+    let (status, word) = match draining {
+        false => (StatusCode::OK, "serving\n"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    };
+    document_response(status, "text/plain; charset=utf-8", word.into(), record)
+}
+
+fn document_response(
+    status: StatusCode,
+    kind: &'static str,
+    document: Vec<u8>,
+    mut record: Record,
+) -> Response<Body> {
+    record.status = status.as_u16();
+    record.ended = Ended::Complete;
+    record.document_bytes = if record.method == http::Method::HEAD { 0 } else { document.len() as u64 };
+    let length = HeaderValue::from(document.len());
+    let request_id = record.request_id.clone();
+    let bytes = Some(Bytes::from(document));
+    let mut response = Response::new(Body::Document(Box::new(Document { bytes, _record: record })));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(headers::REQUEST_ID, request_id);
+    response
+}
+
+/// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
+fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
+    let route: Option<&Arc<_>> = record.route.as_ref();
+    let realm = route.map_or("portcullis", |route| route.app.as_str());
+    let value = match reject.challenge {
+        Challenge::None => return None,
+        Challenge::Bare => format!("Bearer realm=\"{realm}\""),
+        Challenge::Error(error) => {
+            format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{}\"", reject.detail)
+        }
+    };
+    HeaderValue::try_from(value).ok()
+}

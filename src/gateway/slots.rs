@@ -1,0 +1,198 @@
+//! Requests in flight on one worker, so that what let them in can also end them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::reject::Reject;
+use crate::board::Which;
+use crate::model::{Refusal, TokenId};
+
+/// One worker's requests in flight.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    table: RefCell<Slab<Rc<Slot>>>,
+}
+
+/// One request in flight, from the decision that let it in to the last byte of its answer.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub token: TokenId,
+    /// Unix milliseconds.
+    expires: i64,
+    /// How long both sides may be silent.
+    idle: Duration,
+    connection: Rc<Connection>,
+    ending: Cell<Option<Refusal>>,
+    begun: Cell<bool>,
+    respond_by: Cell<Option<Instant>>,
+    progress: Cell<Instant>,
+    /// What the upload found wrong with the request's body.
+    pub fault: Cell<Option<Reject>>,
+    pub received: Cell<u64>,
+    pub sent: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A place in the table, given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Occupied {
+    slots: Rc<Slots>,
+    key: usize,
+    slot: Rc<Slot>,
+}
+
+impl Slots {
+    /// Enters a request that was just let in. Nothing may be awaited between the look-up and this.
+    pub(super) fn enter(
+        self: &Rc<Self>,
+        token: TokenId,
+        expires: i64,
+        idle: Duration,
+        connection: &Rc<Connection>,
+    ) -> Occupied {
+        let slot = Rc::new(Slot {
+            token,
+            expires,
+            idle,
+            connection: connection.clone(),
+            ending: Cell::new(None),
+            begun: Cell::new(false),
+            respond_by: Cell::new(None),
+            progress: Cell::new(Instant::now()),
+            fault: Cell::new(None),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            waker: RefCell::default(),
+        });
+        connection.current.replace(Some(slot.clone()));
+        let key = self.table.borrow_mut().insert(slot.clone());
+        Occupied { slots: self.clone(), key, slot }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.borrow().is_empty()
+    }
+
+    /// Ends what `which` names; returns how many requests and how many begun answers that were.
+    pub(super) fn end(&self, which: Which, refusal: Refusal) -> (u64, u64) {
+        let Which::Token(token) = which;
+        let (mut requests, mut streams) = (0, 0);
+        for (_, slot) in self.table.borrow().iter().filter(|(_, slot)| slot.token == token) {
+            match slot.end(refusal) {
+                Some(Stopped::Request) => requests += 1,
+                Some(Stopped::Stream) => streams += 1,
+                None => {}
+            }
+        }
+        (requests, streams)
+    }
+
+    /// Ends what has expired by the wall clock or been silent too long by the other.
+    pub(super) fn sweep(&self, wall: i64, now: Instant) {
+        for (_, slot) in self.table.borrow().iter() {
+            if slot.expires <= wall {
+                slot.end(Refusal::TokenExpired);
+            } else if slot.respond_by.get().is_some_and(|by| by <= now)
+                || now.saturating_duration_since(slot.progress.get()) >= slot.idle
+            {
+                slot.end(Refusal::UpstreamTimeout);
+            }
+        }
+    }
+}
+
+/// What an ending met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// A request whose answer had not begun: it is refused.
+    Request,
+    /// An answer under way: it is cut.
+    Stream,
+}
+
+impl Slot {
+    /// Ends this request, once.
+    pub(super) fn end(&self, refusal: Refusal) -> Option<Stopped> {
+        if self.ending.get().is_some() {
+            return None;
+        }
+        self.ending.set(Some(refusal));
+        if self.begun.get() {
+            self.connection.cut();
+            return Some(Stopped::Stream);
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        Some(Stopped::Request)
+    }
+
+    /// Why this request was ended, if it was.
+    pub(super) fn ending(&self) -> Option<Refusal> {
+        self.ending.get()
+    }
+
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<Refusal> {
+        if let Some(refusal) = self.ending.get() {
+            return Poll::Ready(refusal);
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The last byte of the request has gone: the app has this long to begin its answer.
+    pub(super) fn uploaded(&self, within: Duration) {
+        let now = Instant::now();
+        self.progress.set(now);
+        if !self.begun.get() {
+            self.respond_by.set(Some(now + within));
+        }
+    }
+
+    /// The answer has begun: from here on an ending is a cut.
+    pub(super) fn begin(&self) {
+        self.begun.set(true);
+        self.respond_by.set(None);
+        self.progress.set(Instant::now());
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        self.progress.set(Instant::now());
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        self.progress.set(Instant::now());
+    }
+}
+
+impl Occupied {
+    pub(super) fn slot(&self) -> &Rc<Slot> {
+        &self.slot
+    }
+
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.slot.connection
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.slots.table.borrow_mut().try_remove(self.key);
+        self.slot.connection.finished();
+    }
+}

@@ -1,0 +1,178 @@
+//! WebSockets: the one upgrade that passes, and only once the app has agreed to it. Reference: RFC 6455, section 4.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request as Message, Response, StatusCode, Version, header};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::authorize::Permit;
+use super::connection::Connection;
+use super::forward::{unconnected, unless_ended};
+use super::framing::BodyLength;
+use super::headers;
+use super::record::{Ended, Record};
+use super::reject::Reject;
+use super::request::Request;
+use super::response::Body;
+use super::slots::{Occupied, Slot};
+use super::upload::Upload;
+use super::upstream::{Chosen, pool};
+use crate::model::Refusal;
+
+/// An agreed upgrade on its way from the exchange to the driver, which owns the client's socket.
+#[derive(Debug)]
+pub(super) struct Handover {
+    upstream: TcpStream,
+    /// What the app sent right behind its agreement.
+    early: Bytes,
+    record: Record,
+    occupied: Occupied,
+    _chosen: Chosen,
+}
+
+/// Whether a request asks for a WebSocket in the one way that is passed on.
+pub(super) fn is_websocket(request: &Request) -> bool {
+    request.method == Method::GET
+        && request.version == Version::HTTP_11
+        && request.body == BodyLength::None
+        && asks_for_websocket(&request.headers)
+}
+
+/// The same of a head on its way to the app, where only what is passed on is left.
+pub(super) fn wants(head: &Parts) -> bool {
+    head.headers.contains_key(header::UPGRADE)
+}
+
+fn asks_for_websocket(fields: &HeaderMap) -> bool {
+    let mut protocols = fields.get_all(header::UPGRADE).iter();
+    let one = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    one && protocols.next().is_none()
+        && fields.get_all(header::CONNECTION).iter().any(|value| headers::lists(value, "upgrade"))
+}
+
+/// Asks the app to upgrade, over a connection of its own.
+pub(super) async fn open(
+    permit: Permit,
+    head: Parts,
+    upload: Upload,
+    occupied: Occupied,
+    mut record: Record,
+) -> Result<Response<Body>, (Reject, Record)> {
+    const REFUSED: Reject =
+        Reject::new(Refusal::UpstreamInvalid, "the app's answer to the upgrade is not valid");
+    let route = permit.route().clone();
+    let slot = occupied.slot().clone();
+    let mut message = Message::from_parts(head, upload);
+    let Some(chosen) = route.upstreams.choose(&[]) else {
+        return Err((Reject::new(Refusal::UpstreamUnavailable, "the app has no upstream"), record));
+    };
+    record.upstream = Some(chosen.target().clone());
+    record.upstream_began = Some(tokio::time::Instant::now());
+    headers::set_host(message.headers_mut(), route.host_header, chosen.target());
+    let answer = unless_ended(&slot, async {
+        let connected = pool::connect_to_upgrade(chosen.target(), route.timeouts.connect).await;
+        let (mut sender, driven) = connected.map_err(|error| unconnected(&error))?;
+        let response = sender.send_request(message).await.map_err(|_| REFUSED)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok((response, sender, None));
+        }
+        let parts = driven.await.ok().and_then(Result::ok).ok_or(REFUSED)?;
+        Ok((response, sender, Some((parts.io.into_inner(), parts.read_buf))))
+    })
+    .await;
+    record.upstream_answered();
+    let (response, sender, upgraded) = match answer {
+        Ok(answer) => answer,
+        Err(reject) => return Err((reject, record)),
+    };
+    let (mut parts, body) = response.into_parts();
+    let agreed = asks_for_websocket(&parts.headers);
+    headers::to_client(&mut parts.headers, &record.request_id);
+    parts.extensions.clear();
+    record.status = parts.status.as_u16();
+    let Some((upstream, early)) = upgraded else {
+        // The app declined: its answer is passed on like any other, and the connection is not kept.
+        slot.begin();
+        let worker = record.worker().clone();
+        let lease = super::response::Lease { worker, chosen, sender };
+        return Ok(Response::from_parts(parts, Body::download(body, record, occupied, lease)));
+    };
+    if !agreed {
+        return Err((REFUSED, record));
+    }
+    slot.begin();
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let connection = occupied.connection().clone();
+    let handover = Handover { upstream, early, record, occupied, _chosen: chosen };
+    connection.handover.replace(Some(handover));
+    Ok(Response::from_parts(parts, Body::None))
+}
+
+/// Relays bytes both ways until either side ends or the connection is cut. `early` is what the client sent ahead.
+pub(super) async fn tunnel(client: TcpStream, early: Bytes, handover: Handover, connection: &Connection) {
+    let Handover { upstream, early: from_app, mut record, occupied, _chosen } = handover;
+    let slot = occupied.slot().clone();
+    let mut client = Counted { stream: client, slot: slot.clone(), count: Slot::received };
+    let mut upstream = Counted { stream: upstream, slot: slot.clone(), count: Slot::sent };
+    let relay = async {
+        slot.sent(from_app.len());
+        slot.received(early.len());
+        client.write_all(&from_app).await?;
+        upstream.write_all(&early).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+    };
+    record.ended = Ended::Upgraded;
+    let cut = tokio::select! {
+        biased;
+        () = poll_fn(|cx| connection.poll_cut(cx)) => true,
+        _ = relay => false,
+    };
+    if cut {
+        super::http::reset(&client.stream);
+        super::http::reset(&upstream.stream);
+        record.ended = Ended::ClientGone;
+    }
+}
+
+/// A socket whose incoming bytes are counted as the request's.
+struct Counted {
+    stream: TcpStream,
+    slot: Rc<Slot>,
+    count: fn(&Slot, usize),
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        (self.count)(&self.slot, buf.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

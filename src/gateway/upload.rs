@@ -1,0 +1,138 @@
+//! The body of a request on its way to the app, passed on as it comes.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::connection::Connection;
+use super::framing::Offence;
+use super::headers;
+use super::reject::Reject;
+use super::slots::Slot;
+use crate::model::Refusal;
+
+/// A client's body under the limits of its request.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// `None`: the request has none.
+    body: Option<Incoming>,
+    slot: Rc<Slot>,
+    connection: Rc<Connection>,
+    ordinal: u64,
+    /// 0: no limit.
+    limit: u64,
+    response_header: Duration,
+}
+
+/// The upload stopped before its end; the slot knows why.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request's body ended early")]
+pub(crate) struct Stopped;
+
+impl Upload {
+    pub(super) fn new(
+        body: Incoming,
+        slot: &Rc<Slot>,
+        connection: &Rc<Connection>,
+        ordinal: u64,
+        limit: u64,
+        response_header: Duration,
+    ) -> Self {
+        let body = Some(body).filter(|body| !body.is_end_stream());
+        if body.is_none() {
+            slot.uploaded(response_header);
+        }
+        Self { body, slot: slot.clone(), connection: connection.clone(), ordinal, limit, response_header }
+    }
+
+    /// The same upload once more, which only a request without a body allows.
+    pub(super) fn again(&self) -> Option<Self> {
+        self.body.is_none().then(|| Self {
+            body: None,
+            slot: self.slot.clone(),
+            connection: self.connection.clone(),
+            ..*self
+        })
+    }
+
+    fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        self.slot.fault.set(Some(reject));
+        self.body = None;
+        Poll::Ready(Some(Err(Stopped)))
+    }
+
+    fn end(&mut self) {
+        self.body = None;
+        self.slot.uploaded(self.response_header);
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Stopped;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(cx);
+        self.connection.body_awaited(frame.is_pending());
+        let frame = ready!(frame);
+        if self.connection.is_bad_body(self.ordinal) {
+            return self.stop(Reject::malformed(Offence::Chunk.detail()));
+        }
+        match frame {
+            None => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Some(Err(_)) => self.stop(Reject::malformed("the request's body did not arrive whole")),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.slot.received(data.len());
+                    if self.limit > 0 && self.slot.received.get() > self.limit {
+                        return self.stop(too_large());
+                    }
+                    if self.body.as_ref().is_some_and(Body::is_end_stream) {
+                        self.end();
+                    }
+                    Poll::Ready(Some(Ok(Frame::data(data))))
+                }
+                Err(frame) => Poll::Ready(
+                    frame
+                        .into_trailers()
+                        .ok()
+                        .map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))),
+                ),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.connection.body_awaited(false);
+    }
+}
+
+/// A body over the configured limit, announced or counted.
+pub(super) const fn too_large() -> Reject {
+    Reject {
+        close: true,
+        ..Reject::new(Refusal::BodyTooLarge, "the request's body is larger than this gateway accepts")
+    }
+}

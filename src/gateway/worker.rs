@@ -1,0 +1,232 @@
+//! One thread that serves its share of the connections, with everything those need in reach and nothing shared that
+//! would have to be waited for.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::slots::Slots;
+use super::upstream::pool::Pool;
+use super::{Drain, Gateway, http};
+use crate::board::{Ending, LastUse, Post};
+use crate::model::TokenId;
+
+/// How often what may end by itself is looked at, and lines are handed to the log.
+const TICK: Duration = Duration::from_millis(50);
+/// Log lines gathered before they are handed over early.
+const LINES: usize = 32 * 1024;
+/// A step back of the wall clock up to this revives nothing; a larger one is believed.
+const STEP_BACK: i64 = 60 * 60 * 1000;
+
+/// A connection as the listener hands it over.
+#[derive(Debug)]
+pub struct Accepted {
+    pub stream: TcpStream,
+    pub client: SocketAddr,
+    pub local: SocketAddr,
+    pub place: Place,
+}
+
+/// A connection's place among those that may be open, given back when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    post: Arc<Post>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    #[must_use]
+    pub fn take(post: Arc<Post>, permit: OwnedSemaphorePermit) -> Self {
+        post.connections.fetch_add(1, Ordering::Relaxed);
+        Self { post, _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.post.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the connections of one worker share.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub gateway: Arc<Gateway>,
+    pub slots: Rc<Slots>,
+    pub pool: Pool,
+    post: Arc<Post>,
+    connections: RefCell<Slab<Rc<Connection>>>,
+    draining: Cell<bool>,
+    lines: RefCell<Vec<u8>>,
+    /// The latest wall-clock time seen, in Unix milliseconds.
+    seen: Cell<i64>,
+    asleep: Cell<bool>,
+    stir: Notify,
+}
+
+/// Serves connections on this thread until the drain is over.
+///
+/// # Errors
+/// When the operating system refuses what an event loop needs.
+pub fn run(
+    gateway: Arc<Gateway>,
+    post: Arc<Post>,
+    mut accepted: mpsc::UnboundedReceiver<Accepted>,
+    mut mailbox: mpsc::UnboundedReceiver<Ending>,
+    mut drain: watch::Receiver<Drain>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let worker = Rc::new(Worker::new(gateway, post));
+        tokio::task::spawn_local(worker.clone().tick());
+        loop {
+            tokio::select! {
+                // Endings first: a request accepted after one must not slip past it.
+                biased;
+                Some(ending) = mailbox.recv() => {
+                    let ended = worker.slots.end(ending.which, ending.refusal);
+                    let _ = ending.done.send(ended);
+                }
+                changed = drain.changed() => {
+                    let state = if changed.is_ok() { *drain.borrow_and_update() } else { Drain::Over };
+                    match state {
+                        Drain::No => {}
+                        Drain::Begun => worker.drain(),
+                        Drain::Over => break,
+                    }
+                }
+                Some(accepted) = accepted.recv() => {
+                    tokio::task::spawn_local(http::drive(worker.clone(), accepted));
+                }
+                else => break,
+            }
+        }
+        worker.flush();
+    });
+    // Dropping the runtime drops the connections that outlived the drain; each writes its line on the way.
+    drop(runtime);
+    Ok(())
+}
+
+impl Worker {
+    fn new(gateway: Arc<Gateway>, post: Arc<Post>) -> Self {
+        Self {
+            gateway,
+            slots: Rc::default(),
+            pool: Pool::default(),
+            post,
+            connections: RefCell::default(),
+            draining: Cell::new(false),
+            lines: RefCell::default(),
+            seen: Cell::new(i64::MIN),
+            asleep: Cell::new(false),
+            stir: Notify::new(),
+        }
+    }
+
+    /// The wall clock in Unix milliseconds; it does not go back by less than an hour.
+    pub(super) fn now(&self) -> i64 {
+        let wall = jiff::Timestamp::now().as_millisecond();
+        let seen = self.seen.get();
+        if wall < seen && seen - wall <= STEP_BACK {
+            return seen;
+        }
+        if wall < seen {
+            tracing::warn!("the clock was set back by {} s: tokens may be valid again", (seen - wall) / 1000);
+        }
+        self.seen.set(wall);
+        wall
+    }
+
+    /// Notes the use of a token.
+    pub(super) fn used(&self, token: TokenId, last: LastUse) {
+        self.post.used(token, last);
+    }
+
+    /// Makes a connection known for as long as the returned registration lives.
+    pub(super) fn register(self: &Rc<Self>, connection: &Rc<Connection>) -> Registration {
+        if self.draining.get() {
+            connection.drain();
+        }
+        Registration { worker: self.clone(), key: self.connections.borrow_mut().insert(connection.clone()) }
+    }
+
+    /// Appends to the access log.
+    pub(super) fn log(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.gateway.log.is_on() {
+            return;
+        }
+        let mut lines = self.lines.borrow_mut();
+        write(&mut lines);
+        let full = lines.len() >= LINES;
+        drop(lines);
+        if full {
+            self.flush();
+        }
+        self.stir();
+    }
+
+    /// Sees to it that the ticker runs.
+    pub(super) fn stir(&self) {
+        if self.asleep.replace(false) {
+            self.stir.notify_one();
+        }
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for (_, connection) in self.connections.borrow().iter() {
+            connection.drain();
+        }
+    }
+
+    fn flush(&self) {
+        let lines = std::mem::take(&mut *self.lines.borrow_mut());
+        if !lines.is_empty() {
+            self.gateway.log.write(lines);
+        }
+    }
+
+    async fn tick(self: Rc<Self>) {
+        loop {
+            self.flush();
+            if self.slots.is_empty() && self.pool.is_empty() {
+                self.asleep.set(true);
+                self.stir.notified().await;
+            }
+            tokio::time::sleep(TICK).await;
+            let now = Instant::now();
+            self.slots.sweep(self.now(), now);
+            self.pool.sweep(now);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// A connection's entry in its worker's list.
+#[derive(Debug)]
+pub(super) struct Registration {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().try_remove(self.key);
+    }
+}
