@@ -298,43 +298,17 @@ impl Default for Bounds {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
 
+    use super::super::stub::{KEY, Stub};
     use super::*;
-
-    const KEY: &str = "pcm_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17";
-
-    /// A server for one connection: it takes the request, says `answer` and, where `hold`, keeps the line open.
-    fn stub(answer: impl Into<String>, hold: bool) -> (String, std::thread::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let answer = answer.into();
-        let thread = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
-            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-                let mut part = [0; 1024];
-                let read = stream.read(&mut part).unwrap();
-                assert_ne!(read, 0, "the client left within its head");
-                request.extend_from_slice(&part[..read]);
-            }
-            stream.write_all(answer.as_bytes()).unwrap();
-            if hold {
-                let _ = stream.read_to_end(&mut Vec::new());
-            }
-            String::from_utf8(request).unwrap()
-        });
-        (url, thread)
-    }
 
     #[test]
     fn a_key_travels_as_bearer_and_the_answer_comes_back_verbatim() {
-        let (url, server) = stub("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"a\": 1}", false);
-        let client = Client::url(&url, KEY).unwrap();
+        let stub = Stub::new(["HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"a\": 1}"]);
+        let client = Client::url(&stub.url, KEY).unwrap();
         assert_eq!(client.get("/v1/apps").unwrap().body, "{\"a\": 1}");
-        let request = server.join().unwrap();
+        let request = stub.requests().remove(0);
         assert!(request.starts_with("GET /v1/apps HTTP/1.1\r\n"), "{request}");
         assert!(request.contains(&format!("authorization: Bearer {KEY}\r\n")), "{request}");
         assert!(!format!("{client:?}").contains("zQWB"));
@@ -343,16 +317,15 @@ mod tests {
     #[test]
     fn a_problem_is_read_and_anything_else_is_called_foreign() {
         let problem = r#"{"type":"about:blank","title":"","status":404,"code":"not_found","detail":"no such","request_id":"r"}"#;
-        let head = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n", problem.len());
-        let (url, server) = stub(head + problem, false);
-        let refused = Client::url(&url, KEY).unwrap().get("/x").unwrap_err();
+        let stub = Stub::new([
+            format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{problem}", problem.len()),
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\nno!".to_owned(),
+        ]);
+        let client = Client::url(&stub.url, KEY).unwrap();
+        let refused = client.get("/x").unwrap_err();
         assert!(matches!(refused, ClientError::Refused(problem) if problem.code == "not_found"));
-        server.join().unwrap();
-
-        let (url, server) = stub("HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\nno!", false);
-        let foreign = Client::url(&url, KEY).unwrap().get("/x").unwrap_err();
+        let foreign = client.get("/x").unwrap_err();
         assert!(foreign.to_string().contains("is the address right?"), "{foreign}");
-        server.join().unwrap();
     }
 
     #[test]
@@ -369,24 +342,24 @@ mod tests {
 
     #[test]
     fn silence_length_and_nonsense_are_bounded() {
-        let (url, server) = stub("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{", true);
-        let mut client = Client::url(&url, KEY).unwrap();
+        let stub = Stub::holding("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{");
+        let mut client = Client::url(&stub.url, KEY).unwrap();
         client.bounds.answer = Duration::from_millis(50);
         assert!(matches!(client.get("/").unwrap_err(), ClientError::Silent { .. }));
         drop(client);
-        server.join().unwrap();
+        stub.requests();
 
-        let (url, server) = stub("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789", false);
-        let mut client = Client::url(&url, KEY).unwrap();
+        let stub = Stub::new([
+            "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789",
+            "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n012",
+            "SSH-2.0-OpenSSH\r\n",
+        ]);
+        let mut client = Client::url(&stub.url, KEY).unwrap();
         client.bounds.bytes = 9;
         assert!(matches!(client.get("/").unwrap_err(), ClientError::TooLarge { limit: 9, .. }));
-        server.join().unwrap();
-
-        for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n012", "SSH-2.0-OpenSSH\r\n"] {
-            let (url, server) = stub(answer, false);
-            let broken = Client::url(&url, KEY).unwrap().get("/").unwrap_err();
+        for _ in 0..2 {
+            let broken = client.get("/").unwrap_err();
             assert!(matches!(broken, ClientError::Broken { .. }), "{broken}");
-            server.join().unwrap();
         }
     }
 

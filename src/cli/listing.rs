@@ -118,3 +118,56 @@ impl Listing {
 fn not_understood(client: &Client, source: serde_json::Error) -> ClientError {
     ClientError::NotUnderstood { place: client.place(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{KEY, Stub};
+    use super::*;
+
+    fn page(items: &str, next: &str) -> String {
+        let body = format!("{{\"items\": [{items}], \"next_cursor\": {next}}}");
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    fn fetch(query: &Query<'_>, pages: &[String]) -> (Client, Listing, Vec<String>) {
+        let stub = Stub::new(pages.to_vec());
+        let client = Client::url(&stub.url, KEY).unwrap();
+        let listing = query.fetch(&client).unwrap();
+        let lines = stub.requests().iter().map(|head| head.lines().next().unwrap().to_owned()).collect();
+        (client, listing, lines)
+    }
+
+    #[test]
+    fn one_page_is_handed_on_verbatim() {
+        let (client, listing, lines) = fetch(&Query::new("/v1/apps"), &[page("1,  2", "null")]);
+        assert_eq!(listing.json(&client).unwrap(), "{\"items\": [1,  2], \"next_cursor\": null}");
+        assert_eq!(listing.parse::<u8>(&client).unwrap(), [1, 2]);
+        assert_eq!(lines, ["GET /v1/apps HTTP/1.1"]);
+    }
+
+    #[test]
+    fn pages_are_joined_up_to_the_most_asked_for() {
+        let query = Query::new("/v1/tokens").at_most(3).filter("q", Some("a&b c")).filter("app", None);
+        let pages = [page("{\"b\":1, \"a\":2}, 2", "\"c=\""), page("3", "\"d\"")];
+        let (client, listing, lines) = fetch(&query, &pages);
+        assert_eq!(
+            listing.json(&client).unwrap(),
+            "{\"items\":[{\"b\":1, \"a\":2},2,3],\"next_cursor\":\"d\"}"
+        );
+        assert!(listing.is_cut());
+        assert_eq!(
+            lines,
+            [
+                "GET /v1/tokens?q=a%26b%20c&limit=3 HTTP/1.1",
+                "GET /v1/tokens?q=a%26b%20c&limit=1&cursor=c%3D HTTP/1.1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_that_leads_in_a_circle_ends() {
+        let pages = [page("1", "\"c\""), page("2", "\"c\"")];
+        let (_, listing, lines) = fetch(&Query::new("/v1/keys"), &pages);
+        assert_eq!((listing.items.len(), lines.len()), (2, 2));
+    }
+}

@@ -10,6 +10,8 @@ mod mint;
 mod moment;
 mod reach;
 mod screen;
+#[cfg(test)]
+mod stub;
 mod text;
 mod token;
 

@@ -3,10 +3,13 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use super::failure::Failure;
 use super::text;
+
+/// Spaces between columns.
+const GAP: u16 = 2;
 
 /// The streams of this process. Nothing is held back: what a method was given is out when it returns.
 #[derive(Debug)]
@@ -46,29 +49,27 @@ impl Screen {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    /// Writes rows under `header`, fitted to the terminal; one line a row where there is none. The first column
-    /// identifies the row and is never broken.
+    /// Writes rows under `header`, one line each; on a terminal too narrow for that, row by row as facts.
     pub(super) fn rows(&self, header: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
         let mut table = self.table();
         table.set_header(
             header.iter().map(|name| self.styled_cell(name, |cell| cell.add_attribute(Attribute::Bold))),
         );
-        table.add_rows(rows);
-        let identifiers = table.column_max_content_widths().first().copied().unwrap_or_default();
-        if let Some(column) = table.column_mut(0) {
-            let padding = 2;
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(identifiers + padding)));
+        table.add_rows(rows.iter().cloned());
+        let needed: u32 =
+            table.column_max_content_widths().iter().map(|width| u32::from(*width) + u32::from(GAP)).sum();
+        let room = table.width().filter(|width| *width > 0).map_or(u32::MAX, u32::from);
+        // The gap after the last column may fall off the edge.
+        if needed.saturating_sub(GAP.into()) <= room {
+            return self.say(&rendered(&mut table));
         }
-        self.say(&table.trim_fmt())
+        let blocks = rows.into_iter().map(|row| self.block(header.iter().copied().zip(row)));
+        self.say(&blocks.collect::<Vec<_>>().join("\n\n"))
     }
 
     /// Writes the facts about one thing, a line each.
     pub(super) fn facts(&self, facts: Vec<(&str, Cell)>) -> io::Result<()> {
-        let mut table = self.table();
-        for (name, fact) in facts {
-            table.add_row([Cell::new(name), fact]);
-        }
-        self.say(&table.trim_fmt())
+        self.say(&self.block(facts))
     }
 
     /// A status, coloured where there are colours.
@@ -97,16 +98,31 @@ impl Screen {
         if self.styled { style(cell) } else { cell }
     }
 
+    fn block<'a>(&self, facts: impl IntoIterator<Item = (&'a str, Cell)>) -> String {
+        let mut table = self.table();
+        // Without a terminal there is no width to fit into, and nothing is broken.
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        for (name, fact) in facts {
+            table.add_row([Cell::new(name), fact]);
+        }
+        rendered(&mut table)
+    }
+
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(NOTHING);
-        if io::stdout().is_terminal() {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
+        if !io::stdout().is_terminal() {
             table.force_no_tty();
         }
         table
     }
+}
+
+fn rendered(table: &mut Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, GAP));
+    }
+    table.trim_fmt()
 }
 
 /// Refuses what cannot be undone where nobody can be asked and nobody said yes.
