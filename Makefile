@@ -1,0 +1,43 @@
+# The everyday commands. Everything is built with the dev profile except what is measured.
+
+CONFIG ?= proxy.toml
+CASES ?= 20000
+ROUNDS ?= 10
+PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
+
+.DEFAULT_GOAL := test
+.PHONY: demo run test soak bench
+
+# A gateway to try: free ports, an echo app behind it, a temporary store, two tokens.
+# `exec` makes the program make's own child, so that a signal to make ends it cleanly.
+demo:
+	@scripts/setup cc
+	@cargo build --locked
+	@exec $(PROGRAM) demo
+
+# The gateway with a configuration of your own: make run CONFIG=path/to/proxy.toml
+run:
+	@scripts/setup cc
+	@cargo build --locked
+	@exec $(PROGRAM) serve --config "$(CONFIG)"
+
+# What has to pass before anything lands.
+test:
+	@scripts/setup cc curl rustfmt clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo test --locked --all-features
+
+# The long runs: property tests with many more cases, and every outside test again and again, for what fails seldom.
+soak:
+	@scripts/setup cc curl
+	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
+	@for round in $$(seq $(ROUNDS)); do \
+		echo "round $$round of $(ROUNDS)"; \
+		cargo test --locked --all-features --test it || exit 1; \
+	done
+
+# Instruction counts of the decision, and CPU time of the whole.
+bench:
+	@scripts/setup cc valgrind
+	cargo bench --locked

@@ -1,0 +1,118 @@
+//! `portcullis app …`: what stands behind the gateway.
+
+use clap::{Args, Subcommand};
+use comfy_table::Cell;
+
+use super::failure::Failure;
+use super::listing::Query;
+use super::reach::Reach;
+use super::screen::{Screen, cell};
+use super::text;
+use crate::admin::wire::{App, Environment, ExternalAccess};
+use crate::model::AppName;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List the apps and their environments
+    List(List),
+    /// Show one app
+    Show(Show),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// Print the admin API's own answer
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    /// The app's name
+    app: String,
+    /// Print the admin API's own answer
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command {
+    pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        match self {
+            Self::List(list) => list.run(reach, screen),
+            Self::Show(show) => show.run(reach, screen),
+        }
+    }
+}
+
+impl List {
+    fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        let client = reach.client(screen)?;
+        let listing = Query::new("/v1/apps").fetch(&client)?;
+        if self.json {
+            return Ok(screen.json(&listing.json(&client)?)?);
+        }
+        let apps: Vec<App> = listing.parse(&client)?;
+        if apps.is_empty() {
+            screen.note("no apps; one is made with [apps.NAME.environments.…] in proxy.toml");
+            return Ok(());
+        }
+        let rows = apps
+            .iter()
+            .flat_map(|app| app.environments.iter().map(move |environment| row(app, environment)))
+            .collect();
+        let header = ["APP", "ENVIRONMENT", "HOSTS", "UPSTREAMS", "DEPLOYMENT", "EXTERNAL ACCESS"];
+        Ok(screen.rows(&header, rows)?)
+    }
+}
+
+impl Show {
+    fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        let name = AppName::parse(&self.app)
+            .map_err(|error| Failure::Usage(format!("APP: {error}; `portcullis app list` shows them")))?;
+        let answer = reach.client(screen)?.get(&format!("/v1/apps/{name}"))?;
+        if self.json {
+            return Ok(screen.json(&answer.body)?);
+        }
+        let app: App = answer.json()?;
+        let mut facts = vec![("app", cell(&app.name)), ("description", cell(&app.description))];
+        if let Some(product) = &app.product {
+            facts.push(("product", cell(product)));
+        }
+        for environment in &app.environments {
+            facts.extend([
+                ("", cell("")),
+                ("environment", cell(&environment.name)),
+                ("hosts", lines(&environment.hosts)),
+                ("upstreams", lines(&environment.upstreams)),
+                ("deployment", cell(&environment.deployment)),
+                ("on publish", cell(&environment.on_publish)),
+                ("external access", cell(&access(&environment.external_access))),
+            ]);
+        }
+        Ok(screen.facts(facts)?)
+    }
+}
+
+fn row(app: &App, environment: &Environment) -> Vec<Cell> {
+    vec![
+        cell(&app.name),
+        cell(&environment.name),
+        cell(&environment.hosts.join(", ")),
+        cell(&environment.upstreams.join(", ")),
+        cell(&environment.deployment),
+        cell(&access(&environment.external_access)),
+    ]
+}
+
+fn lines(items: &[String]) -> Cell {
+    let items: Vec<_> = items.iter().map(|item| text::plain(item)).collect();
+    Cell::new(items.join("\n"))
+}
+
+fn access(access: &ExternalAccess) -> String {
+    match (access.open, access.mode.as_str()) {
+        (true, _) => "open".to_owned(),
+        (false, "on-first-token") => "closed until the first token".to_owned(),
+        (false, _) => "closed".to_owned(),
+    }
+}

@@ -1,0 +1,173 @@
+//! Lists of the admin API, read page by page.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::client::{Client, ClientError};
+use crate::admin::wire::Page;
+
+/// The most the admin API gives at once.
+const PAGE: usize = 500;
+
+/// What is asked for.
+pub(super) struct Query<'a> {
+    path: &'static str,
+    filters: Vec<(&'static str, &'a str)>,
+    /// `None`: this list takes no `limit`.
+    most: Option<usize>,
+}
+
+impl<'a> Query<'a> {
+    pub(super) const fn new(path: &'static str) -> Self {
+        Self { path, filters: Vec::new(), most: None }
+    }
+
+    /// Asks for `most` items and not more, in pages.
+    pub(super) const fn at_most(mut self, most: usize) -> Self {
+        self.most = Some(most);
+        self
+    }
+
+    pub(super) fn filter(mut self, name: &'static str, value: Option<&'a str>) -> Self {
+        self.filters.extend(value.map(|value| (name, value)));
+        self
+    }
+
+    /// Follows the pages to their end, or to the most that was asked for.
+    pub(super) fn fetch(&self, client: &Client) -> Result<Listing, ClientError> {
+        let first = client.get(&self.page(None, 0))?;
+        let page: Page<Box<RawValue>> = first.json()?;
+        let mut listing =
+            Listing { items: page.items, next_cursor: page.next_cursor, whole: Some(first.body) };
+        while let Some(cursor) = listing.next_cursor.clone() {
+            if self.most.is_some_and(|most| listing.items.len() >= most) {
+                break;
+            }
+            let page: Page<Box<RawValue>> =
+                client.get(&self.page(Some(&cursor), listing.items.len()))?.json()?;
+            listing.whole = None;
+            let stuck = page.items.is_empty() || page.next_cursor.as_ref() == Some(&cursor);
+            listing.items.extend(page.items);
+            listing.next_cursor = page.next_cursor;
+            // A server that leads in a circle would keep us for ever.
+            if stuck {
+                break;
+            }
+        }
+        Ok(listing)
+    }
+
+    fn page(&self, cursor: Option<&str>, seen: usize) -> String {
+        let limit = self.most.map(|most| most.saturating_sub(seen).clamp(1, PAGE).to_string());
+        let parameters = self
+            .filters
+            .iter()
+            .copied()
+            .chain(limit.as_deref().map(|limit| ("limit", limit)))
+            .chain(cursor.map(|cursor| ("cursor", cursor)));
+        let mut path = self.path.to_owned();
+        for (place, (name, value)) in parameters.enumerate() {
+            let separator = if place == 0 { '?' } else { '&' };
+            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+            // Writing to a string cannot fail.
+            let _ = write!(path, "{separator}{name}={value}");
+        }
+        path
+    }
+}
+
+/// The items of a list, as the API wrote them.
+#[derive(Serialize)]
+pub(super) struct Listing {
+    items: Vec<Box<RawValue>>,
+    next_cursor: Option<String>,
+    /// The one page that the list came as.
+    #[serde(skip)]
+    whole: Option<Bytes>,
+}
+
+impl Listing {
+    /// Whether there is more than was fetched.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.next_cursor.is_some()
+    }
+
+    /// The API's own answer where one page held it, else its pages joined into one of the same shape.
+    pub(super) fn json(&self, client: &Client) -> Result<Bytes, ClientError> {
+        match &self.whole {
+            Some(whole) => Ok(whole.clone()),
+            None => {
+                serde_json::to_vec(self).map(Bytes::from).map_err(|source| not_understood(client, source))
+            }
+        }
+    }
+
+    pub(super) fn parse<T: DeserializeOwned>(&self, client: &Client) -> Result<Vec<T>, ClientError> {
+        self.items
+            .iter()
+            .map(|item| serde_json::from_str(item.get()).map_err(|source| not_understood(client, source)))
+            .collect()
+    }
+}
+
+fn not_understood(client: &Client, source: serde_json::Error) -> ClientError {
+    ClientError::NotUnderstood { place: client.place(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{KEY, Stub};
+    use super::*;
+
+    fn page(items: &str, next: &str) -> String {
+        let body = format!("{{\"items\": [{items}], \"next_cursor\": {next}}}");
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    fn fetch(query: &Query<'_>, pages: &[String]) -> (Client, Listing, Vec<String>) {
+        let stub = Stub::new(pages.to_vec());
+        let client = Client::url(&stub.url, KEY).unwrap();
+        let listing = query.fetch(&client).unwrap();
+        let lines = stub.requests().iter().map(|head| head.lines().next().unwrap().to_owned()).collect();
+        (client, listing, lines)
+    }
+
+    #[test]
+    fn one_page_is_handed_on_verbatim() {
+        let (client, listing, lines) = fetch(&Query::new("/v1/apps"), &[page("1,  2", "null")]);
+        assert_eq!(listing.json(&client).unwrap(), "{\"items\": [1,  2], \"next_cursor\": null}");
+        assert_eq!(listing.parse::<u8>(&client).unwrap(), [1, 2]);
+        assert_eq!(lines, ["GET /v1/apps HTTP/1.1"]);
+    }
+
+    #[test]
+    fn pages_are_joined_up_to_the_most_asked_for() {
+        let query = Query::new("/v1/tokens").at_most(3).filter("q", Some("a&b c")).filter("app", None);
+        let pages = [page("{\"b\":1, \"a\":2}, 2", "\"c=\""), page("3", "\"d\"")];
+        let (client, listing, lines) = fetch(&query, &pages);
+        assert_eq!(
+            listing.json(&client).unwrap(),
+            "{\"items\":[{\"b\":1, \"a\":2},2,3],\"next_cursor\":\"d\"}"
+        );
+        assert!(listing.is_cut());
+        assert_eq!(
+            lines,
+            [
+                "GET /v1/tokens?q=a%26b%20c&limit=3 HTTP/1.1",
+                "GET /v1/tokens?q=a%26b%20c&limit=1&cursor=c%3D HTTP/1.1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_that_leads_in_a_circle_ends() {
+        let pages = [page("1", "\"c\""), page("2", "\"c\"")];
+        let (_, listing, lines) = fetch(&Query::new("/v1/keys"), &pages);
+        assert_eq!((listing.items.len(), lines.len()), (2, 2));
+    }
+}

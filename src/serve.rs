@@ -1,0 +1,271 @@
+//! The composition root: builds everything from a configuration, starts it, and drains it.
+//!
+//! Phases: bind what may be taken, open the store, load the index, start the admin side, start the workers, accept.
+//! A failure in one of them ends the start; nothing is left behind.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
+
+use crate::admin::Listeners;
+use crate::board::Board;
+use crate::config::{self, AccessLog, Config, Loaded};
+use crate::control::Control;
+use crate::gateway::listen::{self, Door};
+use crate::gateway::{Drain, Gateway, Settings, worker};
+use crate::index::Index;
+use crate::store::Store;
+use crate::sync::Follower;
+use crate::telemetry::{self, LogThread, Sink};
+
+/// How long the admin side and the follower may take to finish once nothing more can come.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A running gateway with its admin side.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    runtime: Runtime,
+    board: Arc<Board>,
+    store: Store,
+    addresses: Vec<SocketAddr>,
+    admin_address: SocketAddr,
+    admin_socket: PathBuf,
+    gateway: Arc<Gateway>,
+    drain: watch::Sender<Drain>,
+    stop: watch::Sender<bool>,
+    accepting: Vec<tokio::task::JoinHandle<()>>,
+    helpers: Vec<tokio::task::JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    log: LogThread,
+}
+
+impl Server {
+    /// Starts everything; returns once requests are served.
+    ///
+    /// # Errors
+    /// When an address, the store, the log or a thread cannot be had; the message names which.
+    pub fn start(loaded: Loaded) -> Result<Self> {
+        let config = loaded.config;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let sockets = bind(&config)?;
+        let addresses = sockets.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("admin")
+            .enable_all()
+            .build()
+            .context("no threads for the admin side")?;
+        let admin = runtime.block_on(async { Listeners::bind(&config.admin) })?;
+        let (admin_address, admin_socket) = (admin.tcp_address(), admin.socket().to_owned());
+        let store = Store::open(&config.store.path)?;
+        let (log, log_thread) =
+            telemetry::AccessLog::start(sink(&config.gateway.access_log)).context("gateway.access_log.path")?;
+
+        let (index, writer) = Index::new();
+        let (board, mailboxes) = Board::new(config.gateway.workers);
+        let follower = Follower::load(&store, writer, board.clone())?;
+        let settings = ArcSwap::from_pointee(Settings::new(&config, &index));
+        let gateway = Arc::new(Gateway { index: index.clone(), board: board.clone(), settings, log });
+        let control =
+            Control::new(store.clone(), index.reached(), Arc::new(ArcSwap::from_pointee(config.clone())));
+
+        let (drain, draining) = watch::channel(Drain::No);
+        let (stop, stopping) = watch::channel(false);
+        let (doors, workers) = start_workers(&gateway, mailboxes, &draining)?;
+        let limit = Arc::new(Semaphore::new(config.gateway.limits.connections.min(Semaphore::MAX_PERMITS)));
+        let helpers = vec![
+            runtime.spawn(follower.run(stopping.clone())),
+            runtime.spawn(admin.run(control, board.clone(), stopping)),
+        ];
+        let accepting = runtime.block_on(async {
+            sockets
+                .into_iter()
+                .map(|socket| {
+                    let listener = tokio::net::TcpListener::from_std(socket)?;
+                    Ok(tokio::spawn(listen::accept(listener, doors.clone(), limit.clone())))
+                })
+                .collect::<std::io::Result<Vec<_>>>()
+        })?;
+        Ok(Self {
+            config,
+            runtime,
+            board,
+            store,
+            addresses,
+            admin_address,
+            admin_socket,
+            gateway,
+            drain,
+            stop,
+            accepting,
+            helpers,
+            workers,
+            log: log_thread,
+        })
+    }
+
+    /// Where the gateway listens, in the configuration's order, with the ports that were given.
+    #[must_use]
+    pub fn gateway_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    #[must_use]
+    pub fn admin_socket(&self) -> &Path {
+        &self.admin_socket
+    }
+
+    /// Serves until SIGINT or SIGTERM, then drains; a second signal ends at once. SIGHUP reopens the access log.
+    ///
+    /// # Errors
+    /// When signals cannot be waited for.
+    pub fn run_until_signal(mut self) -> Result<()> {
+        let config = self.config.gateway.clone();
+        let accepting = std::mem::take(&mut self.accepting);
+        self.runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut hangup = signal(SignalKind::hangup())?;
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => break,
+                    _ = terminate.recv() => break,
+                    _ = hangup.recv() => self.gateway.log.reopen(),
+                }
+            }
+            let drained = async {
+                self.board.draining.store(true, Ordering::Release);
+                tracing::info!("draining");
+                tokio::time::sleep(config.drain_delay).await;
+                for accepting in accepting {
+                    accepting.abort();
+                }
+                self.drain.send_replace(Drain::Begun);
+                let deadline = Instant::now() + config.drain_timeout;
+                while self.connections() > 0 && Instant::now() < deadline {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::select! {
+                () = drained => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            anyhow::Ok(())
+        })?;
+        self.end();
+        Ok(())
+    }
+
+    fn connections(&self) -> usize {
+        self.board.posts().iter().map(|post| post.connections.load(Ordering::Acquire)).sum()
+    }
+
+    /// Ends what still runs, in an order that loses no line and no last use.
+    fn end(self) {
+        let open = self.connections();
+        if open > 0 {
+            tracing::warn!("{open} connections were still open at the end of the drain");
+        }
+        self.drain.send_replace(Drain::Over);
+        for worker in self.workers {
+            let _ = worker.join();
+        }
+        self.stop.send_replace(true);
+        self.runtime.block_on(async {
+            let last_words = async {
+                for helper in self.helpers {
+                    let _ = helper.await;
+                }
+                self.store.close().await;
+            };
+            if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
+                tracing::warn!("the admin side did not finish in time");
+            }
+        });
+        drop(self.gateway);
+        self.runtime.shutdown_timeout(LAST_WORDS);
+        self.log.join();
+    }
+}
+
+/// Everything that `serve` would read and judge before its first side effect.
+///
+/// # Errors
+/// When what the configuration names cannot be used.
+pub fn check(loaded: &Loaded) -> Result<()> {
+    let config = &loaded.config;
+    for (key, path) in [("store.path", Some(&config.store.path)), ("admin.socket", Some(&config.admin.socket))] {
+        folder_of(key, path)?;
+    }
+    if let AccessLog::File(path) = &config.gateway.access_log {
+        folder_of("gateway.access_log.path", Some(path))?;
+    }
+    if config.store.path.exists() {
+        Store::inspect(&config.store.path)?;
+    }
+    Ok(())
+}
+
+fn folder_of(key: &str, path: Option<&PathBuf>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() { Ok(()) } else { Err(anyhow!("{key}: there is no folder {}", folder.display())) }
+}
+
+fn bind(config: &Config) -> Result<Vec<TcpListener>> {
+    let bind = |address: &SocketAddr| {
+        listen::bind(*address).with_context(|| format!("gateway.listen: cannot listen on {address}"))
+    };
+    config.gateway.listen.iter().map(bind).collect()
+}
+
+fn sink(log: &AccessLog) -> Sink {
+    match log {
+        AccessLog::Stdout => Sink::Stdout,
+        AccessLog::Off => Sink::Off,
+        AccessLog::File(path) => Sink::File(path.clone()),
+    }
+}
+
+type Mailbox = mpsc::UnboundedReceiver<crate::board::Ending>;
+
+fn start_workers(
+    gateway: &Arc<Gateway>,
+    mailboxes: Vec<Mailbox>,
+    draining: &watch::Receiver<Drain>,
+) -> Result<(Arc<[Door]>, Vec<JoinHandle<()>>)> {
+    let mut doors = Vec::new();
+    let mut threads = Vec::new();
+    for (number, (post, mailbox)) in gateway.board.posts().iter().zip(mailboxes).enumerate() {
+        let (connections, accepted) = mpsc::unbounded_channel();
+        doors.push(Door { post: post.clone(), connections });
+        let (gateway, post, draining) = (gateway.clone(), post.clone(), draining.clone());
+        let serve = move || {
+            if let Err(error) = worker::run(gateway, post, accepted, mailbox, draining) {
+                tracing::error!("worker {number}: {error}");
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(serve);
+        threads.push(thread.context("no thread for a worker")?);
+    }
+    Ok((doors.into(), threads))
+}

@@ -1,0 +1,10 @@
+//! Every test that looks at the program from outside, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is test code, and a failed unwrap is a failed test"
+)]
+
+mod tidy;
