@@ -19,9 +19,10 @@ use tokio::time::Instant;
 
 use crate::admin::Listeners;
 use crate::board::Board;
-use crate::config::{self, AccessLog, Config, Loaded};
+use crate::config::{AccessLog, Config, Loaded};
 use crate::control::Control;
 use crate::gateway::listen::{self, Door};
+use crate::gateway::throttle::Throttle;
 use crate::gateway::{Drain, Gateway, Settings, worker};
 use crate::index::Index;
 use crate::store::Store;
@@ -57,9 +58,6 @@ impl Server {
     /// When an address, the store, the log or a thread cannot be had; the message names which.
     pub fn start(loaded: Loaded) -> Result<Self> {
         let config = loaded.config;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
         let sockets = bind(&config)?;
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -68,17 +66,23 @@ impl Server {
             .enable_all()
             .build()
             .context("no threads for the admin side")?;
-        let admin = runtime.block_on(async { Listeners::bind(&config.admin) })?;
+        let admin = runtime.block_on(Listeners::bind(&config.admin))?;
         let (admin_address, admin_socket) = (admin.tcp_address(), admin.socket().to_owned());
         let store = Store::open(&config.store.path)?;
-        let (log, log_thread) =
-            telemetry::AccessLog::start(sink(&config.gateway.access_log)).context("gateway.access_log.path")?;
+        let (log, log_thread) = telemetry::AccessLog::start(sink(&config.gateway.access_log))
+            .context("gateway.access_log.path")?;
 
         let (index, writer) = Index::new();
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone())?;
         let settings = ArcSwap::from_pointee(Settings::new(&config, &index));
-        let gateway = Arc::new(Gateway { index: index.clone(), board: board.clone(), settings, log });
+        let gateway = Arc::new(Gateway {
+            index: index.clone(),
+            board: board.clone(),
+            settings,
+            log,
+            throttle: Throttle::default(),
+        });
         let control =
             Control::new(store.clone(), index.reached(), Arc::new(ArcSwap::from_pointee(config.clone())));
 
@@ -88,6 +92,7 @@ impl Server {
         let limit = Arc::new(Semaphore::new(config.gateway.limits.connections.min(Semaphore::MAX_PERMITS)));
         let helpers = vec![
             runtime.spawn(follower.run(stopping.clone())),
+            runtime.spawn(control.clone().forget_ended(stopping.clone())),
             runtime.spawn(admin.run(control, board.clone(), stopping)),
         ];
         let accepting = runtime.block_on(async {
@@ -99,6 +104,11 @@ impl Server {
                 })
                 .collect::<std::io::Result<Vec<_>>>()
         })?;
+        for address in &addresses {
+            eprintln!("portcullis: gateway listens on http://{address}");
+        }
+        eprintln!("portcullis: admin listens on http://{admin_address}");
+        eprintln!("portcullis: admin listens on {}", admin_socket.display());
         Ok(Self {
             config,
             runtime,
@@ -213,14 +223,13 @@ impl Server {
 /// When what the configuration names cannot be used.
 pub fn check(loaded: &Loaded) -> Result<()> {
     let config = &loaded.config;
-    for (key, path) in [("store.path", Some(&config.store.path)), ("admin.socket", Some(&config.admin.socket))] {
+    for (key, path) in
+        [("store.path", Some(&config.store.path)), ("admin.socket", Some(&config.admin.socket))]
+    {
         folder_of(key, path)?;
     }
     if let AccessLog::File(path) = &config.gateway.access_log {
         folder_of("gateway.access_log.path", Some(path))?;
-    }
-    if config.store.path.exists() {
-        Store::inspect(&config.store.path)?;
     }
     Ok(())
 }
