@@ -53,7 +53,7 @@ impl Follower {
     pub fn load(store: &Store, writer: index::Writer, board: Arc<Board>) -> Result<Self, StoreError> {
         let feed = store.feed();
         let at = feed.load(|loaded| match loaded {
-            Loaded::Token(binding) => drop(put(&writer, binding)),
+            Loaded::Token(binding) => drop(put(&writer, &binding)),
             Loaded::Opened(app, environment) => writer.open(&app, &environment),
         })?;
         writer.publish(at, []);
@@ -140,7 +140,7 @@ fn look(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreEr
     let followed = feed.follow(after, BATCH, |revision, changed| match changed {
         Changed::Token(binding) => {
             let (id, revoked) = (binding.id, binding.revoked);
-            put(writer, binding);
+            put(writer, &binding);
             if revoked {
                 endings.insert(id, revision);
             }
@@ -167,7 +167,7 @@ fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, Store
         Loaded::Token(binding) => {
             let (id, revoked) = (binding.id, binding.revoked);
             present.insert(binding.digest);
-            let before = put(writer, binding);
+            let before = put(writer, &binding);
             if revoked && before.is_some_and(|before| !before.revoked) {
                 ended.push(id);
             }
@@ -184,7 +184,7 @@ fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, Store
     Ok(Look { at, endings: ended.into_iter().map(|id| (id, at)).collect(), full: false })
 }
 
-fn put(writer: &index::Writer, binding: Binding) -> Option<Identity> {
+fn put(writer: &index::Writer, binding: &Binding) -> Option<Identity> {
     let identity = Identity {
         id: binding.id,
         app: match &binding.app {

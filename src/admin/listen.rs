@@ -47,7 +47,6 @@ impl Listeners {
     /// # Errors
     /// When either cannot be had; the error names it.
     // Async because the listeners belong to the runtime that it runs on.
-    #[allow(clippy::unused_async, reason = "outside a runtime the listeners cannot be made")]
     pub async fn bind(config: &config::Admin) -> Result<Self, BindError> {
         let tcp = |source| BindError::Tcp { address: config.listen, source };
         let listener = std::net::TcpListener::bind(config.listen).map_err(tcp)?;

@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
@@ -73,13 +74,7 @@ impl Listeners {
         let site = Arc::new(Site { router: router(&state), state });
         let socket = self.socket().to_owned();
         let (tcp, unix) = (self.tcp, self.unix);
-        tokio::join!(
-            listen(&site, &stop, async || tcp
-                .accept()
-                .await
-                .map(|(stream, peer)| (stream, Origin::Tcp(peer)))),
-            listen(&site, &stop, async || unix.accept().await.map(|(stream, _)| (stream, Origin::Socket))),
-        );
+        tokio::join!(listen(site.clone(), tcp, stop.clone()), listen(site, unix, stop));
         if let Err(e) = fs::remove_file(&socket) {
             tracing::warn!(path = %socket.display(), error = %e, "the admin socket could not be removed");
         }
@@ -143,12 +138,31 @@ impl Site {
     }
 }
 
+/// A listener of either kind.
+trait Door {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Origin)> {
+        Self::accept(self).await.map(|(stream, peer)| (stream, Origin::Tcp(peer)))
+    }
+}
+
+impl Door for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Origin)> {
+        Self::accept(self).await.map(|(stream, _)| (stream, Origin::Socket))
+    }
+}
+
 /// Accepts on one listener and serves what it accepts.
-async fn listen<S, A>(site: &Arc<Site>, stop: &watch::Receiver<bool>, accept: A)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: AsyncFn() -> io::Result<(S, Origin)>,
-{
+async fn listen<D: Door>(site: Arc<Site>, door: D, stop: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut stopping = stop.clone();
     let mut connections = JoinSet::new();
@@ -158,7 +172,7 @@ where
             Some(_) = connections.join_next() => continue,
             accepted = async {
                 let permit = permits.clone().acquire_owned().await;
-                (accept().await, permit)
+                (door.accept().await, permit)
             } => accepted,
         };
         match accepted {

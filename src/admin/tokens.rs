@@ -72,7 +72,7 @@ pub(super) fn revoke(call: Call) -> Answer {
         let revoked = control.revoke_token(call.caller()?, &call.name, reason.as_deref(), faults).await?;
         let body = wire::RevokedToken {
             token: shown(&revoked.token, Timestamp::now()),
-            ended: wire::EndedCounts { requests: revoked.ended.requests, streams: revoked.ended.streams },
+            ended: wire::EndedCounts { requests: revoked.requests, streams: revoked.streams },
         };
         json(StatusCode::OK, &body)
     })

@@ -35,7 +35,7 @@ impl Control {
     pub async fn show_app(&self, caller: &Caller, name: &str) -> Result<AppView, Fault> {
         let apps = self.list_apps(caller).await?;
         let found = apps.into_iter().find(|view| view.app.name.as_str() == name);
-        found.ok_or_else(|| Fault::NotFound("app"))
+        found.ok_or(Fault::NotFound("app"))
     }
 }
 

@@ -4,7 +4,6 @@ use super::apps::{self, listed};
 use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, now, page, page_length};
 use crate::config::{Config, Environment};
 use crate::credential::{Kind, Plaintext};
-use crate::index::Receipt;
 use crate::model::{EnvironmentName, INITIAL_DEPLOYMENT, OnPublish, Scope, Status, Token, TokenApp, TokenId};
 use crate::store::{NewToken, TokenFilter};
 
@@ -34,7 +33,9 @@ pub struct Minted {
 #[derive(Debug)]
 pub struct Revoked {
     pub token: Token,
-    pub ended: Receipt,
+    /// Requests ended before their answer began, and answers cut short.
+    pub requests: u64,
+    pub streams: u64,
 }
 
 /// Which tokens to list, as asked for; `faults` is what was already found wrong with the request.
@@ -152,9 +153,10 @@ impl Control {
         // Whose a token is never changes, so it may be looked at before the writing.
         let token = self.visible_token(caller, id).await?;
         let done = self.store.revoke_token(caller.act(now()), token.id, reason).await?;
-        let done = done.ok_or_else(|| Fault::NotFound("token"))?;
+        let done = done.ok_or(Fault::NotFound("token"))?;
         let receipt = self.reached.wait(done.revision).await;
-        Ok(Revoked { token: done.of, ended: if done.fresh { receipt } else { Receipt::default() } })
+        let (requests, streams) = if done.fresh { (receipt.requests, receipt.streams) } else { (0, 0) };
+        Ok(Revoked { token: done.of, requests, streams })
     }
 
     async fn visible_token(&self, caller: &Caller, id: &str) -> Result<Token, Fault> {
@@ -162,7 +164,7 @@ impl Control {
             Some(id) => self.store.token(id).await?,
             None => None,
         };
-        found.filter(|token| caller.may_see_token(token)).ok_or_else(|| Fault::NotFound("token"))
+        found.filter(|token| caller.may_see_token(token)).ok_or(Fault::NotFound("token"))
     }
 }
 

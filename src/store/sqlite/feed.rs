@@ -12,7 +12,7 @@ use crate::model::{EnvironmentName, KeyId, MemberName, TokenApp, TokenId};
 const KEPT: u64 = 100_000;
 
 /// What a revision is about.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Notice<'a> {
     Token(TokenId),
     Forgotten(TokenId, &'a Digest),
