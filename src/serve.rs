@@ -88,7 +88,7 @@ impl Server {
 
         let (drain, draining) = watch::channel(Drain::No);
         let (stop, stopping) = watch::channel(false);
-        let (doors, workers) = start_workers(&gateway, mailboxes, &draining)?;
+        let Workers { doors, threads: workers } = start_workers(&gateway, mailboxes, &draining)?;
         let limit = Arc::new(Semaphore::new(config.gateway.limits.connections.min(Semaphore::MAX_PERMITS)));
         let helpers = vec![
             runtime.spawn(follower.run(stopping.clone())),
@@ -255,13 +255,19 @@ fn sink(log: &AccessLog) -> Sink {
     }
 }
 
+/// The worker threads and the ways to them.
+struct Workers {
+    doors: Arc<[Door]>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 type Mailbox = mpsc::UnboundedReceiver<crate::board::Ending>;
 
 fn start_workers(
     gateway: &Arc<Gateway>,
     mailboxes: Vec<Mailbox>,
     draining: &watch::Receiver<Drain>,
-) -> Result<(Arc<[Door]>, Vec<JoinHandle<()>>)> {
+) -> Result<Workers> {
     let mut doors = Vec::new();
     let mut threads = Vec::new();
     for (number, (post, mailbox)) in gateway.board.posts().iter().zip(mailboxes).enumerate() {
@@ -276,5 +282,5 @@ fn start_workers(
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(serve);
         threads.push(thread.context("no thread for a worker")?);
     }
-    Ok((doors.into(), threads))
+    Ok(Workers { doors: doors.into(), threads })
 }
