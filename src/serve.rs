@@ -30,7 +30,7 @@ use crate::sync::Follower;
 use crate::telemetry::{self, LogThread, Sink};
 
 /// How long the admin side and the follower may take to finish once nothing more can come.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A running gateway with its admin side.
 #[derive(Debug)]
@@ -44,11 +44,22 @@ pub struct Server {
     admin_socket: PathBuf,
     gateway: Arc<Gateway>,
     drain: watch::Sender<Drain>,
-    stop: watch::Sender<bool>,
-    accepting: Vec<tokio::task::JoinHandle<()>>,
-    helpers: Vec<tokio::task::JoinHandle<()>>,
+    accepting: Vec<Task>,
+    admin: Background,
+    /// The follower, and what forgets old tokens: the admin side's last answers still wait for them.
+    rest: Vec<Task>,
+    stop_rest: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     log: LogThread,
+}
+
+type Task = tokio::task::JoinHandle<()>;
+
+/// A task that ends when it is told to.
+#[derive(Debug)]
+struct Background {
+    task: Task,
+    stop: watch::Sender<bool>,
 }
 
 impl Server {
@@ -66,9 +77,10 @@ impl Server {
             .enable_all()
             .build()
             .context("no threads for the admin side")?;
+        // The store first: its lock settles whose the admin socket is, should two start at once.
+        let store = Store::open(&config.store.path)?;
         let admin = runtime.block_on(Listeners::bind(&config.admin))?;
         let (admin_address, admin_socket) = (admin.tcp_address(), admin.socket().to_owned());
-        let store = Store::open(&config.store.path)?;
         let (log, log_thread) = telemetry::AccessLog::start(sink(&config.gateway.access_log))
             .context("gateway.access_log.path")?;
 
@@ -87,14 +99,18 @@ impl Server {
             Control::new(store.clone(), index.reached(), Arc::new(ArcSwap::from_pointee(config.clone())));
 
         let (drain, draining) = watch::channel(Drain::No);
-        let (stop, stopping) = watch::channel(false);
+        let (stop_admin, admin_stopping) = watch::channel(false);
+        let (stop_rest, rest_stopping) = watch::channel(false);
         let Workers { doors, threads: workers } = start_workers(&gateway, mailboxes, &draining)?;
         let limit = Arc::new(Semaphore::new(config.gateway.limits.connections.min(Semaphore::MAX_PERMITS)));
-        let helpers = vec![
-            runtime.spawn(follower.run(stopping.clone())),
-            runtime.spawn(control.clone().forget_ended(stopping.clone())),
-            runtime.spawn(admin.run(control, board.clone(), stopping)),
+        let rest = vec![
+            runtime.spawn(follower.run(rest_stopping.clone())),
+            runtime.spawn(control.clone().forget_ended(rest_stopping)),
         ];
+        let admin = Background {
+            task: runtime.spawn(admin.run(control, board.clone(), admin_stopping)),
+            stop: stop_admin,
+        };
         let accepting = runtime.block_on(async {
             sockets
                 .into_iter()
@@ -119,9 +135,10 @@ impl Server {
             admin_socket,
             gateway,
             drain,
-            stop,
             accepting,
-            helpers,
+            admin,
+            rest,
+            stop_rest,
             workers,
             log: log_thread,
         })
@@ -199,11 +216,13 @@ impl Server {
         for worker in self.workers {
             let _ = worker.join();
         }
-        self.stop.send_replace(true);
         self.runtime.block_on(async {
             let last_words = async {
-                for helper in self.helpers {
-                    let _ = helper.await;
+                self.admin.stop.send_replace(true);
+                let _ = self.admin.task.await;
+                self.stop_rest.send_replace(true);
+                for task in self.rest {
+                    let _ = task.await;
                 }
                 self.store.close().await;
             };
