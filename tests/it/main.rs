@@ -7,4 +7,6 @@
     reason = "all of this is test code, and a failed unwrap is a failed test"
 )]
 
+mod credentials;
+mod support;
 mod tidy;

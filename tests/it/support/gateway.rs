@@ -1,0 +1,271 @@
+//! `portcullis serve` as a process of its own, in a folder of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::app::App;
+use super::wire::{self, Answer, Wire};
+use super::{PATIENCE, until};
+
+/// A `proxy.toml` in the making: sections, keys, values as TOML.
+pub(crate) struct Setup {
+    sections: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A running gateway. Killed when dropped.
+pub(crate) struct Gateway {
+    folder: TempDir,
+    process: Process,
+}
+
+/// A minted token.
+pub(crate) struct Minted {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+/// What a finished command left.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Setup {
+    /// An app `shop` with its two environments, `shop.localhost` and `shop.dev.localhost`, both served by `app`.
+    pub(crate) fn new(app: &App) -> Self {
+        let upstreams = format!("[\"{}\"]", app.url());
+        Self { sections: BTreeMap::new() }
+            .set("gateway", "listen", "[\"127.0.0.1:0\"]")
+            .set("gateway", "workers", "2")
+            .set("gateway.access_log", "path", "\"access.log\"")
+            .set("admin", "listen", "\"127.0.0.1:0\"")
+            .set("apps.shop.environments.development", "hosts", "[\"shop.dev.localhost\"]")
+            .set("apps.shop.environments.development", "upstreams", &upstreams)
+            .set("apps.shop.environments.production", "hosts", "[\"shop.localhost\"]")
+            .set("apps.shop.environments.production", "upstreams", &upstreams)
+    }
+
+    /// Sets a key, in place of what was there.
+    pub(crate) fn set(mut self, section: &str, key: &str, value: &str) -> Self {
+        self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for (section, keys) in &self.sections {
+            text.push_str(&format!("[{section}]\n"));
+            for (key, value) in keys {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        text
+    }
+
+    /// Starts a gateway with this configuration and waits until it serves.
+    pub(crate) fn start(&self) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
+        let process = Process::start(folder.path());
+        Gateway { folder, process }
+    }
+}
+
+impl Gateway {
+    /// A gateway with the usual configuration in front of `app`.
+    pub(crate) fn before(app: &App) -> Self {
+        Setup::new(app).start()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where the gateway listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
+    /// Where the admin side listens.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.process.admin
+    }
+
+    pub(crate) fn connect(&self) -> Wire<TcpStream> {
+        wire::connect(self.address())
+    }
+
+    /// Sends one request over a connection of its own and reads the answer.
+    #[track_caller]
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut wire = self.connect();
+        wire.send(request);
+        wire.answer()
+    }
+
+    /// A request to the admin side over its socket, as the operator.
+    #[track_caller]
+    pub(crate) fn admin(&self, line: &str, body: Option<Value>) -> Answer {
+        let stream = UnixStream::connect(self.path("portcullis.sock")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let length = body.len().to_string();
+        let mut fields = vec![("Host", "localhost"), ("Content-Length", &length)];
+        if !body.is_empty() {
+            fields.push(("Content-Type", "application/json"));
+        }
+        let mut wire = Wire::new(stream);
+        wire.send([wire::request(line, &fields), body.into_bytes()].concat());
+        wire.answer()
+    }
+
+    /// A token for an environment of `shop`, good for an hour.
+    #[track_caller]
+    pub(crate) fn mint(&self, environment: &str) -> Minted {
+        self.mint_with(json!({ "app": "shop", "environment": environment, "expires_in": "1h" }))
+    }
+
+    #[track_caller]
+    pub(crate) fn mint_with(&self, body: Value) -> Minted {
+        let answer = self.admin("POST /v1/tokens", Some(body));
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let json = answer.json();
+        Minted { id: text(&json["token"]["id"]), secret: text(&json["secret"]) }
+    }
+
+    /// Revokes a token; the receipt.
+    #[track_caller]
+    pub(crate) fn revoke(&self, id: &str) -> Value {
+        let answer = self.admin(&format!("POST /v1/tokens/{id}/revoke"), None);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    /// Runs the command line with this gateway's configuration.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Ran {
+        let output = command(self.folder.path()).args(arguments).stdin(Stdio::null()).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The access log as far as it was written.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("access.log")).unwrap_or_default();
+        // The last piece is a line only if it ends in one.
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits for the access-log line of a request.
+    #[track_caller]
+    pub(crate) fn logged(&self, request_id: &str) -> Value {
+        let find = || self.log().into_iter().find(|line| line["request_id"] == request_id);
+        until(&format!("the line of request {request_id}"), find)
+    }
+
+    /// What the program has said so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.process.stderr.lock().unwrap().clone()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process.child), signal).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) fn exit(&mut self) -> ExitStatus {
+        let child = &mut self.process.child;
+        until("the gateway's end", || child.try_wait().unwrap())
+    }
+
+    /// Ends the process as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+
+    /// Starts the program again on the same folder; the ports are others. What ran before has to have ended.
+    pub(crate) fn restart(&mut self) {
+        self.process = Process::start(self.folder.path());
+    }
+}
+
+/// The program in a folder with a `proxy.toml`, deaf to the environment of whoever runs the tests.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PORTCULLIS_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder);
+    command
+}
+
+impl Process {
+    fn start(folder: &Path) -> Self {
+        let mut child = command(folder)
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (written, pipe) = (stderr.clone(), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                written.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let address = |after: &str| {
+            let text = stderr.lock().unwrap();
+            let (_, rest) = text.split_once(after)?;
+            rest.split_once('\n')?.0.parse().ok()
+        };
+        let (gateway, admin) = until("the lines that tell where it listens", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("{status}: {}", stderr.lock().unwrap());
+            }
+            let ready = stderr.lock().unwrap().contains("portcullis.sock\n");
+            let addresses = (address("gateway listens on http://")?, address("admin listens on http://")?);
+            ready.then_some(addresses)
+        });
+        Self { child, address: gateway, admin, stderr }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

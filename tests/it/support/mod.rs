@@ -1,0 +1,23 @@
+//! What the tests look at the program through: sockets, processes and files, as a user has them.
+
+pub(crate) mod app;
+pub(crate) mod gateway;
+pub(crate) mod wire;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Generous: machines that run tests are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `check` gives something; panics with `what` if it never does.
+pub(crate) fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
