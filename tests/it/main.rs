@@ -8,5 +8,6 @@
 )]
 
 mod credentials;
+mod refusals;
 mod support;
 mod tidy;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -152,6 +153,14 @@ impl Gateway {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let json = answer.json();
         Minted { id: text(&json["token"]["id"]), secret: text(&json["secret"]) }
+    }
+
+    /// A token that ends this soon.
+    #[track_caller]
+    pub(crate) fn mint_for(&self, environment: &str, life: Duration) -> Minted {
+        let end = jiff::Timestamp::now() + life;
+        let end = end.to_string();
+        self.mint_with(json!({ "app": "shop", "environment": environment, "expires_at": end }))
     }
 
     /// Revokes a token; the receipt.

@@ -245,4 +245,19 @@ impl Answer {
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
+
+    /// Asserts that the gateway itself answered, in the shape that all its refusals have; returns the document.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
+        let document = self.json();
+        assert_eq!((self.status, document["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert_eq!(self.get("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(self.get("cache-control"), Some("no-store"), "{self:?}");
+        assert_eq!(self.get("x-request-id"), document["request_id"].as_str(), "{self:?}");
+        assert_eq!(document["status"], status, "{self:?}");
+        let fields: Vec<_> = document.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, ["code", "detail", "request_id", "status", "title", "type"], "{self:?}");
+        assert!(fields.iter().all(|field| document[field] != ""), "{self:?}");
+        document
+    }
 }
