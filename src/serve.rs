@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -68,7 +69,9 @@ impl Server {
     /// # Errors
     /// When an address, the store, the log or a thread cannot be had; the message names which.
     pub fn start(loaded: Loaded) -> Result<Self> {
+        telemetry::start_own_log();
         let config = loaded.config;
+        prepare_process(&config);
         let sockets = bind(&config)?;
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -257,6 +260,21 @@ fn folder_of(key: &str, path: Option<&PathBuf>) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if folder.is_dir() { Ok(()) } else { Err(anyhow!("{key}: there is no folder {}", folder.display())) }
+}
+
+/// Asks the operating system for what many connections need, and for silence about what passes through memory.
+fn prepare_process(config: &Config) {
+    // A core dump would hold tokens.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    // Each request may hold a client's and an upstream's socket; the rest is for the store and the admin side.
+    let wanted = config.gateway.limits.connections.saturating_mul(2).saturating_add(256);
+    if let Some(files) =
+        files.maximum.filter(|files| usize::try_from(*files).is_ok_and(|files| files < wanted))
+    {
+        tracing::warn!("at most {files} files may be open, and gateway.limits.connections may need {wanted}");
+    }
 }
 
 fn bind(config: &Config) -> Result<Vec<TcpListener>> {

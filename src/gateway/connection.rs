@@ -222,7 +222,7 @@ impl Connection {
         let waits = [self.write_blocked.get(), self.body_awaited.get()];
         let due = waits.into_iter().flatten().map(|since| since + self.idle_timeout).fold(due, Instant::min);
         // A limit that begins to run later ends no earlier than the shortest one from now.
-        let shortest = self.header_timeout.min(self.idle_timeout).min(DRAINED_IDLE);
+        let shortest = self.header_timeout.min(self.idle_timeout);
         due.clamp(now + RESOLUTION, now + shortest.max(RESOLUTION))
     }
 

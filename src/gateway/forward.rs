@@ -163,7 +163,8 @@ async fn send(
     sender.try_send_request(message).await.map_err(|mut failed| {
         let error = failed.error();
         let garbled = error.is_parse();
-        let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        let broken = std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>());
+        let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || broken;
         let reject = if garbled { GARBLED } else { GONE };
         Failure { closed, reject, unsent: failed.take_message().map(Box::new) }
     })

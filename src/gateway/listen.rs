@@ -31,6 +31,10 @@ pub struct Door {
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` is IPv6 alone: whoever wants both families says so, and neither depends on the system's settings.
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

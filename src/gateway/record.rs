@@ -16,6 +16,9 @@ use super::worker::Worker;
 use crate::credential::Kind;
 use crate::model::{Refusal, TokenId};
 
+/// Logged where no answer was begun, as log analysers know it from nginx.
+const CLIENT_GONE: u16 = 499;
+
 /// How a request came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,7 +99,7 @@ impl Record {
             environment: self.route.as_deref().map(|route| route.environment.as_str()),
             token_id: self.token.map(|token| token.to_string()),
             code: self.refusal.map_or("ok", Refusal::as_str),
-            status: self.status,
+            status: if self.status == 0 { CLIENT_GONE } else { self.status },
             method: self.method.as_str(),
             path: self.target.as_ref().map(redacted).unwrap_or_default(),
             protocol: match self.protocol {
