@@ -186,6 +186,11 @@ impl Connection {
         self.head_refused.get() && !matches!(self.phase.get(), Phase::Busy) && self.heads.borrow().len() == 1
     }
 
+    /// What is wrong with the head that stands first in line.
+    pub(super) fn first_offence(&self) -> Option<Offence> {
+        self.heads.borrow().front().and_then(|head| head.offence)
+    }
+
     /// Whether a request was begun and no part of an answer was given to it.
     pub(super) fn within_head(&self) -> bool {
         self.framing.borrow().within_head() && !matches!(self.phase.get(), Phase::Busy)

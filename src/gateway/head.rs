@@ -6,6 +6,9 @@
 
 use memchr::{memchr, memchr2};
 
+/// Longest request target; the HTTP library takes none longer.
+const TARGET: usize = 65_534;
+
 /// Why a request may not be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offence {
@@ -18,6 +21,7 @@ pub enum Offence {
     Host,
     ContentLength,
     TransferEncoding,
+    TargetTooLong,
     HeadTooLarge,
     TooManyFields,
     Chunk,
@@ -42,6 +46,7 @@ impl Offence {
             Self::TransferEncoding => {
                 "Transfer-Encoding is `chunked` and nothing else, given once and on HTTP/1.1"
             }
+            Self::TargetTooLong => "the request target is longer than this gateway accepts",
             Self::HeadTooLarge => "the request's head is larger than this gateway accepts",
             Self::TooManyFields => "the request has more header fields than this gateway accepts",
             Self::Chunk => "the chunked body is malformed",
@@ -150,11 +155,12 @@ fn request_line(line: &[u8]) -> Result<bool, Offence> {
     if !is_token(method) || target.is_empty() || memchr(b'#', target).is_some() {
         return Err(Offence::RequestLine);
     }
-    match version {
-        b"HTTP/1.1" => Ok(true),
-        b"HTTP/1.0" => Ok(false),
-        _ => Err(Offence::RequestLine),
-    }
+    let version_11 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        _ => return Err(Offence::RequestLine),
+    };
+    if target.len() > TARGET { Err(Offence::TargetTooLong) } else { Ok(version_11) }
 }
 
 fn is_token(name: &[u8]) -> bool {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::{Connection, Overdue};
 use super::guard::Guard;
+use super::head::Offence;
 use super::record::{Ended, Record};
 use super::response::Body;
 use super::upgrade;
@@ -104,8 +105,11 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
         }
         (End::Served(Err(error)), _) if error.is_parse() => {
             // hyper has answered already; the request never became one.
-            let refusal =
-                if error.is_parse_too_large() { Refusal::HeadersTooLarge } else { Refusal::InvalidRequest };
+            let refusal = match connection.first_offence() {
+                Some(Offence::TargetTooLong) => Refusal::UriTooLong,
+                _ if error.is_parse_too_large() => Refusal::HeadersTooLarge,
+                _ => Refusal::InvalidRequest,
+            };
             note(&worker, &connection, refusal);
             linger(stream).await;
         }

@@ -36,6 +36,9 @@ impl Request {
                     ..Reject::new(Refusal::HeadersTooLarge, offence.detail())
                 });
             }
+            Some(offence @ Offence::TargetTooLong) => {
+                return Err(Reject { close: true, ..Reject::new(Refusal::UriTooLong, offence.detail()) });
+            }
             Some(offence) => return Err(Reject::malformed(offence.detail())),
         }
         if raw.fields != parts.headers.len() {
