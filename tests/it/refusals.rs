@@ -44,7 +44,9 @@ fn without_a_token() {
     }
     // A management key opens the admin side only, and is nothing here.
     let key = NEVER_MINTED.replace("pct_", "pcm_");
-    gateway.ask(request("GET /", &[("Authorization", &format!("Bearer {key}"))])).refused(401, "token_missing");
+    gateway
+        .ask(request("GET /", &[("Authorization", &format!("Bearer {key}"))]))
+        .refused(401, "token_missing");
     gateway.ask(with("shop.localhost", &key)).refused(401, "token_unknown");
     assert!(app.bytes().is_empty());
 }
@@ -53,18 +55,20 @@ fn without_a_token() {
 fn what_is_no_token_is_always_answered_alike() {
     let app = App::echo();
     let gateway = Gateway::before(&app);
-    let answers: Vec<String> = ["nonsense", &NEVER_MINTED.replace("0mLq17", "0mLq18"), NEVER_MINTED, "", "pct_é"]
-        .iter()
-        .map(|token| {
-            let answer = gateway.ask(with("shop.localhost", token));
-            answer.refused(401, "token_unknown");
-            assert!(challenge(&answer, "invalid_token"), "{answer:?}");
-            let id = answer.get("x-request-id").unwrap().to_owned();
-            // The clock moves on between two answers.
-            let fields = answer.head.fields.iter().filter(|(name, _)| name != "date");
-            format!("{fields:?} {}", answer.text(), fields = fields.collect::<Vec<_>>()).replace(&id, "ID")
-        })
-        .collect();
+    let answers: Vec<String> =
+        ["nonsense", &NEVER_MINTED.replace("0mLq17", "0mLq18"), NEVER_MINTED, "", "pct_é"]
+            .iter()
+            .map(|token| {
+                let answer = gateway.ask(with("shop.localhost", token));
+                answer.refused(401, "token_unknown");
+                assert!(challenge(&answer, "invalid_token"), "{answer:?}");
+                let id = answer.get("x-request-id").unwrap().to_owned();
+                // The clock moves on between two answers.
+                let fields = answer.head.fields.iter().filter(|(name, _)| name != "date");
+                format!("{fields:?} {}", answer.text(), fields = fields.collect::<Vec<_>>())
+                    .replace(&id, "ID")
+            })
+            .collect();
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
     assert!(answers[0].contains(&UNKNOWN.replace('"', "\\\"")), "{}", answers[0]);
     assert!(app.bytes().is_empty());
@@ -236,7 +240,8 @@ fn heads_over_the_limits() {
         let answer = gateway.ask(request);
         assert_eq!(answer.status, status, "{answer:?}");
         assert_eq!(answer.get("connection"), Some("close"), "{answer:?}");
-        let line = until("its access-log line", || gateway.log().into_iter().find(|line| line["code"] == code));
+        let line =
+            until("its access-log line", || gateway.log().into_iter().find(|line| line["code"] == code));
         assert_eq!((&line["status"], &line["code"]), (&json!(status), &json!(code)));
     };
     let long = format!("GET /{}", "a".repeat(70_000));
@@ -267,7 +272,8 @@ fn apps_that_fail() {
                 exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab");
             }
             "/switch" => {
-                exchange.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+                exchange
+                    .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
             }
             _ => {}
         }
@@ -342,7 +348,9 @@ fn the_gateways_own_paths_are_on_every_host() {
         let answer = gateway.ask(request("GET /.portcullis/healthz", &[("Host", host)]));
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(answer.get("x-request-id").is_some());
-        gateway.ask(request("POST /.portcullis/healthz", &[("Host", host)])).refused(405, "method_not_allowed");
+        gateway
+            .ask(request("POST /.portcullis/healthz", &[("Host", host)]))
+            .refused(405, "method_not_allowed");
         gateway.ask(request("GET /.portcullis/other", &[("Host", host)])).refused(404, "not_found");
     }
     assert!(app.bytes().is_empty());

@@ -216,7 +216,7 @@ impl Head {
 
     /// Of an answer.
     pub(crate) fn status(&self) -> u16 {
-        let status = self.line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        let status = self.line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
         status.and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status line: {self:?}"))
     }
 
