@@ -137,6 +137,11 @@ impl Connection {
         self.bad_body.get() == Some(ordinal)
     }
 
+    /// Whether the body of the request that is being served broke the rules.
+    pub(super) fn serves_bad_body(&self) -> bool {
+        self.is_bad_body(self.served.get())
+    }
+
     /// Whether every byte of the request with this ordinal has arrived.
     pub(super) fn has_arrived(&self, ordinal: u64) -> bool {
         self.ended.get() >= ordinal

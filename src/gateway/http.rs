@@ -20,6 +20,7 @@ use super::connection::{Connection, Overdue};
 use super::guard::Guard;
 use super::head::Offence;
 use super::record::{Ended, Record};
+use super::reject::Reject;
 use super::response::Body;
 use super::upgrade;
 use super::worker::{Accepted, Worker};
@@ -67,6 +68,7 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
             if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
                 return Poll::Ready(End::Served(result));
             }
+            end_bad_body(&connection);
             if connection.head_refused() {
                 return Poll::Ready(End::HeadTooLarge);
             }
@@ -131,6 +133,17 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
 /// Closes so that the peer cannot take what it got for the whole.
 pub(super) fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Refuses a request as soon as its body is seen to be malformed: hyper may still wait for more of it.
+fn end_bad_body(connection: &Connection) {
+    let current = connection.current.borrow();
+    if let Some(slot) = current.as_ref().filter(|_| connection.serves_bad_body())
+        && slot.ending().is_none()
+    {
+        slot.fault.set(Some(Reject::malformed(Offence::Chunk.detail())));
+        slot.end(Refusal::InvalidRequest);
+    }
 }
 
 /// A request that waits for its body can still be answered; anything else that is overdue ends the connection.
