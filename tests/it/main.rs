@@ -8,6 +8,8 @@
 )]
 
 mod credentials;
+mod framing;
+mod headers;
 mod refusals;
 mod support;
 mod tidy;

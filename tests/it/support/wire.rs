@@ -106,10 +106,22 @@ impl<S: Read + Write> Wire<S> {
         loop {
             let chunk = self.chunk()?;
             if chunk.is_empty() {
-                while !self.line()?.is_empty() {}
+                self.trailers()?;
                 return Ok(body);
             }
             body.extend(chunk);
+        }
+    }
+
+    /// The lines after the last chunk.
+    pub(crate) fn trailers(&mut self) -> io::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok(lines);
+            }
+            lines.push(line);
         }
     }
 
