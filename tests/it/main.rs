@@ -7,9 +7,12 @@
     reason = "all of this is test code, and a failed unwrap is a failed test"
 )]
 
+mod allocation;
 mod credentials;
 mod framing;
 mod headers;
 mod refusals;
+mod streaming;
 mod support;
 mod tidy;
+mod websocket;

@@ -43,7 +43,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct Tapped {
     pub(crate) stream: TcpStream,
     seen: Arc<Mutex<Seen>>,
-    connection: usize,
+    /// Its number, as in [`Request`].
+    pub(crate) connection: usize,
     off: bool,
 }
 

@@ -1,0 +1,102 @@
+//! The decision about a request asks for no memory, however it comes out.
+
+use std::path::Path;
+
+use portcullis::config;
+use portcullis::credential::{Kind, Plaintext};
+use portcullis::gateway::head::{BodyLength, Head};
+use portcullis::gateway::request::Request;
+use portcullis::gateway::{Settings, decide};
+use portcullis::index::{Identity, Index, NEVER, Writer};
+use portcullis::model::{AppName, EnvironmentName, TokenApp, TokenId};
+
+const CONFIG: &str = r#"
+[apps.shop.environments.production]
+hosts = ["shop.localhost", "*.shop.localhost"]
+upstreams = ["http://127.0.0.1:3000"]
+[apps.shop.environments.development]
+hosts = ["shop.dev.localhost"]
+upstreams = ["http://127.0.0.1:3000"]
+[apps.blog.environments.production]
+hosts = ["blog.localhost"]
+upstreams = ["http://127.0.0.1:3000"]
+[apps.blog.environments.development]
+hosts = ["blog.dev.localhost"]
+upstreams = ["http://127.0.0.1:3000"]
+external_access = "off"
+"#;
+
+/// Mints a token into the index, as the follower would; returns its value.
+fn put(writer: &Writer, environment: &str, change: impl FnOnce(&mut Identity)) -> String {
+    let value = Plaintext::generate(Kind::Token).unwrap();
+    let mut identity = Identity {
+        id: TokenId::next(None, jiff::Timestamp::UNIX_EPOCH),
+        app: None,
+        environment: writer.name(environment),
+        expires: NEVER,
+        revoked: false,
+        label: Some("CI".into()),
+    };
+    change(&mut identity);
+    writer.put(value.digest(), identity);
+    value.reveal().to_owned()
+}
+
+fn accepted(target: &str, fields: &[(&str, &str)]) -> Request {
+    let mut request = http::Request::builder().uri(target);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    let raw = Head { offence: None, body: BodyLength::None, fields: fields.len() };
+    Request::accept(parts, Some(raw)).unwrap()
+}
+
+#[test]
+fn a_decision_allocates_nothing() {
+    let loaded = config::parse(CONFIG, Path::new("proxy.toml"), Path::new(""), []).unwrap();
+    let (index, writer) = Index::new();
+    let settings = Settings::new(&loaded.config, &index);
+    let app = AppName::parse("shop").unwrap();
+    writer.open(&TokenApp::One(app), &EnvironmentName::parse("production").unwrap());
+    let shop = Some(writer.name("shop"));
+    let good = put(&writer, "production", |identity| identity.app = shop);
+    let everywhere = put(&writer, "production", |_| {});
+    let development = put(&writer, "development", |_| {});
+    let revoked = put(&writer, "production", |identity| identity.revoked = true);
+    let expired = put(&writer, "production", |identity| identity.expires = 1_000);
+    let unknown = Plaintext::generate(Kind::Token).unwrap().reveal().to_owned();
+
+    let header = |host, token| accepted("/a?b=c", &[("Host", host), ("X-Portcullis-Token", token)]);
+    let bearer = format!("Bearer {good}");
+    let query = format!("/a?b=c&project%2Dprotection-bypass={good}");
+    let shop = ("Host", "shop.localhost");
+    for (request, outcome) in [
+        (header("shop.localhost", &good), "ok"),
+        (header("A.Shop.Localhost:8080", &good), "ok"),
+        (header("shop.localhost", &everywhere), "ok"),
+        (accepted("/a", &[shop, ("Authorization", &bearer)]), "ok"),
+        (accepted("/a", &[("Authorization", "Basic dTpw"), ("X-Portcullis-Token", &good), shop]), "ok"),
+        (accepted(&query, &[shop]), "ok"),
+        (accepted("/a", &[shop]), "token_missing"),
+        (accepted("/a", &[shop, ("Authorization", "Basic dTpw")]), "token_missing"),
+        (header("shop.localhost", &unknown), "token_unknown"),
+        (header("shop.localhost", "nonsense"), "token_unknown"),
+        (header("shop.localhost", &revoked), "token_revoked"),
+        (header("shop.localhost", &expired), "token_expired"),
+        (header("blog.localhost", &good), "wrong_app"),
+        (header("shop.dev.localhost", &good), "wrong_environment"),
+        (header("blog.dev.localhost", &development), "external_access_off"),
+        (header("elsewhere.localhost", &good), "unknown_host"),
+        (accepted(&query, &[shop, ("Authorization", &bearer)]), "invalid_request"),
+    ] {
+        let mut decision = None;
+        let used =
+            allocation_counter::measure(|| decision = Some(decide(&settings, &index, &request, 2_000)));
+        let code = match decision.unwrap() {
+            Ok(_) => "ok",
+            Err(reject) => reject.refusal.as_str(),
+        };
+        assert_eq!((code, used.count_total), (outcome, 0));
+    }
+}
