@@ -253,6 +253,7 @@ pub fn check(loaded: &Loaded) -> Result<()> {
     if let AccessLog::File(path) = &config.gateway.access_log {
         folder_of("gateway.access_log.path", Some(path))?;
     }
+    Store::inspect(&config.store.path)?;
     Ok(())
 }
 

@@ -52,6 +52,14 @@ impl Store {
         Ok(Self(Arc::new(Inner { writer, readers, health })))
     }
 
+    /// Whether the store at `path` could be opened, if there is one. Leaves no trace. Blocks.
+    ///
+    /// # Errors
+    /// When it could not; the error is that of [`Self::open`].
+    pub fn inspect(path: &Path) -> Result<(), OpenError> {
+        sqlite::inspect(path)
+    }
+
     /// Finishes what is queued, then stops the writer and lets go of the file. Later writes are refused.
     pub async fn close(&self) {
         self.0.writer.close().await;

@@ -109,7 +109,15 @@ async fn a_closed_store_opens_again_and_takes_no_more() {
 #[test]
 fn what_is_no_store_of_ours_is_refused_by_name() {
     let (folder, path) = fresh();
-    let refused = |path: &Path| Store::open(path).unwrap_err();
+    // An inspection says what opening would.
+    let refused = |path: &Path| {
+        let inspected = Store::inspect(path).map_err(|error| error.to_string());
+        let error = Store::open(path).unwrap_err();
+        if path.parent().unwrap().is_dir() {
+            assert_eq!(inspected, Err(error.to_string()));
+        }
+        error
+    };
     fs::write(&path, "this is not a database, however long one looks at it".repeat(100)).unwrap();
     let error = refused(&path);
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
@@ -142,6 +150,28 @@ async fn a_damaged_page_is_found_at_the_start() {
     fs::write(&path, bytes).unwrap();
     let error = Store::open(&path).unwrap_err();
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_inspection_leaves_no_trace() {
+    let (folder, path) = fresh();
+    let path = path.with_file_name("odd #1%?.db");
+    let files = || {
+        let mut files: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        files.sort();
+        files
+    };
+    Store::inspect(&path).unwrap();
+    assert!(files().is_empty());
+    let store = Store::open(&path).unwrap();
+    mint(&store).await;
+    Store::inspect(&path).unwrap();
+    store.close().await;
+    drop(store);
+    let (before, bytes) = (files(), fs::read(&path).unwrap());
+    Store::inspect(&path).unwrap();
+    assert_eq!((files(), fs::read(&path).unwrap()), (before, bytes));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 
@@ -16,6 +17,8 @@ use super::migrate;
 const BUSY: Duration = Duration::from_secs(2);
 /// What the write-ahead log may keep on disk once it was copied back, in bytes.
 const LOG_KEPT: i64 = 64 << 20;
+/// What means something else in the path of a URI (<https://www.sqlite.org/uri.html>).
+const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 /// A store that is open for this process alone.
 #[derive(Debug)]
@@ -35,10 +38,7 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
         Err(e) => return Err(io(e)),
     }
     // The same file under two names must have one lock.
-    let path = path.canonicalize().map_err(io)?;
-    if !fs::metadata(&path).map_err(io)?.is_file() {
-        return Err(io(io::Error::other("it is not a file")));
-    }
+    let path = real_file(path).map_err(io)?;
     let lock = private().create(true).truncate(false).open(beside(&path, ".lock")).map_err(io)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -51,6 +51,35 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     let mut connection = connect(&path).map_err(|e| OpenError::of(path.clone(), e))?;
     migrate::bring_up(&mut connection, &path)?;
     Ok(Opened { path, connection, lock })
+}
+
+/// Judges the store without touching it. One that is in use was judged by whoever uses it.
+pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    match File::open(path) {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(io(e)),
+    }
+    let path = real_file(path).map_err(io)?;
+    let in_use = File::open(beside(&path, ".lock"))
+        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
+    if in_use {
+        return Ok(());
+    }
+    // Immutable: SQLite then leaves no log of its own behind, whose owner would be whoever runs the check.
+    let name = path.to_str().ok_or_else(|| io(io::Error::other("its path is not UTF-8")))?;
+    let uri = format!("file:{}?immutable=1", utf8_percent_encode(name, IN_URI));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags).map_err(|e| OpenError::of(path.clone(), e))?;
+    migrate::judge(&connection, &path).map(drop)
+}
+
+/// The path without symbolic links, of something that is a file.
+fn real_file(path: &Path) -> io::Result<PathBuf> {
+    let path = path.canonicalize()?;
+    if fs::metadata(&path)?.is_file() { Ok(path) } else { Err(io::Error::other("it is not a file")) }
 }
 
 /// A connection for writing.

@@ -13,6 +13,15 @@ const APPLICATION: i64 = 0x5043_4C53;
 
 /// Checks the database and brings it to the newest schema.
 pub(super) fn bring_up(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let found = judge(connection, path)?;
+    for (step, version) in STEPS.iter().zip(1..).skip(usize::try_from(found).unwrap_or(0)) {
+        apply(connection, step, version).map_err(|e| OpenError::of(path.to_owned(), e))?;
+    }
+    Ok(())
+}
+
+/// Whether this program can use the database; returns the version of its schema.
+pub(super) fn judge(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let failed = |e| OpenError::of(path.to_owned(), e);
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let found = pragma(connection, "user_version").map_err(failed)?;
@@ -31,10 +40,7 @@ pub(super) fn bring_up(connection: &mut Connection, path: &Path) -> Result<(), O
     if verdict != "ok" {
         return Err(OpenError::Corrupt { path: path.to_owned(), detail: verdict });
     }
-    for (step, version) in STEPS.iter().zip(1..).skip(usize::try_from(found).unwrap_or(0)) {
-        apply(connection, step, version).map_err(failed)?;
-    }
-    Ok(())
+    Ok(found)
 }
 
 fn apply(connection: &mut Connection, step: &str, version: i64) -> rusqlite::Result<()> {

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 
 pub use feed::{Binding, Changed, Feed, Followed, Loaded};
-pub(super) use file::{Opened, open};
+pub(super) use file::{Opened, inspect, open};
 pub(super) use reader::Reader;
 pub(super) use writer::Writer;
 
