@@ -225,6 +225,12 @@ fn a_url_of_this_host_becomes_a_path() {
         let seen = stage.app.requests().pop().unwrap();
         assert_eq!((seen.head.target(), seen.head.get("host")), (path, Some("shop.localhost")));
     }
+    // HTTP/1.0 needs no Host beside the URL, and gets one; a stray empty line ahead is skipped.
+    let old =
+        format!("\r\nGET http://shop.localhost/old HTTP/1.0\r\nX-Portcullis-Token: {}\r\n\r\n", stage.token);
+    assert_eq!(stage.gateway.ask(old).status, 200);
+    let seen = stage.app.requests().pop().unwrap();
+    assert_eq!((seen.head.target(), seen.head.get("host")), ("/old", Some("shop.localhost")));
     assert_eq!(stage.gateway.ask(stage.head("OPTIONS *", "")).status, 200);
     assert_eq!(stage.app.requests().pop().unwrap().head.line, "OPTIONS * HTTP/1.1");
 }

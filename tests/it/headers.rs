@@ -100,7 +100,13 @@ fn strangers_cannot_speak_for_the_gateway() {
         assert_ne!(answer.get("x-request-id"), Some("forged"));
     }
     // What merely looks alike is the app's.
-    let kept = [("X-Forward", "a"), ("X-Portcullis", "b"), ("X-Requested-With", "c"), ("X_Own", "d")];
+    let kept = [
+        ("X-Forward", "a"),
+        ("X-Portcullis", "b"),
+        ("X-Requested-With", "c"),
+        ("X_Own", "d"),
+        ("Cookie", "session=1; theme=\"dark\""),
+    ];
     let (seen, _) = stage.pass(&kept);
     for (name, value) in kept {
         assert_eq!(seen.head.get(name), Some(value));

@@ -12,6 +12,7 @@ mod credentials;
 mod framing;
 mod headers;
 mod refusals;
+mod smuggling;
 mod streaming;
 mod support;
 mod tidy;

@@ -1,9 +1,10 @@
 //! What the gateway answers itself: every code of the table, which of two goes first, and that none reaches the app.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::app::App;
 use crate::support::gateway::{Gateway, Setup};
@@ -297,6 +298,26 @@ fn apps_that_fail() {
     }
     let token = gateway.mint("development").secret;
     gateway.ask(with("shop.dev.localhost", &token)).refused(502, "upstream_unreachable");
+}
+
+#[test]
+fn an_app_that_takes_no_connection_in_time() {
+    // A listener that never accepts, its queue filled: what else comes waits.
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queued.push(stream);
+    }
+    let production = "apps.shop.environments.production";
+    let gateway = Setup::new(&App::echo())
+        .set(production, "upstreams", &format!("[\"http://{address}\"]"))
+        .set(production, "timeouts", "{ connect = \"300ms\" }")
+        .start();
+    let token = gateway.mint("production").secret;
+    gateway.ask(with("shop.localhost", &token)).refused(504, "upstream_timeout");
 }
 
 #[test]

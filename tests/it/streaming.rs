@@ -1,6 +1,7 @@
 //! Bodies and connections: passed on as they come, never held as a whole, and ended on both sides when one goes.
 
 use std::fs;
+use std::net::TcpListener;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -292,6 +293,38 @@ fn what_may_have_been_done_is_not_done_twice() {
         let requests = app.requests().len() - before;
         assert_eq!((status, requests), if again { (200, 2) } else { (502, 1) }, "{line} {body:?}");
     }
+}
+
+#[test]
+fn an_upstream_that_is_down_is_passed_over() {
+    let app = App::echo();
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let upstreams = format!("[\"http://{down}\", \"{}\"]", app.url());
+    let gateway = Setup::new(&app).set("apps.shop.environments.production", "upstreams", &upstreams).start();
+    let token = gateway.mint("production").secret;
+    let fields = [("X-Portcullis-Token", &*token), ("Content-Length", "3")];
+    // Nothing of the body has left the gateway when the first of them takes no connection.
+    for _ in 0..6 {
+        assert_eq!(gateway.ask([&request("POST /", &fields)[..], b"abc"].concat()).text(), "abc");
+    }
+    assert_eq!(app.requests().len(), 6);
+}
+
+#[test]
+fn an_answer_that_stops_is_cut() {
+    let app = App::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun");
+        exchange.wire.wait_for_end();
+        exchange.close();
+    });
+    let timeouts = "{ idle = \"300ms\" }";
+    let gateway = Setup::new(&app).set("apps.shop.environments.production", "timeouts", timeouts).start();
+    let token = gateway.mint("production").secret;
+    let mut wire = gateway.connect();
+    wire.send(request("GET /", &[("X-Portcullis-Token", &token)]));
+    let head = wire.head().unwrap().unwrap();
+    assert!(wire.body(&head).is_err());
+    assert_eq!(gateway.logged(head.get("x-request-id").unwrap())["ended"], "upstream_gone");
 }
 
 #[test]
