@@ -70,7 +70,7 @@ pub(super) async fn forward(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err((GARBLED, record));
     }
-    headers::to_client(&mut parts.headers, &record.request_id);
+    headers::to_client(&mut parts.headers, &permit, &record.request_id);
     record.status = parts.status.as_u16();
     slot.begin();
     let mut response = Response::from_parts(parts, Body::download(body, record, occupied, lease));

@@ -94,7 +94,7 @@ pub(super) async fn open(
     };
     let (mut parts, body) = response.into_parts();
     let agreed = asks_for_websocket(&parts.headers);
-    headers::to_client(&mut parts.headers, &record.request_id);
+    headers::to_client(&mut parts.headers, &permit, &record.request_id);
     parts.extensions.clear();
     record.status = parts.status.as_u16();
     let Some((upstream, early)) = upgraded else {
