@@ -110,12 +110,13 @@ fn upstream(given: &Given<'_>) -> Result<Upstream, String> {
 
 /// Whether the upstream is, as far as can be told without asking a name server, one of our own listeners.
 fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
-    let address = match upstream.host() {
+    let Some((host, port)) = upstream.host_and_port() else { return false };
+    let address = match host {
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         host => host.parse::<IpAddr>().ok(),
     };
     address.is_some_and(|address| {
-        upstream.port() == listen.port()
+        port == listen.port()
             && (address == listen.ip() || listen.ip().is_unspecified() && address.is_loopback())
     })
 }
