@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use tokio::time::Instant;
 
 use super::framing::{Event, Framing};
 use super::head::{Head, HeadLimits, Offence};
-use super::slots::Slot;
 use super::upgrade::Handover;
 use crate::config::Limits;
 
@@ -37,10 +35,8 @@ pub(super) struct Connection {
     phase: Cell<Phase>,
     header_timeout: Duration,
     idle_timeout: Duration,
-    /// Since when we wait for the client to take bytes, or to send more of a body.
+    /// Since when we wait for the client to take bytes.
     write_blocked: Cell<Option<Instant>>,
-    body_awaited: Cell<Option<Instant>>,
-    pub current: RefCell<Option<Rc<Slot>>>,
     cut: Cell<bool>,
     draining: Cell<bool>,
     driver: RefCell<Option<Waker>>,
@@ -62,8 +58,6 @@ pub(super) enum Overdue {
     Idle,
     /// Taking bytes from us.
     Reading,
-    /// Sending the body it announced.
-    Body,
 }
 
 impl Connection {
@@ -83,8 +77,6 @@ impl Connection {
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             write_blocked: Cell::new(None),
-            body_awaited: Cell::new(None),
-            current: RefCell::default(),
             cut: Cell::new(false),
             draining: Cell::new(false),
             driver: RefCell::default(),
@@ -98,9 +90,6 @@ impl Connection {
         let now = Instant::now();
         if let Phase::Idle(_) = self.phase.get() {
             self.phase.set(Phase::Head(now));
-        }
-        if self.body_awaited.get().is_some() {
-            self.body_awaited.set(Some(now));
         }
         self.framing.borrow_mut().feed(bytes, |event| match event {
             Event::Head(head) => {
@@ -142,14 +131,8 @@ impl Connection {
         self.ended.get() >= ordinal
     }
 
-    pub(super) fn body_awaited(&self, awaited: bool) {
-        self.body_awaited.set(awaited.then(Instant::now));
-    }
-
     /// The answer is out of the exchange's hands.
     pub(super) fn finished(&self) {
-        self.body_awaited.set(None);
-        self.current.take();
         let now = Instant::now();
         let within_head = self.framing.borrow().within_head();
         self.phase.set(if within_head { Phase::Head(now) } else { Phase::Idle(now) });
@@ -205,9 +188,6 @@ impl Connection {
         match self.phase.get() {
             Phase::Head(since) if past(since, self.head_limit()) => Some(Overdue::Head),
             Phase::Idle(since) if past(since, self.idle_limit()) => Some(Overdue::Idle),
-            Phase::Busy if self.body_awaited.get().is_some_and(|since| past(since, self.idle_timeout)) => {
-                Some(Overdue::Body)
-            }
             Phase::Head(_) | Phase::Idle(_) | Phase::Busy => None,
         }
     }
@@ -219,8 +199,7 @@ impl Connection {
             Phase::Idle(since) => since + self.idle_limit(),
             Phase::Busy => now + self.idle_timeout,
         };
-        let waits = [self.write_blocked.get(), self.body_awaited.get()];
-        let due = waits.into_iter().flatten().map(|since| since + self.idle_timeout).fold(due, Instant::min);
+        let due = self.write_blocked.get().map_or(due, |since| due.min(since + self.idle_timeout));
         // A limit that begins to run later ends no earlier than the shortest one from now.
         let shortest = self.header_timeout.min(self.idle_timeout);
         due.clamp(now + RESOLUTION, now + shortest.max(RESOLUTION))

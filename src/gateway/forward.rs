@@ -67,7 +67,7 @@ pub(super) async fn forward(
         Err(reject) => return Err((slot.fault.get().unwrap_or(reject), record)),
     };
     let (mut parts, body) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS || !headers::ends_once(&parts.headers) {
         return Err((GARBLED, record));
     }
     headers::to_client(&mut parts.headers, &permit, &record.request_id);

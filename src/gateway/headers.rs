@@ -168,6 +168,21 @@ pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, request_id: &H
     }
 }
 
+/// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). The HTTP library prefers one of two
+/// and passes both on, and a client may prefer the other.
+pub(super) fn ends_once(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lengths.next(), encodings.next()) {
+        (Some(_), Some(_)) => false,
+        (Some(length), None) => lengths.next().is_none() && length.as_bytes().iter().all(u8::is_ascii_digit),
+        (None, Some(encoding)) => {
+            encodings.next().is_none() && encoding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        }
+        (None, None) => true,
+    }
+}
+
 /// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it.
 pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
     const KEPT_BACK: [&str; 22] = [
@@ -397,6 +412,23 @@ mod tests {
         assert_eq!(find("10.0.0.1", &["nonsense, 10.0.0.3"]), "10.0.0.3");
         assert_eq!(find("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9");
         assert_eq!(find("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn an_answer_ends_once() {
+        for (fields, once) in [
+            (&[][..], true),
+            (&[("content-length", "5")], true),
+            (&[("transfer-encoding", "Chunked")], true),
+            (&[("content-length", "5"), ("content-length", "5")], false),
+            (&[("content-length", "5, 5")], false),
+            (&[("content-length", "+5")], false),
+            (&[("content-length", "5"), ("transfer-encoding", "chunked")], false),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false),
+        ] {
+            assert_eq!(ends_once(&map(fields)), once, "{fields:?}");
+        }
     }
 
     #[test]

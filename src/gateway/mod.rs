@@ -44,6 +44,7 @@ use self::record::Record;
 use self::reject::Reject;
 use self::request::Request;
 use self::response::Body;
+use self::slots::SlotLimits;
 use self::upload::Upload;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
@@ -155,7 +156,8 @@ async fn handle(
     let timeouts = permit.route().timeouts;
     let (token, expires) =
         permit.holder().map_or((TokenId::NONE, NEVER), |holder| (holder.id, holder.expires));
-    let occupied = worker.slots.enter(token, expires, timeouts.idle, connection);
+    let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
+    let occupied = worker.slots.enter(token, expires, still, connection);
     worker.stir();
     if permit.holder().is_some() {
         record.token = Some(token);

@@ -82,7 +82,7 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
-        self.connection.body_awaited(frame.is_pending());
+        self.slot.body_awaited(frame.is_pending());
         let frame = ready!(frame);
         if self.connection.is_bad_body(self.ordinal) {
             return self.stop(Reject::malformed(Offence::Chunk.detail()));
@@ -125,7 +125,7 @@ impl Body for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.connection.body_awaited(false);
+        self.slot.body_awaited(false);
     }
 }
 
