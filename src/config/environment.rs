@@ -8,7 +8,7 @@ use super::report::Place;
 use super::section::Section;
 use super::value::{Given, boolean, number, path, positive_duration, text, word};
 use super::{Environment, ExternalAccess, HostHeader, Timeouts};
-use crate::model::{EnvironmentName, HostPattern, OnPublish, Upstream};
+use crate::model::{EnvironmentName, HostPattern, OnPublish, PathPattern, Upstream};
 
 /// Every host claimed so far, by which environment and where.
 pub(super) type Claims = HashMap<HostPattern, (String, Place)>;
@@ -33,6 +33,8 @@ pub(super) fn read(
     let header = word(&[("preserve", HostHeader::Preserve), ("upstream", HostHeader::Upstream)]);
     let host_header = section.or("host_header", HostHeader::Preserve, header);
     let timeouts = section.table("timeouts", timeouts);
+    let public_paths = public_paths(section);
+    let preflight = section.or("preflight", false, boolean);
     not_yet(section);
     Some(Environment {
         name,
@@ -42,6 +44,8 @@ pub(super) fn read(
         external_access,
         host_header,
         timeouts,
+        public_paths,
+        preflight,
     })
 }
 
@@ -106,14 +110,33 @@ fn upstream(given: &Given<'_>) -> Result<Upstream, String> {
 
 /// Whether the upstream is, as far as can be told without asking a name server, one of our own listeners.
 fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
-    let address = match upstream.host() {
+    let Some((host, port)) = upstream.host_and_port() else { return false };
+    let address = match host {
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         host => host.parse::<IpAddr>().ok(),
     };
     address.is_some_and(|address| {
-        upstream.port() == listen.port()
+        port == listen.port()
             && (address == listen.ip() || listen.ip().is_unspecified() && address.is_loopback())
     })
+}
+
+fn public_paths(section: &mut Section<'_>) -> Vec<PathPattern> {
+    const WHAT: &str = "a list of paths, as in [\"/healthz\", \"/assets/*\"]";
+    let Some(list) = section.list("public_paths", WHAT, public_path) else { return Vec::new() };
+    for item in list.items.iter().filter(|item| item.value.is_everything()) {
+        section.warning(
+            &item.place,
+            "public_paths",
+            "lets everyone in: no path of this environment needs a token",
+        );
+    }
+    list.items.into_iter().map(|item| item.value).collect()
+}
+
+fn public_path(given: &Given<'_>) -> Result<PathPattern, String> {
+    let text = given.text("a path, as in \"/healthz\" or \"/assets/*\"")?;
+    PathPattern::parse(text).map_err(|wrong| format!("cannot be used: {wrong}"))
 }
 
 fn on_publish(given: &Given<'_>) -> Result<OnPublish, String> {
@@ -131,9 +154,6 @@ fn timeouts(section: &mut Section<'_>) -> Timeouts {
 
 /// The keys of features that this version lacks.
 fn not_yet(section: &mut Section<'_>) {
-    const PATHS: &str = "a list of paths, as in [\"/healthz\", \"/assets/*\"]";
-    section.not_yet("public_paths", |given| given.items(PATHS).map(|paths| paths.len()), |paths| *paths == 0);
-    section.not_yet("preflight", boolean, |through| !through);
     section.not_yet("connections", number(0..=u32::MAX), |most| *most == 0);
     section.table_not_yet(
         "health_check",

@@ -24,7 +24,7 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, Upstream};
+use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, Upstream};
 
 pub use load::{LoadError, Loaded, load, parse};
 pub use report::Mistake;
@@ -116,6 +116,10 @@ pub struct Environment {
     pub external_access: ExternalAccess,
     pub host_header: HostHeader,
     pub timeouts: Timeouts,
+    /// Served without a token.
+    pub public_paths: Vec<PathPattern>,
+    /// Lets CORS preflights through.
+    pub preflight: bool,
 }
 
 /// Whether an environment lets tokens in.

@@ -243,8 +243,6 @@ fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
         refuse(text, expected);
     }
     for line in [
-        "public_paths = ['/*']",
-        "preflight = true",
         "connections = 4",
         "health_check = { path = '/healthz' }",
         "upstream_ca = 'ca.pem'",
@@ -260,7 +258,7 @@ fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
         );
     }
     accept(&format!(
-        "{APP}public_paths = []\npreflight = false\nconnections = 0\nrequest_headers = {{}}\necho_guard = 'off'\n\
+        "{APP}connections = 0\nrequest_headers = {{}}\necho_guard = 'off'\n\
          browser_sessions = false\n[leaks]\ngithub_keys = 'off'\n[secrets]\nkey_file = 'x'\n[gateway]\ntls = []\n"
     ));
     // What else is wrong inside is told as well.

@@ -75,5 +75,7 @@ fn environment(name: &str, on_publish: OnPublish) -> Environment {
         external_access: ExternalAccess::OnFirstToken,
         host_header: HostHeader::Preserve,
         timeouts: Timeouts { connect: second, response_header: second, idle: second },
+        public_paths: Vec::new(),
+        preflight: false,
     }
 }

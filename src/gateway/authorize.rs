@@ -1,21 +1,24 @@
-//! The fifth stage: whether this token opens this app's environment. Only here can a [`Permit`] be made.
+//! The fifth stage: whether this request may pass to this environment. Only here can a [`Permit`] be made.
 
 use std::sync::Arc;
 
+use http::{Method, header};
+
 use super::authenticate::Authenticated;
-use super::credential::Carrier;
+use super::credential::{Carrier, Presented};
 use super::reject::{self, Reject};
+use super::request::Request;
 use super::route::Route;
 use crate::config::ExternalAccess;
 use crate::index::Identity;
-use crate::model::Refusal;
+use crate::model::{PlainPath, Refusal};
 
 /// Proof that a request may be forwarded, and where to.
 #[derive(Clone, Debug)]
 pub struct Permit {
     route: Arc<Route>,
-    identity: Identity,
-    carrier: Carrier,
+    holder: Option<Identity>,
+    carrier: Option<Carrier>,
 }
 
 impl Permit {
@@ -24,13 +27,15 @@ impl Permit {
         &self.route
     }
 
+    /// Whose token let the request in; `None` where none was needed.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn holder(&self) -> Option<&Identity> {
+        self.holder.as_ref()
     }
 
+    /// Where a token was, needed or not.
     #[must_use]
-    pub fn carrier(&self) -> Carrier {
+    pub fn carrier(&self) -> Option<Carrier> {
         self.carrier
     }
 }
@@ -56,5 +61,30 @@ pub fn authorize(authenticated: Authenticated, route: &Arc<Route>) -> Result<Per
     if !open {
         return Err(reject::ended(Refusal::ExternalAccessOff).of(identity.id));
     }
-    Ok(Permit { route: route.clone(), identity, carrier })
+    Ok(Permit { route: route.clone(), holder: Some(identity), carrier: Some(carrier) })
+}
+
+/// A permit for what the configuration opens to everyone: public paths, and CORS preflights where they are let through.
+/// A token that came along is ignored.
+#[must_use]
+pub fn public(request: &Request, presented: &Presented, route: &Arc<Route>) -> Option<Permit> {
+    if route.public_paths.is_empty() && !route.preflight {
+        return None;
+    }
+    let preflight = route.preflight
+        && request.method == Method::OPTIONS
+        && request.headers.contains_key(header::ORIGIN)
+        && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let listed = || {
+        let path = PlainPath::new(request.path())?;
+        route.public_paths.iter().any(|pattern| pattern.matches(path)).then_some(())
+    };
+    if !preflight {
+        listed()?;
+    }
+    let carrier = match presented {
+        Presented::Token { carrier, .. } => Some(*carrier),
+        Presented::Nothing { .. } => None,
+    };
+    Some(Permit { route: route.clone(), holder: None, carrier })
 }

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use tokio::time::Instant;
 
 use super::framing::{Event, Framing};
 use super::head::{Head, HeadLimits, Offence};
-use super::slots::Slot;
 use super::upgrade::Handover;
 use crate::config::Limits;
 
@@ -33,14 +31,13 @@ pub(super) struct Connection {
     served: Cell<u64>,
     /// The request whose body is malformed.
     bad_body: Cell<Option<u64>>,
+    body_watch: RefCell<Option<Waker>>,
     head_refused: Cell<bool>,
     phase: Cell<Phase>,
     header_timeout: Duration,
     idle_timeout: Duration,
-    /// Since when we wait for the client to take bytes, or to send more of a body.
+    /// Since when we wait for the client to take bytes.
     write_blocked: Cell<Option<Instant>>,
-    body_awaited: Cell<Option<Instant>>,
-    pub current: RefCell<Option<Rc<Slot>>>,
     cut: Cell<bool>,
     draining: Cell<bool>,
     driver: RefCell<Option<Waker>>,
@@ -62,8 +59,6 @@ pub(super) enum Overdue {
     Idle,
     /// Taking bytes from us.
     Reading,
-    /// Sending the body it announced.
-    Body,
 }
 
 impl Connection {
@@ -78,13 +73,12 @@ impl Connection {
             ended: Cell::new(0),
             served: Cell::new(0),
             bad_body: Cell::new(None),
+            body_watch: RefCell::default(),
             head_refused: Cell::new(false),
             phase: Cell::new(Phase::Head(Instant::now())),
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             write_blocked: Cell::new(None),
-            body_awaited: Cell::new(None),
-            current: RefCell::default(),
             cut: Cell::new(false),
             draining: Cell::new(false),
             driver: RefCell::default(),
@@ -99,9 +93,6 @@ impl Connection {
         if let Phase::Idle(_) = self.phase.get() {
             self.phase.set(Phase::Head(now));
         }
-        if self.body_awaited.get().is_some() {
-            self.body_awaited.set(Some(now));
-        }
         self.framing.borrow_mut().feed(bytes, |event| match event {
             Event::Head(head) => {
                 self.arrived.set(self.arrived.get() + 1);
@@ -109,7 +100,12 @@ impl Connection {
                 self.heads.borrow_mut().push_back(head);
             }
             Event::BodyEnd => self.ended.set(self.ended.get() + 1),
-            Event::BadBody(_) => self.bad_body.set(Some(self.arrived.get())),
+            Event::BadBody(_) => {
+                self.bad_body.set(Some(self.arrived.get()));
+                if let Some(waker) = self.body_watch.take() {
+                    waker.wake();
+                }
+            }
         });
     }
 
@@ -137,9 +133,9 @@ impl Connection {
         self.bad_body.get() == Some(ordinal)
     }
 
-    /// Whether the body of the request that is being served broke the rules.
-    pub(super) fn serves_bad_body(&self) -> bool {
-        self.is_bad_body(self.served.get())
+    /// Has `waker` woken should the body that is on its way turn out malformed: hyper may wait for more of it.
+    pub(super) fn watch_body(&self, waker: &Waker) {
+        self.body_watch.replace(Some(waker.clone()));
     }
 
     /// Whether every byte of the request with this ordinal has arrived.
@@ -147,14 +143,8 @@ impl Connection {
         self.ended.get() >= ordinal
     }
 
-    pub(super) fn body_awaited(&self, awaited: bool) {
-        self.body_awaited.set(awaited.then(Instant::now));
-    }
-
     /// The answer is out of the exchange's hands.
     pub(super) fn finished(&self) {
-        self.body_awaited.set(None);
-        self.current.take();
         let now = Instant::now();
         let within_head = self.framing.borrow().within_head();
         self.phase.set(if within_head { Phase::Head(now) } else { Phase::Idle(now) });
@@ -215,9 +205,6 @@ impl Connection {
         match self.phase.get() {
             Phase::Head(since) if past(since, self.head_limit()) => Some(Overdue::Head),
             Phase::Idle(since) if past(since, self.idle_limit()) => Some(Overdue::Idle),
-            Phase::Busy if self.body_awaited.get().is_some_and(|since| past(since, self.idle_timeout)) => {
-                Some(Overdue::Body)
-            }
             Phase::Head(_) | Phase::Idle(_) | Phase::Busy => None,
         }
     }
@@ -229,8 +216,7 @@ impl Connection {
             Phase::Idle(since) => since + self.idle_limit(),
             Phase::Busy => now + self.idle_timeout,
         };
-        let waits = [self.write_blocked.get(), self.body_awaited.get()];
-        let due = waits.into_iter().flatten().map(|since| since + self.idle_timeout).fold(due, Instant::min);
+        let due = self.write_blocked.get().map_or(due, |since| due.min(since + self.idle_timeout));
         // A limit that begins to run later ends no earlier than the shortest one from now.
         let shortest = self.header_timeout.min(self.idle_timeout);
         due.clamp(now + RESOLUTION, now + shortest.max(RESOLUTION))

@@ -67,10 +67,10 @@ pub(super) async fn forward(
         Err(reject) => return Err((slot.fault.get().unwrap_or(reject), record)),
     };
     let (mut parts, body) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS || !headers::ends_once(&parts.headers) {
         return Err((GARBLED, record));
     }
-    headers::to_client(&mut parts.headers, &record.request_id);
+    headers::to_client(&mut parts.headers, &permit, &record.request_id);
     record.status = parts.status.as_u16();
     slot.begin();
     let mut response = Response::from_parts(parts, Body::download(body, record, occupied, lease));

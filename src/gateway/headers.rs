@@ -83,7 +83,7 @@ pub(super) fn to_upstream(
     (parts.method, parts.uri, parts.headers) = (request.method, request.uri, request.headers);
     let headers = &mut parts.headers;
 
-    if permit.carrier() == Carrier::Authorization {
+    if permit.carrier() == Some(Carrier::Authorization) {
         headers.remove(header::AUTHORIZATION);
     }
     let wants_trailers = headers.get_all(header::TE).iter().any(|te| lists(te, "trailers"));
@@ -135,7 +135,7 @@ pub(super) fn to_upstream(
     }
     headers.insert(REQUEST_ID, request_id.clone());
 
-    let identity = permit.identity();
+    let Some(identity) = permit.holder() else { return parts };
     let mut id = String::with_capacity(32);
     let _ = write!(id, "{}", identity.id);
     for (name, value) in [
@@ -159,11 +159,28 @@ pub(super) fn set_host(headers: &mut HeaderMap, mode: HostHeader, target: &Targe
 }
 
 /// The app's head as the client may have it.
-pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
+pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, request_id: &HeaderValue) {
     strip_hop_by_hop(headers);
     headers.insert(REQUEST_ID, request_id.clone());
-    // The answer belongs to whoever holds the token: no shared cache may hand it to another.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+    if permit.carrier().is_some() {
+        // The answer belongs to whoever holds the token: no shared cache may hand it to another.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+    }
+}
+
+/// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). The HTTP library prefers one of two
+/// and passes both on, and a client may prefer the other.
+pub(super) fn ends_once(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lengths.next(), encodings.next()) {
+        (Some(_), Some(_)) => false,
+        (Some(length), None) => lengths.next().is_none() && length.as_bytes().iter().all(u8::is_ascii_digit),
+        (None, Some(encoding)) => {
+            encodings.next().is_none() && encoding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        }
+        (None, None) => true,
+    }
 }
 
 /// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it.
@@ -221,7 +238,7 @@ pub(super) fn lists(value: &HeaderValue, word: &str) -> bool {
 fn forwarded_target(uri: &Uri, permit: &Permit, ways: &Ways) -> Uri {
     let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let stripped = match (permit.carrier(), &ways.query_parameter) {
-        (Carrier::Query, Some(name)) => query::remove_from_url(target.as_str(), name)
+        (Some(Carrier::Query), Some(name)) => query::remove_from_url(target.as_str(), name)
             .and_then(|rest| PathAndQuery::try_from(rest).ok())
             // What is left of a valid target is valid; were it not, the token would still not go through.
             .unwrap_or_else(|| PathAndQuery::from_static("/")),
@@ -395,6 +412,23 @@ mod tests {
         assert_eq!(find("10.0.0.1", &["nonsense, 10.0.0.3"]), "10.0.0.3");
         assert_eq!(find("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9");
         assert_eq!(find("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn an_answer_ends_once() {
+        for (fields, once) in [
+            (&[][..], true),
+            (&[("content-length", "5")], true),
+            (&[("transfer-encoding", "Chunked")], true),
+            (&[("content-length", "5"), ("content-length", "5")], false),
+            (&[("content-length", "5, 5")], false),
+            (&[("content-length", "+5")], false),
+            (&[("content-length", "5"), ("transfer-encoding", "chunked")], false),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false),
+        ] {
+            assert_eq!(ends_once(&map(fields)), once, "{fields:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,6 @@ use super::connection::{Connection, Overdue};
 use super::guard::Guard;
 use super::head::Offence;
 use super::record::{Ended, Record};
-use super::reject::Reject;
 use super::response::Body;
 use super::upgrade;
 use super::worker::{Accepted, Worker};
@@ -68,7 +67,6 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
             if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
                 return Poll::Ready(End::Served(result));
             }
-            end_bad_body(&connection);
             if connection.head_refused() {
                 return Poll::Ready(End::HeadTooLarge);
             }
@@ -79,9 +77,7 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
             }
             while timer.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
-                if let Some(overdue) = connection.overdue(now)
-                    && !refused_for_body(&connection, overdue)
-                {
+                if let Some(overdue) = connection.overdue(now) {
                     return Poll::Ready(End::Overdue(overdue));
                 }
                 timer.as_mut().reset(connection.next_look(now));
@@ -115,9 +111,7 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
             note(&worker, &connection, refusal);
             linger(stream).await;
         }
-        (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading | Overdue::Body), _) => {
-            reset(&stream)
-        }
+        (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading), _) => reset(&stream),
         (End::HeadTooLarge, _) => {
             answer(&mut stream, &note(&worker, &connection, Refusal::HeadersTooLarge)).await;
             linger(stream).await;
@@ -133,24 +127,6 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
 /// Closes so that the peer cannot take what it got for the whole.
 pub(super) fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-/// Refuses a request as soon as its body is seen to be malformed: hyper may still wait for more of it.
-fn end_bad_body(connection: &Connection) {
-    let current = connection.current.borrow();
-    if let Some(slot) = current.as_ref().filter(|_| connection.serves_bad_body())
-        && slot.ending().is_none()
-    {
-        slot.fault.set(Some(Reject::malformed(Offence::Chunk.detail())));
-        slot.end(Refusal::InvalidRequest);
-    }
-}
-
-/// A request that waits for its body can still be answered; anything else that is overdue ends the connection.
-fn refused_for_body(connection: &Connection, overdue: Overdue) -> bool {
-    let current = connection.current.borrow();
-    let waiting = current.as_ref().filter(|slot| overdue == Overdue::Body && !slot.has_begun());
-    waiting.is_some_and(|slot| slot.end(Refusal::RequestTimeout).is_some())
 }
 
 /// Writes the access-log line of a head that never became a request; returns its identifier.

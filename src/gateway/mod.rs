@@ -44,12 +44,13 @@ use self::record::Record;
 use self::reject::Reject;
 use self::request::Request;
 use self::response::Body;
+use self::slots::SlotLimits;
 use self::upload::Upload;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::config::{Config, Limits};
-use crate::index::Index;
-use crate::model::Refusal;
+use crate::index::{Index, NEVER};
+use crate::model::{Refusal, TokenId};
 use crate::telemetry::AccessLog;
 
 /// Paths under this are the gateway's own on every host.
@@ -115,6 +116,9 @@ impl Gateway {
 pub fn decide(settings: &Settings, index: &Index, request: &Request, now: i64) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host())?;
+    if let Some(permit) = authorize::public(request, &presented, route) {
+        return Ok(permit);
+    }
     let authenticated = authenticate::authenticate(index, presented, now)?;
     authorize::authorize(authenticated, route)
 }
@@ -149,11 +153,16 @@ async fn handle(
         }
     };
 
-    let (identity, timeouts) = (permit.identity(), permit.route().timeouts);
-    record.token = Some(identity.id);
-    let occupied = worker.slots.enter(identity.id, identity.expires, timeouts.idle, connection);
+    let timeouts = permit.route().timeouts;
+    let (token, expires) =
+        permit.holder().map_or((TokenId::NONE, NEVER), |holder| (holder.id, holder.expires));
+    let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
+    let occupied = worker.slots.enter(token, expires, still, connection);
     worker.stir();
-    worker.used(identity.id, LastUse { at: now, client: client.address });
+    if permit.holder().is_some() {
+        record.token = Some(token);
+        worker.used(token, LastUse { at: now, client: client.address });
+    }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), connection, ordinal, limit, timeouts.response_header);
     let head = headers::to_upstream(request, &permit, &settings.ways, client, connection, &record.request_id);
@@ -181,7 +190,7 @@ fn throttled(worker: &Worker, settings: &Settings, client: Client, reject: Rejec
 
 /// What may be forwarded must also be something that this gateway forwards.
 fn fits(settings: &Settings, request: &Request, permit: Permit) -> Result<Permit, Reject> {
-    let of = |reject: Reject| reject.of(permit.identity().id);
+    let of = |reject: Reject| Reject { token: permit.holder().map(|holder| holder.id), ..reject };
     let expects = request.headers.get_all(::http::header::EXPECT);
     if expects.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         let detail = "the only expectation this gateway meets is 100-continue";

@@ -88,6 +88,7 @@ impl Record {
     fn write(&self, out: &mut Vec<u8>) {
         let slot = self.slot.as_deref();
         let ended = match slot.and_then(Slot::ending) {
+            Some(Refusal::RequestTimeout) if self.ended != Ended::Complete => Ended::ClientGone,
             Some(Refusal::UpstreamTimeout) if self.ended != Ended::Complete => Ended::UpstreamGone,
             Some(_) if self.ended != Ended::Complete => Ended::Revoked,
             _ => self.ended,

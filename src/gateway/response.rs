@@ -79,8 +79,9 @@ impl Download {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let slot = self.occupied.slot();
+        slot.answer_held(false);
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let frame = match frame {
             None => {
                 self.complete();
@@ -95,6 +96,7 @@ impl Download {
         match frame.into_data() {
             Ok(data) => {
                 slot.sent(data.len());
+                slot.answer_held(true);
                 if self.body.is_end_stream() {
                     self.complete();
                 }

@@ -9,7 +9,7 @@ use super::reject::Reject;
 use super::upstream::Upstreams;
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
-use crate::model::{AppName, EnvironmentName, HostPattern, Refusal};
+use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal};
 
 /// One environment of one app, resolved for the request path.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Route {
     pub external_access: ExternalAccess,
     pub host_header: HostHeader,
     pub timeouts: Timeouts,
+    pub public_paths: Vec<PathPattern>,
+    pub preflight: bool,
     pub upstreams: Upstreams,
 }
 
@@ -80,6 +82,8 @@ impl Route {
             external_access: environment.external_access,
             host_header: environment.host_header,
             timeouts: environment.timeouts,
+            public_paths: environment.public_paths.clone(),
+            preflight: environment.preflight,
             upstreams: Upstreams::new(&environment.upstreams),
         }
     }

@@ -25,18 +25,30 @@ pub(super) struct Slot {
     pub token: TokenId,
     /// Unix milliseconds.
     expires: i64,
-    /// How long both sides may be silent.
-    idle: Duration,
+    limits: SlotLimits,
     connection: Rc<Connection>,
     ending: Cell<Option<Refusal>>,
     begun: Cell<bool>,
     respond_by: Cell<Option<Instant>>,
     progress: Cell<Instant>,
+    /// Since when we wait for more of the request's body.
+    body_awaited: Cell<Option<Instant>>,
+    /// Since when the client has not come for more of the answer.
+    answer_held: Cell<Option<Instant>>,
     /// What the upload found wrong with the request's body.
     pub fault: Cell<Option<Reject>>,
     pub received: Cell<u64>,
     pub sent: Cell<u64>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// How long a request in flight may stand still.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotLimits {
+    /// With both sides silent.
+    pub idle: Duration,
+    /// With a client that owes us bytes of its request, or does not take those of the answer.
+    pub client: Duration,
 }
 
 /// A place in the table, given back when this is dropped.
@@ -53,24 +65,25 @@ impl Slots {
         self: &Rc<Self>,
         token: TokenId,
         expires: i64,
-        idle: Duration,
+        limits: SlotLimits,
         connection: &Rc<Connection>,
     ) -> Occupied {
         let slot = Rc::new(Slot {
             token,
             expires,
-            idle,
+            limits,
             connection: connection.clone(),
             ending: Cell::new(None),
             begun: Cell::new(false),
             respond_by: Cell::new(None),
             progress: Cell::new(Instant::now()),
+            body_awaited: Cell::new(None),
+            answer_held: Cell::new(None),
             fault: Cell::new(None),
             received: Cell::new(0),
             sent: Cell::new(0),
             waker: RefCell::default(),
         });
-        connection.current.replace(Some(slot.clone()));
         let key = self.table.borrow_mut().insert(slot.clone());
         Occupied { slots: self.clone(), key, slot }
     }
@@ -96,12 +109,8 @@ impl Slots {
     /// Ends what has expired by the wall clock or been silent too long by the other.
     pub(super) fn sweep(&self, wall: i64, now: Instant) {
         for (_, slot) in self.table.borrow().iter() {
-            if slot.expires <= wall {
-                slot.end(Refusal::TokenExpired);
-            } else if slot.respond_by.get().is_some_and(|by| by <= now)
-                || now.saturating_duration_since(slot.progress.get()) >= slot.idle
-            {
-                slot.end(Refusal::UpstreamTimeout);
+            if let Some(refusal) = slot.overdue(wall, now) {
+                slot.end(refusal);
             }
         }
     }
@@ -131,6 +140,35 @@ impl Slot {
             waker.wake();
         }
         Some(Stopped::Request)
+    }
+
+    /// What this request has run out of, if anything.
+    fn overdue(&self, wall: i64, now: Instant) -> Option<Refusal> {
+        let since = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
+        let client_stands = |waiting: &Cell<Option<Instant>>| {
+            waiting.get().is_some_and(|waiting| since(waiting, self.limits.client))
+        };
+        if self.expires <= wall {
+            return Some(Refusal::TokenExpired);
+        }
+        // Once the answer has begun, a client may well be silent for long: that is how two-way streams are.
+        let owed = if self.begun.get() { &self.answer_held } else { &self.body_awaited };
+        if client_stands(owed) {
+            return Some(Refusal::RequestTimeout);
+        }
+        let late =
+            self.respond_by.get().is_some_and(|by| by <= now) || since(self.progress.get(), self.limits.idle);
+        late.then_some(Refusal::UpstreamTimeout)
+    }
+
+    /// Notes whether more of the request's body is waited for.
+    pub(super) fn body_awaited(&self, awaited: bool) {
+        self.body_awaited.set(awaited.then(|| self.body_awaited.get().unwrap_or_else(Instant::now)));
+    }
+
+    /// Notes whether a piece of the answer was handed over and no more was asked for since.
+    pub(super) fn answer_held(&self, held: bool) {
+        self.answer_held.set(held.then(Instant::now));
     }
 
     /// Why this request was ended, if it was.
@@ -163,10 +201,6 @@ impl Slot {
         self.begun.set(true);
         self.respond_by.set(None);
         self.progress.set(Instant::now());
-    }
-
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun.get()
     }
 
     pub(super) fn received(&self, bytes: usize) {

@@ -23,13 +23,14 @@ use super::request::Request;
 use super::response::Body;
 use super::slots::{Occupied, Slot};
 use super::upload::Upload;
+use super::upstream::stream::Stream;
 use super::upstream::{Chosen, pool};
 use crate::model::Refusal;
 
 /// An agreed upgrade on its way from the exchange to the driver, which owns the client's socket.
 #[derive(Debug)]
 pub(super) struct Handover {
-    upstream: TcpStream,
+    upstream: Stream,
     /// What the app sent right behind its agreement.
     early: Bytes,
     record: Record,
@@ -94,7 +95,7 @@ pub(super) async fn open(
     };
     let (mut parts, body) = response.into_parts();
     let agreed = asks_for_websocket(&parts.headers);
-    headers::to_client(&mut parts.headers, &record.request_id);
+    headers::to_client(&mut parts.headers, &permit, &record.request_id);
     parts.extensions.clear();
     record.status = parts.status.as_u16();
     let Some((upstream, early)) = upgraded else {
@@ -138,19 +139,19 @@ pub(super) async fn tunnel(client: TcpStream, early: Bytes, handover: Handover, 
     };
     if cut {
         super::http::reset(&client.stream);
-        super::http::reset(&upstream.stream);
+        upstream.stream.reset();
         record.ended = Ended::ClientGone;
     }
 }
 
 /// A socket whose incoming bytes are counted as the request's.
-struct Counted {
-    stream: TcpStream,
+struct Counted<S> {
+    stream: S,
     slot: Rc<Slot>,
     count: fn(&Slot, usize),
 }
 
-impl AsyncRead for Counted {
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -163,7 +164,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

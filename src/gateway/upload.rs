@@ -80,13 +80,16 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = Pin::new(body).poll_frame(cx);
-        self.connection.body_awaited(frame.is_pending());
-        let frame = ready!(frame);
-        if self.connection.is_bad_body(self.ordinal) {
+        if self.body.is_some() && self.connection.is_bad_body(self.ordinal) {
             return self.stop(Reject::malformed(Offence::Chunk.detail()));
         }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(cx);
+        self.slot.body_awaited(frame.is_pending());
+        if frame.is_pending() {
+            self.connection.watch_body(cx.waker());
+        }
+        let frame = ready!(frame);
         match frame {
             None => {
                 self.end();
@@ -125,7 +128,7 @@ impl Body for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.connection.body_awaited(false);
+        self.slot.body_awaited(false);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The app's own addresses: which one a request goes to, and the connections kept open to each.
 
 pub(super) mod pool;
+pub(super) mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

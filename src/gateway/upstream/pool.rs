@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Target;
+use super::stream::Stream;
 use crate::gateway::upload::Upload;
 
 /// Shorter than the idle time of common app servers (Node.js closes after 5 s), so that it is we who close.
@@ -85,7 +85,7 @@ pub(crate) async fn connect(target: &Target, timeout: Duration) -> io::Result<Se
 pub(crate) async fn connect_to_upgrade(
     target: &Target,
     timeout: Duration,
-) -> io::Result<(SendRequest<Upload>, JoinHandle<hyper::Result<Parts<TokioIo<TcpStream>>>>)> {
+) -> io::Result<(SendRequest<Upload>, JoinHandle<hyper::Result<Parts<TokioIo<Stream>>>>)> {
     let (sender, connection) = handshake(target, timeout).await?;
     Ok((sender, tokio::task::spawn_local(connection.without_shutdown())))
 }
@@ -93,11 +93,7 @@ pub(crate) async fn connect_to_upgrade(
 async fn handshake(
     target: &Target,
     timeout: Duration,
-) -> io::Result<(SendRequest<Upload>, http1::Connection<TokioIo<TcpStream>, Upload>)> {
-    let address = &target.address;
-    let stream = tokio::time::timeout(timeout, TcpStream::connect((address.host(), address.port())))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
+) -> io::Result<(SendRequest<Upload>, http1::Connection<TokioIo<Stream>, Upload>)> {
+    let stream = Stream::connect(&target.address, timeout).await?;
     http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)
 }
