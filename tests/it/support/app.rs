@@ -126,9 +126,13 @@ fn serve(mut wire: Wire<Tapped>, script: &(impl Fn(&mut Exchange<'_>) + ?Sized))
 }
 
 impl Exchange<'_> {
-    /// The request's body, whole, or as much of it as there is.
+    /// The request's body, whole. One that breaks off counts as empty and ends the connection: what came of it must
+    /// not be taken for the next request.
     pub(crate) fn body(&mut self) -> Vec<u8> {
-        let body = self.wire.body(&self.head).unwrap_or_default();
+        let body = self.wire.body(&self.head).unwrap_or_else(|_| {
+            self.keep = false;
+            Vec::new()
+        });
         self.wire.stream.seen.lock().unwrap().requests[self.number].body.clone_from(&body);
         body
     }
