@@ -383,6 +383,30 @@ fn an_app_that_answers_early_is_heard() {
 }
 
 #[test]
+fn answers_whose_end_is_in_doubt_are_not_passed_on() {
+    let app = App::start(|exchange| {
+        let fields = exchange.head.get("x-fields").unwrap().replace('|', "\r\n");
+        exchange.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
+        exchange.close();
+    });
+    let gateway = Gateway::before(&app);
+    let token = gateway.mint("production").secret;
+    for fields in [
+        "Content-Length: 5|Transfer-Encoding: chunked",
+        "Transfer-Encoding: chunked|Content-Length: 15",
+        "Transfer-Encoding: chunked|Transfer-Encoding: chunked",
+        "Transfer-Encoding: gzip, chunked",
+        "Content-Length: 5|Content-Length: 5",
+        "Content-Length: 5|Content-Length: 15",
+        "Content-Length: 5, 5",
+        "Content-Length: +5",
+    ] {
+        let answer = gateway.ask(request("GET /", &[("X-Portcullis-Token", &token), ("X-Fields", fields)]));
+        answer.refused(502, "upstream_invalid");
+    }
+}
+
+#[test]
 fn upgrades_to_what_is_not_understood_are_stripped() {
     let stage = Stage::new();
     for fields in [

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -9,7 +10,7 @@ use std::thread;
 use crate::support::app::App;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::until;
-use crate::support::wire::request;
+use crate::support::wire::{Wire, request};
 
 const GIB: u64 = 1 << 30;
 
@@ -308,6 +309,30 @@ fn an_upstream_that_is_down_is_passed_over() {
         assert_eq!(gateway.ask([&request("POST /", &fields)[..], b"abc"].concat()).text(), "abc");
     }
     assert_eq!(app.requests().len(), 6);
+}
+
+#[test]
+fn an_app_may_listen_on_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let mut wire = Wire::new(listener.accept().unwrap().0);
+        while let Ok(Some(head)) = wire.head() {
+            let host = head.get("host").unwrap();
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{host}", host.len()));
+        }
+    });
+    let upstreams = format!("[\"unix:{}\"]", path.display());
+    let production = "apps.shop.environments.production";
+    let gateway =
+        Setup::new(&App::echo()).set("gateway", "workers", "1").set(production, "upstreams", &upstreams);
+    let gateway = gateway.start();
+    let token = gateway.mint("production").secret;
+    for _ in 0..3 {
+        let answer = gateway.ask(request("GET /", &[("X-Portcullis-Token", &token)]));
+        assert_eq!(answer.text(), "shop.localhost");
+    }
 }
 
 #[test]
