@@ -164,9 +164,38 @@ fn request_line(line: &[u8]) -> Result<bool, Offence> {
 }
 
 fn is_token(name: &[u8]) -> bool {
-    const PUNCTUATION: &[u8] = b"!#$%&'*+-.^_`|~";
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || PUNCTUATION.contains(byte))
+    !name.is_empty() && name.iter().all(|byte| IS_TOKEN[usize::from(*byte)])
 }
+
+/// Characters of methods and field names, as a table: this looks at every byte of every name.
+const IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    loop {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
 
 /// Without the spaces and tabs around it, and nothing else.
 fn trim_blanks(mut value: &[u8]) -> &[u8] {

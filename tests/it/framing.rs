@@ -387,7 +387,6 @@ fn answers_whose_end_is_in_doubt_are_not_passed_on() {
     let app = App::start(|exchange| {
         let fields = exchange.head.get("x-fields").unwrap().replace('|', "\r\n");
         exchange.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
-        exchange.close();
     });
     let gateway = Gateway::before(&app);
     let token = gateway.mint("production").secret;
@@ -404,6 +403,7 @@ fn answers_whose_end_is_in_doubt_are_not_passed_on() {
         let answer = gateway.ask(request("GET /", &[("X-Portcullis-Token", &token), ("X-Fields", fields)]));
         answer.refused(502, "upstream_invalid");
     }
+    assert_eq!(app.connections(), app.requests().len(), "a connection was used again");
 }
 
 #[test]
