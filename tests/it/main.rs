@@ -11,6 +11,7 @@ mod allocation;
 mod credentials;
 mod framing;
 mod headers;
+mod lifecycle;
 mod public;
 mod refusals;
 mod streaming;

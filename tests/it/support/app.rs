@@ -27,8 +27,6 @@ pub(crate) struct Request {
     pub(crate) head: Head,
     /// As far as the script has read it.
     pub(crate) body: Vec<u8>,
-    /// The number of the connection that it came over.
-    pub(crate) connection: usize,
 }
 
 /// One request being answered by a script.
@@ -114,10 +112,10 @@ impl App {
 fn serve(mut wire: Wire<Tapped>, script: &(impl Fn(&mut Exchange<'_>) + ?Sized)) {
     // A connection that breaks off between requests has ended; within one, the script notices.
     while let Ok(Some(head)) = wire.head() {
-        let Tapped { seen, connection, .. } = &wire.stream;
+        let seen = &wire.stream.seen;
         let number = {
             let mut seen = seen.lock().unwrap();
-            seen.requests.push(Request { head: head.clone(), body: Vec::new(), connection: *connection });
+            seen.requests.push(Request { head: head.clone(), body: Vec::new() });
             seen.requests.len() - 1
         };
         let mut exchange = Exchange { head, wire: &mut wire, number, keep: true };
