@@ -7,6 +7,7 @@
     reason = "all of this is test code, and a failed unwrap is a failed test"
 )]
 
+mod admin;
 mod allocation;
 mod credentials;
 mod framing;
@@ -16,6 +17,7 @@ mod limits;
 mod public;
 mod record;
 mod refusals;
+mod store;
 mod streaming;
 mod support;
 mod tidy;
