@@ -9,7 +9,9 @@
 
 mod admin;
 mod allocation;
+mod cli;
 mod credentials;
+mod demo;
 mod framing;
 mod headers;
 mod lifecycle;
