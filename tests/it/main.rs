@@ -19,6 +19,7 @@ mod limits;
 mod public;
 mod record;
 mod refusals;
+mod secrecy;
 mod store;
 mod streaming;
 mod support;
