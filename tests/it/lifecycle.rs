@@ -63,7 +63,7 @@ fn a_token_for_every_app_opens_each_in_its_environment() {
 fn expiry_ends_what_waits_and_what_runs() {
     let (app, ends) = slow_app();
     let gateway = Gateway::before(&app);
-    let expires = Timestamp::now() + Duration::from_millis(2500);
+    let expires = Timestamp::now() + Duration::from_secs(4);
     let body = json!({ "app": "shop", "environment": "production", "expires_at": expires.to_string() });
     let token = gateway.mint_with(body).secret;
     let mut running = download(&gateway, "/length", &token);
@@ -204,6 +204,8 @@ fn a_kill_loses_nothing_that_was_acknowledged() {
             gateway.kill();
             busy.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
+        let checked = gateway.cli(&["check"]);
+        assert_eq!(checked.code, 0, "round {round}: {checked:?}");
         gateway.restart();
         let mut wire = gateway.connect();
         for (secret, fate) in &ledger {

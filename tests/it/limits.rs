@@ -84,7 +84,7 @@ fn a_connection_that_never_finishes_a_head_is_closed_in_time() {
 #[test]
 fn a_connection_without_a_request_is_closed_after_the_idle_time() {
     let app = App::echo();
-    let gateway = Setup::new(&app).set("gateway.limits", "idle_timeout", "\"500ms\"").start();
+    let gateway = Setup::new(&app).set("gateway.limits", "idle_timeout", "\"1s\"").start();
     let token = gateway.mint("production").secret;
     let mut wire = gateway.connect();
     for _ in 0..2 {
@@ -93,7 +93,7 @@ fn a_connection_without_a_request_is_closed_after_the_idle_time() {
     }
     let began = Instant::now();
     assert!(wire.head().unwrap().is_none(), "an orderly end");
-    assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(950), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn an_app_that_falls_silent_within_its_answer_ends_it() {
         exchange.close();
     });
     let gateway =
-        Setup::new(&app).set("apps.shop.environments.production", "timeouts", "{ idle = \"500ms\" }").start();
+        Setup::new(&app).set("apps.shop.environments.production", "timeouts", "{ idle = \"1s\" }").start();
     let token = gateway.mint("production").secret;
     let upgrade = [
         ("X-Portcullis-Token", token.as_str()),
@@ -160,7 +160,7 @@ fn an_app_that_falls_silent_within_its_answer_ends_it() {
         let head = wire.head().unwrap().unwrap();
         assert_eq!(head.status(), status);
         wire.wait_for_end();
-        assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_millis(950), "{:?}", began.elapsed());
         let line = gateway.logged(head.get("x-request-id").unwrap());
         assert_eq!(line["ended"], ended, "{line}");
     }
