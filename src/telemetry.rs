@@ -1,7 +1,7 @@
 //! Where the program's words go: the access log, written off the request path, and the program's own log.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,9 +99,12 @@ impl LogThread {
 pub fn start_own_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PORTCULLIS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // https://no-color.org: set and not empty means no colour; and none belongs into a file or a journal.
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(!plain && io::stderr().is_terminal())
         .with_target(false)
         .try_init();
 }

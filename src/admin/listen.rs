@@ -29,16 +29,16 @@ pub struct Listeners {
 /// Why the admin side does not listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("the admin side cannot listen on {address}: {source}")]
-    Tcp { address: SocketAddr, source: io::Error },
+    #[error("the admin side cannot listen on {address}: {cause}")]
+    Tcp { address: SocketAddr, cause: io::Error },
     #[error(
         "another portcullis answers on `{0}`: stop that one, or give this one an `admin.socket` of its own"
     )]
     Live(PathBuf),
     #[error("`{0}` is there already and is no socket: give `admin.socket` another path")]
     NotASocket(PathBuf),
-    #[error("the admin socket `{path}` cannot be made: {source}")]
-    Unix { path: PathBuf, source: io::Error },
+    #[error("the admin socket `{path}` cannot be made: {cause}")]
+    Unix { path: PathBuf, cause: io::Error },
 }
 
 impl Listeners {
@@ -48,7 +48,7 @@ impl Listeners {
     /// When either cannot be had; the error names it.
     // Async because the listeners belong to the runtime that it runs on.
     pub async fn bind(config: &config::Admin) -> Result<Self, BindError> {
-        let tcp = |source| BindError::Tcp { address: config.listen, source };
+        let tcp = |cause| BindError::Tcp { address: config.listen, cause };
         let listener = std::net::TcpListener::bind(config.listen).map_err(tcp)?;
         listener.set_nonblocking(true).map_err(tcp)?;
         let listener = TcpListener::from_std(listener).map_err(tcp)?;
@@ -76,7 +76,7 @@ impl Listeners {
 }
 
 fn bind_unix(path: &Path) -> Result<UnixListener, BindError> {
-    let io = |source| BindError::Unix { path: path.to_owned(), source };
+    let io = |cause| BindError::Unix { path: path.to_owned(), cause };
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
         Ok(_) => match UnixStream::connect(path) {

@@ -54,18 +54,18 @@ pub enum ClientError {
         "{place} may not be opened by this user: run the command as the socket's owner or root, or use `--admin URL` with a management key"
     )]
     Denied { place: String },
-    #[error("cannot reach {place}: {source}")]
-    Unreachable { place: String, source: io::Error },
+    #[error("cannot reach {place}: {cause}")]
+    Unreachable { place: String, cause: io::Error },
     #[error("{place} gave no answer within {seconds} s: what was asked may have been done all the same")]
     Silent { place: String, seconds: u64 },
-    #[error("{place} broke off its answer ({source}): what was asked may have been done all the same")]
-    Broken { place: String, source: hyper::Error },
+    #[error("{place} broke off its answer ({cause}): what was asked may have been done all the same")]
+    Broken { place: String, cause: hyper::Error },
     #[error("the answer of {place} is over {limit} bytes")]
     TooLarge { place: String, limit: usize },
     #[error("{place} answered {status}, but not as an admin side does: is the address right?")]
     Foreign { place: String, status: StatusCode },
-    #[error("{place} answered with something this version does not understand: {source}")]
-    NotUnderstood { place: String, source: serde_json::Error },
+    #[error("{place} answered with something this version does not understand: {cause}")]
+    NotUnderstood { place: String, cause: serde_json::Error },
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
     #[error("the system gives this command no event loop: {0}")]
@@ -122,7 +122,7 @@ impl Client {
     /// When there is no successful answer.
     pub fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
         let body = serde_json::to_vec(body)
-            .map_err(|source| ClientError::NotUnderstood { place: self.place(), source })?;
+            .map_err(|cause| ClientError::NotUnderstood { place: self.place(), cause })?;
         self.send(Method::POST, path, body.into())
     }
 
@@ -197,7 +197,7 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broken = |source| ClientError::Broken { place: self.place(), source };
+        let broken = |cause| ClientError::Broken { place: self.place(), cause };
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(64 * 1024)
             .handshake(TokioIo::new(stream))
@@ -211,7 +211,7 @@ impl Client {
         let status = answer.status();
         let body = Limited::new(answer.into_body(), self.bounds.bytes).collect().await.map_err(|error| {
             match error.downcast::<hyper::Error>() {
-                Ok(source) => broken(*source),
+                Ok(cause) => broken(*cause),
                 Err(_) => ClientError::TooLarge { place: self.place(), limit: self.bounds.bytes },
             }
         })?;
@@ -229,12 +229,12 @@ impl Client {
         })
     }
 
-    fn unreachable(&self, source: io::Error) -> ClientError {
+    fn unreachable(&self, cause: io::Error) -> ClientError {
         let place = self.place();
-        match source.kind() {
+        match cause.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoGateway { place },
             io::ErrorKind::PermissionDenied => ClientError::Denied { place },
-            _ => ClientError::Unreachable { place, source },
+            _ => ClientError::Unreachable { place, cause },
         }
     }
 }
@@ -246,7 +246,7 @@ impl Answer {
     /// When the body is not that value.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body)
-            .map_err(|source| ClientError::NotUnderstood { place: self.from.clone(), source })
+            .map_err(|cause| ClientError::NotUnderstood { place: self.from.clone(), cause })
     }
 }
 

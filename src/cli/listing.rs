@@ -101,22 +101,20 @@ impl Listing {
     pub(super) fn json(&self, client: &Client) -> Result<Bytes, ClientError> {
         match &self.whole {
             Some(whole) => Ok(whole.clone()),
-            None => {
-                serde_json::to_vec(self).map(Bytes::from).map_err(|source| not_understood(client, source))
-            }
+            None => serde_json::to_vec(self).map(Bytes::from).map_err(|cause| not_understood(client, cause)),
         }
     }
 
     pub(super) fn parse<T: DeserializeOwned>(&self, client: &Client) -> Result<Vec<T>, ClientError> {
         self.items
             .iter()
-            .map(|item| serde_json::from_str(item.get()).map_err(|source| not_understood(client, source)))
+            .map(|item| serde_json::from_str(item.get()).map_err(|cause| not_understood(client, cause)))
             .collect()
     }
 }
 
-fn not_understood(client: &Client, source: serde_json::Error) -> ClientError {
-    ClientError::NotUnderstood { place: client.place(), source }
+fn not_understood(client: &Client, cause: serde_json::Error) -> ClientError {
+    ClientError::NotUnderstood { place: client.place(), cause }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::query;
 use super::request::Request;
 use super::upstream::Target;
 use crate::config::HostHeader;
+use crate::credential::Kind;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -65,7 +66,9 @@ pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let value = headers.get(REQUEST_ID)?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
     let fit = (1..=128).contains(&value.len()) && value.as_bytes().iter().all(plain);
-    fit.then(|| value.clone())
+    // It goes into the log and on to the app, where no credential may go.
+    let holds = |kind: Kind| memchr::memmem::find(value.as_bytes(), kind.prefix().as_bytes()).is_some();
+    (fit && !holds(Kind::Token) && !holds(Kind::Key)).then(|| value.clone())
 }
 
 /// The head that the app receives, complete but for `Host`, which depends on the upstream.

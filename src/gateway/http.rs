@@ -188,8 +188,9 @@ impl hyper::service::Service<Request<Incoming>> for Doorway {
 
     fn call(&self, message: Request<Incoming>) -> Self::Future {
         let (worker, connection) = (self.worker.clone(), self.connection.clone());
+        let arrival = super::arrive(&worker, &connection, message);
         Box::pin(async move {
-            let mut response = super::handle(&worker, &connection, message).await;
+            let mut response = super::handle(&worker, &connection, arrival).await;
             if connection.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

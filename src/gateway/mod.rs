@@ -31,6 +31,7 @@ pub mod worker;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request as Message, Response};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
@@ -123,17 +124,32 @@ pub fn decide(settings: &Settings, index: &Index, request: &Request, now: i64) -
     authorize::authorize(authenticated, route)
 }
 
-/// One request, from its head to the head of its answer.
-async fn handle(
-    worker: &Rc<Worker>,
-    connection: &Rc<Connection>,
-    message: Message<Incoming>,
-) -> Response<Body> {
+/// A request as it came, of which nothing is decided yet.
+#[derive(Debug)]
+struct Arrival {
+    ordinal: u64,
+    raw: Option<head::Head>,
+    settings: Arc<Settings>,
+    client: Client,
+    parts: Parts,
+    body: Incoming,
+    record: Record,
+}
+
+/// Takes a request in. Apart from [`handle`], because that may never run where the client is gone already: the record
+/// has to be there before.
+fn arrive(worker: &Rc<Worker>, connection: &Connection, message: Message<Incoming>) -> Arrival {
     let (ordinal, raw) = connection.next_head();
     let settings = worker.gateway.settings.load_full();
     let (parts, body) = message.into_parts();
     let client = Client::find(connection.client.ip(), &parts.headers, &settings.trusted_proxies);
-    let mut record = begin(worker, client, &parts);
+    let record = begin(worker, client, &parts);
+    Arrival { ordinal, raw, settings, client, parts, body, record }
+}
+
+/// One request, from its head to the head of its answer.
+async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arrival) -> Response<Body> {
+    let Arrival { ordinal, raw, settings, client, parts, body, mut record } = arrival;
     let request = match Request::accept(parts, raw) {
         Ok(request) => request,
         Err(reject) => return refuse(connection, ordinal, reject, record),
@@ -206,7 +222,7 @@ fn fits(settings: &Settings, request: &Request, permit: Permit) -> Result<Permit
     }
 }
 
-fn begin(worker: &Rc<Worker>, client: Client, parts: &::http::request::Parts) -> Record {
+fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Record {
     let believed = client.trusted.then(|| headers::believed_request_id(&parts.headers)).flatten();
     let request_id = believed.unwrap_or_else(|| worker.gateway.request_id());
     let mut record = Record::new(worker, request_id, client.address);

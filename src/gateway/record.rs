@@ -1,5 +1,6 @@
 //! What is remembered of one request: its access-log line, written exactly once, when the last holder lets go.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::model::{Refusal, TokenId};
 
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
+
+/// Stands where something was left out.
+const MARK: &str = "[redacted]";
 
 /// How a request came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,7 +105,7 @@ impl Record {
             token_id: self.token.map(|token| token.to_string()),
             code: self.refusal.map_or("ok", Refusal::as_str),
             status: if self.status == 0 { CLIENT_GONE } else { self.status },
-            method: self.method.as_str(),
+            method: without_credentials(self.method.as_str()),
             path: self.target.as_ref().map(redacted).unwrap_or_default(),
             protocol: match self.protocol {
                 Version::HTTP_10 => "HTTP/1.0",
@@ -140,7 +144,7 @@ struct Line<'a> {
     token_id: Option<String>,
     code: &'static str,
     status: u16,
-    method: &'a str,
+    method: Cow<'a, str>,
     path: String,
     protocol: &'static str,
     client: IpAddr,
@@ -158,28 +162,33 @@ fn micros(duration: std::time::Duration) -> u64 {
 
 /// The path with no query, and with nothing in it that has the beginning of a credential.
 fn redacted(target: &PathAndQuery) -> String {
-    const MARK: &str = "[redacted]";
-    let mut path = target.path().to_owned();
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(&path).collect();
-    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
-        // One that was encoded is not worth finding the bounds of.
-        if memchr::memmem::find_iter(&decoded, prefix).count() > path.matches(prefix).count() {
-            path = format!("/{MARK}");
-        }
-        let mut from = 0;
-        while let Some(at) = path[from..].find(prefix).map(|at| from + at) {
-            let start = at + prefix.len();
-            let of_value = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'_');
-            let end = start + path[start..].bytes().take_while(of_value).count();
-            path.replace_range(start..end, MARK);
-            from = start + MARK.len();
-        }
-    }
+    let mut path = without_credentials(target.path()).into_owned();
     if target.query().is_some() {
         path.push('?');
         path.push_str(MARK);
     }
     path
+}
+
+/// What a client wrote, a method or a path, with nothing in it that has the beginning of a credential.
+fn without_credentials(text: &str) -> Cow<'_, str> {
+    let mut clean = Cow::Borrowed(text);
+    let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(text).into();
+    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
+        // One that was encoded is not worth finding the bounds of.
+        if memchr::memmem::find_iter(&decoded, prefix).count() > clean.matches(prefix).count() {
+            clean = Cow::Owned(format!("/{MARK}"));
+        }
+        let mut from = 0;
+        while let Some(at) = clean[from..].find(prefix).map(|at| from + at) {
+            let start = at + prefix.len();
+            let of_value = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'_');
+            let end = start + clean[start..].bytes().take_while(of_value).count();
+            clean.to_mut().replace_range(start..end, MARK);
+            from = start + MARK.len();
+        }
+    }
+    clean
 }
 
 #[cfg(test)]
@@ -195,5 +204,7 @@ mod tests {
         assert_eq!(log("/pct_pct_zQWB/pcm_%61b"), "/pct_[redacted]/pcm_[redacted]");
         assert_eq!(log("/a%20b/%70ct_zQWB"), "/[redacted]");
         assert_eq!(log("/a%20b"), "/a%20b");
+        assert_eq!(without_credentials("pct_zQWB"), "pct_[redacted]");
+        assert!(matches!(without_credentials("GET"), Cow::Borrowed("GET")));
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// Why a store was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the store `{path}` cannot be opened: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    #[error("the store `{path}` cannot be opened: {cause}")]
+    Io { path: PathBuf, cause: io::Error },
     #[error(
         "the store `{0}` is in use by another portcullis: stop that one, or give this one a `store.path` of its own"
     )]
@@ -22,18 +22,18 @@ pub enum OpenError {
         "the store `{path}` is damaged or not a database ({detail}): restore it from a backup, or move it away to begin with an empty one"
     )]
     Corrupt { path: PathBuf, detail: String },
-    #[error("the store `{path}` cannot be used: {source}")]
-    Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("the store `{path}` cannot be used: {cause}")]
+    Sqlite { path: PathBuf, cause: rusqlite::Error },
 }
 
 impl OpenError {
     /// Tells damage apart from what may pass.
-    pub(super) fn of(path: PathBuf, source: rusqlite::Error) -> Self {
-        match source.sqlite_error_code() {
+    pub(super) fn of(path: PathBuf, cause: rusqlite::Error) -> Self {
+        match cause.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                Self::Corrupt { path, detail: source.to_string() }
+                Self::Corrupt { path, detail: cause.to_string() }
             }
-            _ => Self::Sqlite { path, source },
+            _ => Self::Sqlite { path, cause },
         }
     }
 }

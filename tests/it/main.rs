@@ -7,13 +7,21 @@
     reason = "all of this is test code, and a failed unwrap is a failed test"
 )]
 
+mod admin;
 mod allocation;
+mod cli;
 mod credentials;
+mod demo;
 mod framing;
 mod headers;
+mod lifecycle;
+mod limits;
 mod public;
+mod record;
 mod refusals;
+mod secrecy;
 mod smuggling;
+mod store;
 mod streaming;
 mod support;
 mod tidy;

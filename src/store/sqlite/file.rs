@@ -29,9 +29,9 @@ pub(in crate::store) struct Opened {
     pub(super) lock: File,
 }
 
-/// Takes the store for this process, mends its modes, checks it and brings it to this program's schema.
+/// Takes the store for this process, checks it, mends its modes and brings it to this program's schema.
 pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let io = |cause| OpenError::Io { path: path.to_owned(), cause };
     match private().create_new(true).open(path) {
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -45,17 +45,21 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse(path)),
         Err(e) => return Err(io(e.into())),
     }
+    let failed = |e| OpenError::of(path.clone(), e);
+    let mut connection = plain(&path).map_err(failed)?;
+    // Before anything about it is changed: it may be somebody else's.
+    let version = migrate::judge(&connection, &path)?;
     for kept in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm"), beside(&path, ".lock")] {
         restrict(&kept).map_err(io)?;
     }
-    let mut connection = connect(&path).map_err(|e| OpenError::of(path.clone(), e))?;
-    migrate::bring_up(&mut connection, &path)?;
+    prepare(&connection).map_err(failed)?;
+    migrate::bring_up(&mut connection, version).map_err(failed)?;
     Ok(Opened { path, connection, lock })
 }
 
 /// Judges the store without touching it. One that is in use was judged by whoever uses it.
 pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let io = |cause| OpenError::Io { path: path.to_owned(), cause };
     match File::open(path) {
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -82,9 +86,8 @@ fn real_file(path: &Path) -> io::Result<PathBuf> {
     if fs::metadata(&path)?.is_file() { Ok(path) } else { Err(io::Error::other("it is not a file")) }
 }
 
-/// A connection for writing.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = plain(path)?;
+/// Makes a connection one for writing.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // Answers with the mode in force; anything but WAL would make readers and the writer wait for each other.
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -92,8 +95,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
-    Ok(connection)
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT)
 }
 
 /// A connection for reading.

@@ -11,11 +11,10 @@ const STEPS: &[&str] = &[include_str!("../schema/1.sql")];
 /// Marks a database as a store of this program ("PCLS").
 const APPLICATION: i64 = 0x5043_4C53;
 
-/// Checks the database and brings it to the newest schema.
-pub(super) fn bring_up(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let found = judge(connection, path)?;
-    for (step, version) in STEPS.iter().zip(1..).skip(usize::try_from(found).unwrap_or(0)) {
-        apply(connection, step, version).map_err(|e| OpenError::of(path.to_owned(), e))?;
+/// Brings a database of this version to the newest schema.
+pub(super) fn bring_up(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    for (step, version) in STEPS.iter().zip(1..).skip(usize::try_from(from).unwrap_or(0)) {
+        apply(connection, step, version)?;
     }
     Ok(())
 }

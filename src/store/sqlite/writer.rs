@@ -45,7 +45,7 @@ impl Writer {
     pub(in crate::store) fn start(opened: Opened, health: Arc<Health>) -> Result<Self, OpenError> {
         let path = opened.path.clone();
         let marks = Marks::read(&opened.connection).map_err(|e| OpenError::of(path.clone(), e))?;
-        let io = |source| OpenError::Io { path: path.clone(), source };
+        let io = |cause| OpenError::Io { path: path.clone(), cause };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
         let (commands, command_queue) = mpsc::channel(QUEUE);
         let (bulk, bulk_queue) = mpsc::channel(QUEUE);

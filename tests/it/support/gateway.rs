@@ -19,6 +19,8 @@ use super::app::App;
 use super::wire::{self, Answer, Wire};
 use super::{PATIENCE, until};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+
 /// A `proxy.toml` in the making: sections, keys, values as TOML.
 pub(crate) struct Setup {
     sections: BTreeMap<String, BTreeMap<String, String>>,
@@ -87,7 +89,18 @@ impl Setup {
     pub(crate) fn start(&self) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
-        let process = Process::start(folder.path());
+        let process = Process::start(command(folder.path()).arg("serve"));
+        Gateway { folder, process }
+    }
+
+    /// Starts a gateway whose files cannot grow past 200 KiB, as if the disk were full then.
+    pub(crate) fn start_on_small_disk(&self) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
+        // Without the trap the first write past the limit would kill instead of fail.
+        let script = "trap '' XFSZ; ulimit -f 400; exec \"$0\" serve";
+        let mut shell = in_folder("sh", folder.path());
+        let process = Process::start(shell.args(["-c", script, PROGRAM]));
         Gateway { folder, process }
     }
 }
@@ -223,13 +236,17 @@ impl Gateway {
 
     /// Starts the program again on the same folder; the ports are others. What ran before has to have ended.
     pub(crate) fn restart(&mut self) {
-        self.process = Process::start(self.folder.path());
+        self.process = Process::start(command(self.folder.path()).arg("serve"));
     }
 }
 
 /// The program in a folder with a `proxy.toml`, deaf to the environment of whoever runs the tests.
 pub(crate) fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    in_folder(PROGRAM, folder)
+}
+
+fn in_folder(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PORTCULLIS_") {
             command.env_remove(name);
@@ -240,14 +257,9 @@ pub(crate) fn command(folder: &Path) -> Command {
 }
 
 impl Process {
-    fn start(folder: &Path) -> Self {
-        let mut child = command(folder)
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let (written, pipe) = (stderr.clone(), child.stderr.take().unwrap());
         thread::spawn(move || {
