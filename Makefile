@@ -40,7 +40,9 @@ soak:
 		cargo test --locked --all-features --test it || exit 1; \
 	done
 
-# Instruction counts of the decision, and CPU time of the whole.
+# Instruction counts of the decision, and CPU time of the whole beside the peers that can be had: see benches/README.md.
+# Debian keeps servers where only root looks for programs.
 bench:
-	@scripts/setup cc valgrind
-	cargo bench --locked
+	@scripts/setup cc valgrind wrk
+	@PATH="$$PATH:/usr/sbin" scripts/setup nginx haproxy || echo "what is missing is left out of the comparison" >&2
+	PATH="$$PATH:/usr/sbin" cargo bench --locked --bench decision --bench end_to_end

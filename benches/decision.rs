@@ -1,0 +1,230 @@
+//! What the decision costs: instructions, counted by callgrind, and allocations, counted here. Both are the same on
+//! a busy machine as on a quiet one, so they can be compared from commit to commit.
+//!
+//! The program runs itself under callgrind twice for each case, with different numbers of rounds: the difference is
+//! the rounds' own, without what it takes to set them up.
+
+#![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use http::Request as Message;
+use jiff::Timestamp;
+use portcullis::config;
+use portcullis::credential::{Digest, Kind, Plaintext};
+use portcullis::gateway::framing::Framing;
+use portcullis::gateway::head::{BodyLength, Head, HeadLimits};
+use portcullis::gateway::request::Request;
+use portcullis::gateway::{Settings, decide};
+use portcullis::index::{Identity, Index, NEVER};
+use portcullis::model::{Refusal, TokenId};
+use sha2::Digest as _;
+
+const TOKENS: u32 = 10_000;
+/// The rounds of a case's two runs.
+const ROUNDS: [u32; 2] = [1_000, 11_000];
+const NOW: i64 = 1_767_225_600_000;
+
+/// The example of the token format; fixed, so that every run takes the same path through the table.
+const MINTED: &str = "pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17";
+/// As well formed, and never minted.
+const UNKNOWN: &str = "pct_0000000000000000000000000000002C8GjS";
+
+const CONFIG: &str = r#"
+[apps.shop.environments.production]
+hosts = ["shop.example.com"]
+upstreams = ["http://127.0.0.1:3000"]
+
+[apps.blog.environments.production]
+hosts = ["blog.example.com", "*.blog.example.com"]
+upstreams = ["http://127.0.0.1:3001"]
+"#;
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Header,
+    Bearer,
+    Query,
+    UnknownToken,
+    NoToken,
+    /// The part of those with a token that hashes it.
+    Digest,
+    /// Not part of the decision: the check of the raw head that comes before it.
+    RawHead,
+}
+
+impl Case {
+    const ALL: [Self; 7] = [
+        Self::Header,
+        Self::Bearer,
+        Self::Query,
+        Self::UnknownToken,
+        Self::NoToken,
+        Self::Digest,
+        Self::RawHead,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Bearer => "bearer",
+            Self::Query => "query",
+            Self::UnknownToken => "unknown-token",
+            Self::NoToken => "no-token",
+            Self::Digest => "digest-alone",
+            Self::RawHead => "raw-head-check",
+        }
+    }
+
+    fn target(self) -> String {
+        match self {
+            Self::Query => format!("/v1/orders?page=2&project-protection-bypass={MINTED}&limit=50"),
+            _ => "/v1/orders?page=2&limit=50".to_owned(),
+        }
+    }
+
+    /// The field that presents the token.
+    fn field(self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Header => Some(("x-portcullis-token", MINTED.to_owned())),
+            Self::Bearer | Self::RawHead => Some(("authorization", format!("Bearer {MINTED}"))),
+            Self::UnknownToken => Some(("authorization", format!("Bearer {UNKNOWN}"))),
+            Self::Query | Self::NoToken | Self::Digest => None,
+        }
+    }
+
+    const fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::UnknownToken => Some(Refusal::TokenUnknown),
+            Self::NoToken => Some(Refusal::TokenMissing),
+            Self::Header | Self::Bearer | Self::Query | Self::Digest | Self::RawHead => None,
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    // Cargo adds an argument of its own; ours are the two that the program gives itself.
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [case, rounds] = &arguments[..] {
+        let case = Case::ALL.into_iter().find(|known| known.name() == case).context("no such case")?;
+        run(&mut Bench::new(case)?, rounds.parse()?);
+        return Ok(());
+    }
+    ensure!(arguments.is_empty(), "this benchmark takes no arguments");
+
+    println!("{:<16}{:>14}{:>14}", "case", "instructions", "allocations");
+    for case in Case::ALL {
+        let mut bench = Bench::new(case)?;
+        run(&mut bench, 1);
+        let allocated = allocation_counter::measure(|| run(&mut bench, 1)).count_total;
+        let (few, many) = (count(case, ROUNDS[0])?, count(case, ROUNDS[1])?);
+        let instructions = many.saturating_sub(few) / u64::from(ROUNDS[1] - ROUNDS[0]);
+        println!("{:<16}{instructions:>14}{allocated:>14}", case.name());
+        let free = matches!(case, Case::Header | Case::Bearer);
+        ensure!(!free || allocated == 0, "the decision allocates in the {} form", case.name());
+    }
+    Ok(())
+}
+
+/// Everything a case needs, made beforehand.
+struct Bench {
+    case: Case,
+    settings: Settings,
+    index: std::sync::Arc<Index>,
+    request: Request,
+    raw: Vec<u8>,
+    framing: Framing,
+    token: Plaintext,
+}
+
+impl Bench {
+    fn new(case: Case) -> Result<Self> {
+        let config = config::parse(CONFIG, Path::new("bench.toml"), Path::new(""), [])?.config;
+        let (index, writer) = Index::new();
+        let token = Plaintext::parse(Kind::Token, MINTED.as_bytes()).context("not a token")?;
+        let shop = Identity {
+            id: TokenId::next(None, Timestamp::UNIX_EPOCH),
+            app: Some(writer.name("shop")),
+            environment: writer.name("production"),
+            expires: NEVER,
+            revoked: false,
+            label: Some("bench".into()),
+        };
+        writer.put(token.digest(), shop.clone());
+        for number in 1..TOKENS {
+            writer.put(Digest::from_bytes(sha2::Sha256::digest(number.to_le_bytes()).into()), shop.clone());
+        }
+        ensure!(index.len() == TOKENS as usize, "the index holds {} tokens", index.len());
+        let settings = Settings::new(&config, &index);
+        for app in &config.apps {
+            for environment in &app.environments {
+                writer.open(&portcullis::model::TokenApp::One(app.name.clone()), &environment.name);
+            }
+        }
+
+        let fields = [
+            ("host", "shop.example.com".to_owned()),
+            ("user-agent", "acme-sync/2.4".to_owned()),
+            ("accept", "application/json".to_owned()),
+            ("accept-encoding", "gzip, br".to_owned()),
+        ];
+        let mut message = Message::builder().uri(case.target());
+        let mut raw = format!("GET {} HTTP/1.1\r\n", case.target());
+        for (name, value) in fields.into_iter().chain(case.field()) {
+            raw.push_str(&format!("{name}: {value}\r\n"));
+            message = message.header(name, value);
+        }
+        raw.push_str("\r\n");
+        let (parts, ()) = message.body(())?.into_parts();
+        let head = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
+        let Ok(request) = Request::accept(parts, Some(head)) else { bail!("the request was not accepted") };
+        let framing = Framing::new(HeadLimits { bytes: 65_536, fields: 100 });
+        let bench = Self { case, settings, index, request, raw: raw.into_bytes(), framing, token };
+        let refusal =
+            decide(&bench.settings, &bench.index, &bench.request, NOW).err().map(|reject| reject.refusal);
+        let expected = if case == Case::Digest || case == Case::RawHead { refusal } else { case.refusal() };
+        ensure!(refusal == expected, "{}: the decision was {refusal:?}", case.name());
+        Ok(bench)
+    }
+}
+
+/// Does what the case says, `rounds` times.
+fn run(bench: &mut Bench, rounds: u32) {
+    for _ in 0..rounds {
+        match bench.case {
+            Case::Digest => {
+                black_box(black_box(&bench.token).digest());
+            }
+            Case::RawHead => bench.framing.feed(black_box(&bench.raw), |event| {
+                black_box(event);
+            }),
+            Case::Header | Case::Bearer | Case::Query | Case::UnknownToken | Case::NoToken => {
+                let decision =
+                    decide(black_box(&bench.settings), &bench.index, black_box(&bench.request), NOW);
+                // A refusal is part of the answer, not a failure.
+                let _ = black_box(decision);
+            }
+        }
+    }
+}
+
+/// Instructions of a whole run.
+fn count(case: Case, rounds: u32) -> Result<u64> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("callgrind.out");
+    let run = Command::new("valgrind")
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe()?)
+        .args([case.name(), &rounds.to_string()])
+        .output()
+        .context("valgrind cannot be run: is it installed?")?;
+    ensure!(run.status.success(), "callgrind failed:\n{}", String::from_utf8_lossy(&run.stderr));
+    let counted = std::fs::read_to_string(&out)?;
+    let total = counted.lines().find_map(|line| line.strip_prefix("totals: ")).context("no totals")?;
+    Ok(total.trim().parse()?)
+}
