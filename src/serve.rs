@@ -183,12 +183,12 @@ impl Server {
             }
             let drained = async {
                 self.board.draining.store(true, Ordering::Release);
+                self.drain.send_replace(Drain::Begun);
                 tracing::info!("draining");
                 tokio::time::sleep(config.drain_delay).await;
                 for accepting in accepting {
                     accepting.abort();
                 }
-                self.drain.send_replace(Drain::Begun);
                 let deadline = Instant::now() + config.drain_timeout;
                 while self.connections() > 0 && Instant::now() < deadline {
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -129,7 +129,13 @@ pub(super) async fn tunnel(client: TcpStream, early: Bytes, handover: Handover, 
         slot.received(early.len());
         client.write_all(&from_app).await?;
         upstream.write_all(&early).await?;
-        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+        let (mut from_client, mut to_client) = tokio::io::split(&mut client);
+        let (mut from_upstream, mut to_upstream) = tokio::io::split(&mut upstream);
+        // A WebSocket is over when either side closes: there is no half of one.
+        tokio::select! {
+            ended = tokio::io::copy(&mut from_client, &mut to_upstream) => ended,
+            ended = tokio::io::copy(&mut from_upstream, &mut to_client) => ended,
+        }
     };
     record.ended = Ended::Upgraded;
     let cut = tokio::select! {

@@ -57,7 +57,7 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { path, connection, lock })
 }
 
-/// Judges the store without touching it. One that is in use was judged by whoever uses it.
+/// Judges the store without touching it. One that is in use, or was when its gateway was killed, is left to `open`.
 pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
     let io = |cause| OpenError::Io { path: path.to_owned(), cause };
     match File::open(path) {
@@ -68,7 +68,9 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
     let path = real_file(path).map_err(io)?;
     let in_use = File::open(beside(&path, ".lock"))
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
-    if in_use {
+    // A log that a kill left behind belongs to the database, and only opening it for good would put the two together.
+    let unsettled = fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if in_use || unsettled {
         return Ok(());
     }
     // Immutable: SQLite then leaves no log of its own behind, whose owner would be whoever runs the check.
