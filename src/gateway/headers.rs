@@ -93,9 +93,11 @@ pub(super) fn to_upstream(
     let forwarded_for = chain(headers, client, connection.client.ip().to_canonical());
     let authority = || HeaderValue::from_str(parts.uri.authority()?.as_str()).ok();
     let host = headers.get(header::HOST).cloned().or_else(authority);
-    strip_hop_by_hop(headers);
-    strip_strangers(headers, &ways.header, client.trusted);
-    headers.remove(header::EXPECT);
+    strip_named(headers);
+    // `Expect` is ours to meet.
+    strip(headers, |name| {
+        is_hop_by_hop(name) || is_strange(name, &ways.header, client.trusted) || name == "expect"
+    });
     clean_referer(headers, ways);
 
     parts.uri = forwarded_target(&parts.uri, permit, ways);
@@ -163,7 +165,8 @@ pub(super) fn set_host(headers: &mut HeaderMap, mode: HostHeader, target: &Targe
 
 /// The app's head as the client may have it.
 pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, request_id: &HeaderValue) {
-    strip_hop_by_hop(headers);
+    strip_named(headers);
+    strip(headers, is_hop_by_hop);
     headers.insert(REQUEST_ID, request_id.clone());
     if permit.carrier().is_some() {
         // The answer belongs to whoever holds the token: no shared cache may hand it to another.
@@ -250,49 +253,58 @@ fn forwarded_target(uri: &Uri, permit: &Permit, ways: &Ways) -> Uri {
     Uri::from(stripped)
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
+/// Removes the fields that `Connection` names, whatever they are.
+fn strip_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
     }
-    for name in [header::TE, header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHORIZATION] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "http2-settings"] {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in named {
         headers.remove(name);
     }
 }
 
-/// Removes what only a gateway may say, in every spelling that a CGI-style app would take for it.
-fn strip_strangers(headers: &mut HeaderMap, token_header: &HeaderName, trusted: bool) {
-    let of_proxies = |name: &str| {
+/// Removes the fields whose names `goes` says must.
+fn strip(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name.as_str())).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Fields that belong to one connection and not to the message.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "te"
+            | "upgrade"
+            | "keep-alive"
+            | "http2-settings"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+    )
+}
+
+/// What only a gateway may say, in every spelling that a CGI-style app would take for it.
+fn is_strange(name: &str, token_header: &HeaderName, trusted: bool) -> bool {
+    let of_proxies = || {
         starts_with_folded(name, "x-forwarded-")
             || is_folded(name, "forwarded")
             || is_folded(name, "x-request-id")
             || is_folded(name, "x-forwarded")
     };
-    let drop: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            let believed = trusted && !name.contains('_');
-            starts_with_folded(name, "x-portcullis-")
-                || is_folded(name, token_header.as_str())
-                || (of_proxies(name) && !believed)
-        })
-        .cloned()
-        .collect();
-    for name in drop {
-        headers.remove(name);
-    }
+    let believed = trusted && !name.contains('_');
+    starts_with_folded(name, "x-portcullis-")
+        || is_folded(name, token_header.as_str())
+        || (!believed && of_proxies())
 }
 
 fn clean_referer(headers: &mut HeaderMap, ways: &Ways) {
@@ -374,7 +386,7 @@ mod tests {
             ("X-Forward", "kept"),
             ("X-Portcullis", "kept"),
         ]);
-        strip_strangers(&mut headers, &HeaderName::from_static("my-token"), false);
+        strip(&mut headers, |name| is_strange(name, &HeaderName::from_static("my-token"), false));
         assert_eq!(names(&headers), ["x-forward", "x-portcullis"]);
     }
 
@@ -382,7 +394,7 @@ mod tests {
     fn a_trusted_proxy_is_believed_in_its_plain_spelling_only() {
         let mut headers =
             map(&[("X-Forwarded-Proto", "https"), ("x_forwarded_proto", "a"), ("x-portcullis-app", "a")]);
-        strip_strangers(&mut headers, &HeaderName::from_static("t"), true);
+        strip(&mut headers, |name| is_strange(name, &HeaderName::from_static("t"), true));
         assert_eq!(names(&headers), ["x-forwarded-proto"]);
     }
 
@@ -399,7 +411,8 @@ mod tests {
             ("Accept", "kept"),
             ("Trailer", "kept"),
         ]);
-        strip_hop_by_hop(&mut headers);
+        strip_named(&mut headers);
+        strip(&mut headers, is_hop_by_hop);
         assert_eq!(names(&headers), ["accept", "trailer"]);
     }
 

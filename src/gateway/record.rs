@@ -173,6 +173,9 @@ fn redacted(target: &PathAndQuery) -> String {
 /// What a client wrote, a method or a path, with nothing in it that has the beginning of a credential.
 fn without_credentials(text: &str) -> Cow<'_, str> {
     let mut clean = Cow::Borrowed(text);
+    if memchr::memchr2(b'_', b'%', text.as_bytes()).is_none() {
+        return clean;
+    }
     let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(text).into();
     for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
         // One that was encoded is not worth finding the bounds of.

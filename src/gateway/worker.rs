@@ -191,9 +191,10 @@ impl Worker {
     }
 
     fn flush(&self) {
-        let lines = std::mem::take(&mut *self.lines.borrow_mut());
+        let mut lines = self.lines.borrow_mut();
         if !lines.is_empty() {
-            self.gateway.log.write(lines);
+            let room = Vec::with_capacity(lines.len().next_power_of_two());
+            self.gateway.log.write(std::mem::replace(&mut *lines, room));
         }
     }
 
