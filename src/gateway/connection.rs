@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::Instant;
 
+use super::clock;
 use super::framing::{Event, Framing};
 use super::head::{Head, HeadLimits, Offence};
 use super::upgrade::Handover;
@@ -22,7 +24,9 @@ const RESOLUTION: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Connection {
     pub client: SocketAddr,
-    pub local: SocketAddr,
+    /// The client's address and our port as header values, the same for every request of the connection.
+    pub client_value: Option<HeaderValue>,
+    pub port_value: HeaderValue,
     framing: RefCell<Framing>,
     heads: RefCell<VecDeque<Head>>,
     /// Requests whose heads have come, whose bodies have come to their end, and that were handed to the service.
@@ -66,7 +70,8 @@ impl Connection {
         let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
         Self {
             client,
-            local,
+            client_value: HeaderValue::try_from(client.ip().to_canonical().to_string()).ok(),
+            port_value: HeaderValue::from(local.port()),
             framing: RefCell::new(Framing::new(head)),
             heads: RefCell::default(),
             arrived: Cell::new(0),
@@ -75,7 +80,7 @@ impl Connection {
             bad_body: Cell::new(None),
             body_watch: RefCell::default(),
             head_refused: Cell::new(false),
-            phase: Cell::new(Phase::Head(Instant::now())),
+            phase: Cell::new(Phase::Head(clock::look())),
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             write_blocked: Cell::new(None),
@@ -89,7 +94,7 @@ impl Connection {
     // What the guard tells.
 
     pub(super) fn heard(&self, bytes: &[u8]) {
-        let now = Instant::now();
+        let now = clock::look();
         if let Phase::Idle(_) = self.phase.get() {
             self.phase.set(Phase::Head(now));
         }
@@ -115,7 +120,7 @@ impl Connection {
 
     pub(super) fn write_blocks(&self) {
         if self.write_blocked.get().is_none() {
-            self.write_blocked.set(Some(Instant::now()));
+            self.write_blocked.set(Some(clock::now()));
         }
     }
 
@@ -145,7 +150,7 @@ impl Connection {
 
     /// The answer is out of the exchange's hands.
     pub(super) fn finished(&self) {
-        let now = Instant::now();
+        let now = clock::now();
         let within_head = self.framing.borrow().within_head();
         self.phase.set(if within_head { Phase::Head(now) } else { Phase::Idle(now) });
     }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 
 use super::authorize::Permit;
+use super::clock;
 use super::headers;
 use super::record::Record;
 use super::reject::{self, Reject};
@@ -53,8 +54,8 @@ pub(super) async fn forward(
     head: Parts,
     upload: Upload,
     occupied: Occupied,
-    mut record: Record,
-) -> Result<Response<Body>, (Reject, Record)> {
+    mut record: Box<Record>,
+) -> Result<Response<Body>, (Reject, Box<Record>)> {
     let slot = occupied.slot().clone();
     record.slot = Some(slot.clone());
     if upgrade::wants(&head) {
@@ -110,7 +111,7 @@ async fn exchange(
     while let Some(chosen) = route.upstreams.choose(&tried) {
         let target = chosen.target().clone();
         record.upstream = Some(target.clone());
-        record.upstream_began = Some(tokio::time::Instant::now());
+        record.upstream_began = Some(clock::now());
         headers::set_host(message.headers_mut(), route.host_header, &target);
         if let Some(mut sender) = worker.pool.take(&target) {
             let spare = spare(&message);

@@ -31,6 +31,9 @@ const TOKEN_LABEL: HeaderName = HeaderName::from_static("x-portcullis-token-labe
 const APP: HeaderName = HeaderName::from_static("x-portcullis-app");
 const ENVIRONMENT: HeaderName = HeaderName::from_static("x-portcullis-environment");
 
+/// At most so many fields are set on the way to the app.
+const OURS: usize = 12;
+
 /// Who is at the other end of a connection, as far as that is believed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
@@ -85,12 +88,16 @@ pub(super) fn to_upstream(
     let (mut parts, ()) = http::Request::new(()).into_parts();
     (parts.method, parts.uri, parts.headers) = (request.method, request.uri, request.headers);
     let headers = &mut parts.headers;
+    headers.reserve(OURS);
 
     if permit.carrier() == Some(Carrier::Authorization) {
         headers.remove(header::AUTHORIZATION);
     }
     let wants_trailers = headers.get_all(header::TE).iter().any(|te| lists(te, "trailers"));
-    let forwarded_for = chain(headers, client, connection.client.ip().to_canonical());
+    let forwarded_for = match client.trusted {
+        false => connection.client_value.clone(),
+        true => chain(headers, connection.client.ip().to_canonical()),
+    };
     let authority = || HeaderValue::from_str(parts.uri.authority()?.as_str()).ok();
     let host = headers.get(header::HOST).cloned().or_else(authority);
     strip_named(headers);
@@ -131,7 +138,7 @@ pub(super) fn to_upstream(
         }
     };
     set(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    set(FORWARDED_PORT, HeaderValue::from(connection.local.port()));
+    set(FORWARDED_PORT, connection.port_value.clone());
     if let Some(host) = host.clone() {
         set(FORWARDED_HOST, host);
     }
@@ -330,13 +337,11 @@ fn clean_referer(headers: &mut HeaderMap, ways: &Ways) {
     }
 }
 
-/// `X-Forwarded-For` with the peer at its end; what stood before counts only from a trusted peer.
-fn chain(headers: &HeaderMap, client: Client, peer: IpAddr) -> Option<HeaderValue> {
+/// `X-Forwarded-For` of a trusted peer, with the peer at its end.
+fn chain(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
     let mut chain = String::new();
-    if client.trusted {
-        for value in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
-            let _ = write!(chain, "{value}, ");
-        }
+    for value in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
+        let _ = write!(chain, "{value}, ");
     }
     let _ = write!(chain, "{peer}");
     HeaderValue::try_from(chain).ok()

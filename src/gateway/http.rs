@@ -14,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
+use super::clock;
 use super::connection::{Connection, Overdue};
 use super::guard::Guard;
 use super::head::Offence;
@@ -59,7 +60,7 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
     let mut served = builder.serve_connection(io, service);
 
     let end = {
-        let mut timer = pin!(sleep_until(connection.next_look(Instant::now())));
+        let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
         poll_fn(|cx| {
             if connection.poll_cut(cx).is_ready() {
                 return Poll::Ready(End::Cut);
@@ -71,12 +72,14 @@ pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
                 return Poll::Ready(End::HeadTooLarge);
             }
             // A drain brings the next look nearer; nothing else does.
-            let now = Instant::now();
-            if connection.is_draining() && timer.deadline() > connection.next_look(now) {
-                timer.as_mut().reset(connection.next_look(now));
+            if connection.is_draining() {
+                let next = connection.next_look(clock::look());
+                if next < timer.deadline() {
+                    timer.as_mut().reset(next);
+                }
             }
             while timer.as_mut().poll(cx).is_ready() {
-                let now = Instant::now();
+                let now = clock::look();
                 if let Some(overdue) = connection.overdue(now) {
                     return Poll::Ready(End::Overdue(overdue));
                 }

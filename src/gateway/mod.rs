@@ -6,6 +6,7 @@
 
 pub mod authenticate;
 pub mod authorize;
+mod clock;
 mod connection;
 pub mod credential;
 mod forward;
@@ -14,6 +15,7 @@ mod guard;
 pub mod head;
 mod headers;
 mod http;
+mod line;
 pub mod listen;
 pub mod query;
 mod record;
@@ -133,7 +135,7 @@ struct Arrival {
     client: Client,
     parts: Parts,
     body: Incoming,
-    record: Record,
+    record: Box<Record>,
 }
 
 /// Takes a request in. Apart from [`handle`], because that may never run where the client is gone already: the record
@@ -222,10 +224,11 @@ fn fits(settings: &Settings, request: &Request, permit: Permit) -> Result<Permit
     }
 }
 
-fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Record {
+fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
     let believed = client.trusted.then(|| headers::believed_request_id(&parts.headers)).flatten();
     let request_id = believed.unwrap_or_else(|| worker.gateway.request_id());
-    let mut record = Record::new(worker, request_id, client.address);
+    // Boxed: it is handed from stage to stage, and is too large to be copied each time.
+    let mut record = Box::new(Record::new(worker, request_id, client.address));
     record.method = parts.method.clone();
     record.target = parts.uri.path_and_query().cloned();
     record.protocol = parts.version;
@@ -238,7 +241,7 @@ fn own(
     connection: &Connection,
     ordinal: u64,
     request: &Request,
-    record: Record,
+    record: Box<Record>,
 ) -> Response<Body> {
     let readable = matches!(request.method, Method::GET | Method::HEAD);
     let response = match request.path() {
@@ -257,7 +260,7 @@ fn own(
 }
 
 /// Answers with a refusal. A request whose body is still on its way is the connection's last.
-fn refuse(connection: &Connection, ordinal: u64, mut reject: Reject, record: Record) -> Response<Body> {
+fn refuse(connection: &Connection, ordinal: u64, mut reject: Reject, record: Box<Record>) -> Response<Body> {
     reject.close |= !connection.has_arrived(ordinal);
     connection.finished();
     response::refuse(reject, record)

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
-use serde::Serialize;
 use tokio::time::Instant;
 
+use super::clock;
+use super::line::Line;
 use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
@@ -24,14 +25,25 @@ const CLIENT_GONE: u16 = 499;
 const MARK: &str = "[redacted]";
 
 /// How a request came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Complete,
     ClientGone,
     Revoked,
     UpstreamGone,
     Upgraded,
+}
+
+impl Ended {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientGone => "client_gone",
+            Self::Revoked => "revoked",
+            Self::UpstreamGone => "upstream_gone",
+            Self::Upgraded => "upgraded",
+        }
+    }
 }
 
 /// One request as the access log will tell it.
@@ -61,7 +73,7 @@ impl Record {
     pub(super) fn new(worker: &Rc<Worker>, request_id: HeaderValue, client: IpAddr) -> Self {
         Self {
             worker: worker.clone(),
-            started: Instant::now(),
+            started: clock::now(),
             request_id,
             client,
             method: Method::default(),
@@ -86,7 +98,7 @@ impl Record {
 
     /// The upstream's head has come, or failed to.
     pub(super) fn upstream_answered(&mut self) {
-        self.upstream_us = self.upstream_began.map(|began| micros(began.elapsed()));
+        self.upstream_us = self.upstream_began.map(|began| micros(clock::look() - began));
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -97,35 +109,38 @@ impl Record {
             Some(_) if self.ended != Ended::Complete => Ended::Revoked,
             _ => self.ended,
         };
-        let line = Line {
-            ts: jiff::Timestamp::now(),
-            request_id: self.request_id.to_str().unwrap_or_default(),
-            app: self.route.as_deref().map(|route| route.app.as_str()),
-            environment: self.route.as_deref().map(|route| route.environment.as_str()),
-            token_id: self.token.map(|token| token.to_string()),
-            code: self.refusal.map_or("ok", Refusal::as_str),
-            status: if self.status == 0 { CLIENT_GONE } else { self.status },
-            method: without_credentials(self.method.as_str()),
-            path: self.target.as_ref().map(redacted).unwrap_or_default(),
-            protocol: match self.protocol {
+        let mut line = Line::begin(out);
+        line.shown("ts", jiff::Timestamp::now());
+        line.text("request_id", self.request_id.to_str().unwrap_or_default());
+        line.maybe("app", self.route.as_deref().map(|route| route.app.as_str()));
+        line.maybe("environment", self.route.as_deref().map(|route| route.environment.as_str()));
+        match self.token {
+            Some(token) => line.shown("token_id", token),
+            None => line.null("token_id"),
+        }
+        line.text("code", self.refusal.map_or("ok", Refusal::as_str));
+        line.number("status", u64::from(if self.status == 0 { CLIENT_GONE } else { self.status }));
+        line.text("method", &without_credentials(self.method.as_str()));
+        line.text("path", &self.target.as_ref().map(redacted).unwrap_or_default());
+        line.text(
+            "protocol",
+            match self.protocol {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
-            client: self.client,
-            upstream: self.upstream.as_deref().map(|target| &*target.name),
-            bytes_in: slot.map_or(0, |slot| slot.received.get()),
-            bytes_out: slot.map_or(0, |slot| slot.sent.get()) + self.document_bytes,
-            duration_us: micros(self.started.elapsed()),
-            upstream_us: self.upstream_us,
-            ended,
-        };
-        let length = out.len();
-        if serde_json::to_writer(&mut *out, &line).is_err() {
-            out.truncate(length);
-            return;
+        );
+        line.shown("client", self.client);
+        line.maybe("upstream", self.upstream.as_deref().map(|target| &*target.name));
+        line.number("bytes_in", slot.map_or(0, |slot| slot.received.get()));
+        line.number("bytes_out", slot.map_or(0, |slot| slot.sent.get()) + self.document_bytes);
+        line.number("duration_us", micros(clock::look() - self.started));
+        match self.upstream_us {
+            Some(micros) => line.number("upstream_us", micros),
+            None => line.null("upstream_us"),
         }
-        out.push(b'\n');
+        line.text("ended", ended.as_str());
+        line.end();
     }
 }
 
@@ -135,39 +150,14 @@ impl Drop for Record {
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    ts: jiff::Timestamp,
-    request_id: &'a str,
-    app: Option<&'a str>,
-    environment: Option<&'a str>,
-    token_id: Option<String>,
-    code: &'static str,
-    status: u16,
-    method: Cow<'a, str>,
-    path: String,
-    protocol: &'static str,
-    client: IpAddr,
-    upstream: Option<&'a str>,
-    bytes_in: u64,
-    bytes_out: u64,
-    duration_us: u64,
-    upstream_us: Option<u64>,
-    ended: Ended,
-}
-
 fn micros(duration: std::time::Duration) -> u64 {
     duration.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
 /// The path with no query, and with nothing in it that has the beginning of a credential.
-fn redacted(target: &PathAndQuery) -> String {
-    let mut path = without_credentials(target.path()).into_owned();
-    if target.query().is_some() {
-        path.push('?');
-        path.push_str(MARK);
-    }
-    path
+fn redacted(target: &PathAndQuery) -> Cow<'_, str> {
+    let path = without_credentials(target.path());
+    if target.query().is_none() { path } else { Cow::Owned(format!("{path}?{MARK}")) }
 }
 
 /// What a client wrote, a method or a path, with nothing in it that has the beginning of a credential.
@@ -200,7 +190,7 @@ mod tests {
 
     #[test]
     fn paths_lose_queries_and_credentials() {
-        let log = |target: &str| redacted(&target.parse().unwrap());
+        let log = |target: &str| redacted(&target.parse().unwrap()).into_owned();
         assert_eq!(log("/a/b"), "/a/b");
         assert_eq!(log("/a?b=c"), "/a?[redacted]");
         assert_eq!(log("/x/pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17/y"), "/x/pct_[redacted]/y");

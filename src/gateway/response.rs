@@ -23,7 +23,7 @@ use super::worker::Worker;
 /// The body of any answer.
 #[derive(Debug)]
 pub(super) enum Body {
-    Document(Box<Document>),
+    Document(Document),
     Download(Box<Download>),
     /// Of an upgrade: the bytes go another way.
     None,
@@ -34,14 +34,14 @@ pub(super) enum Body {
 pub(super) struct Document {
     bytes: Option<Bytes>,
     /// Written when hyper lets go of the body.
-    _record: Record,
+    _record: Box<Record>,
 }
 
 /// The app's body on its way to the client.
 #[derive(Debug)]
 pub(super) struct Download {
     body: Incoming,
-    record: Record,
+    record: Box<Record>,
     occupied: Occupied,
     lease: Option<Lease>,
 }
@@ -61,7 +61,7 @@ pub(super) struct Broken;
 
 impl Body {
     /// The body of an answer that the app has begun.
-    pub(super) fn download(body: Incoming, record: Record, occupied: Occupied, lease: Lease) -> Self {
+    pub(super) fn download(body: Incoming, record: Box<Record>, occupied: Occupied, lease: Lease) -> Self {
         let mut download = Download { body, record, occupied, lease: Some(lease) };
         if download.body.is_end_stream() {
             download.complete();
@@ -155,7 +155,7 @@ struct Problem<'a> {
 }
 
 /// Turns a refusal into an answer. The only place where that happens.
-pub(super) fn refuse(reject: Reject, mut record: Record) -> Response<Body> {
+pub(super) fn refuse(reject: Reject, mut record: Box<Record>) -> Response<Body> {
     let status = reject.refusal.status();
     record.refusal = Some(reject.refusal);
     record.token = reject.token.or(record.token);
@@ -189,7 +189,7 @@ pub(super) fn refuse(reject: Reject, mut record: Record) -> Response<Body> {
 }
 
 /// Whether the gateway serves, for load balancers and monitors.
-pub(super) fn health(draining: bool, record: Record) -> Response<Body> {
+pub(super) fn health(draining: bool, record: Box<Record>) -> Response<Body> {
     let (status, word) = match draining {
         false => (StatusCode::OK, "serving\n"),
         true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -201,7 +201,7 @@ fn document_response(
     status: StatusCode,
     kind: &'static str,
     document: Vec<u8>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<Body> {
     record.status = status.as_u16();
     record.ended = Ended::Complete;
@@ -209,7 +209,7 @@ fn document_response(
     let length = HeaderValue::from(document.len());
     let request_id = record.request_id.clone();
     let bytes = Some(Bytes::from(document));
-    let mut response = Response::new(Body::Document(Box::new(Document { bytes, _record: record })));
+    let mut response = Response::new(Body::Document(Document { bytes, _record: record }));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

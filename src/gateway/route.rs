@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use http::HeaderValue;
 
 use super::reject::Reject;
@@ -30,9 +31,9 @@ pub struct Route {
 /// Every environment by the hosts that it claims.
 #[derive(Debug, Default)]
 pub struct Routes {
-    exact: HashMap<Box<str>, Arc<Route>>,
+    exact: HashMap<Box<str>, Arc<Route>, RandomState>,
     /// By the part after `*.`.
-    wildcard: HashMap<Box<str>, Arc<Route>>,
+    wildcard: HashMap<Box<str>, Arc<Route>, RandomState>,
 }
 
 impl Routes {

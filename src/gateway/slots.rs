@@ -8,6 +8,7 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::clock;
 use super::connection::Connection;
 use super::reject::Reject;
 use crate::board::Which;
@@ -76,7 +77,7 @@ impl Slots {
             ending: Cell::new(None),
             begun: Cell::new(false),
             respond_by: Cell::new(None),
-            progress: Cell::new(Instant::now()),
+            progress: Cell::new(clock::now()),
             body_awaited: Cell::new(None),
             answer_held: Cell::new(None),
             fault: Cell::new(None),
@@ -163,12 +164,12 @@ impl Slot {
 
     /// Notes whether more of the request's body is waited for.
     pub(super) fn body_awaited(&self, awaited: bool) {
-        self.body_awaited.set(awaited.then(|| self.body_awaited.get().unwrap_or_else(Instant::now)));
+        self.body_awaited.set(awaited.then(|| self.body_awaited.get().unwrap_or_else(clock::now)));
     }
 
     /// Notes whether a piece of the answer was handed over and no more was asked for since.
     pub(super) fn answer_held(&self, held: bool) {
-        self.answer_held.set(held.then(Instant::now));
+        self.answer_held.set(held.then(clock::now));
     }
 
     /// Why this request was ended, if it was.
@@ -189,7 +190,7 @@ impl Slot {
 
     /// The last byte of the request has gone: the app has this long to begin its answer.
     pub(super) fn uploaded(&self, within: Duration) {
-        let now = Instant::now();
+        let now = clock::now();
         self.progress.set(now);
         if !self.begun.get() {
             self.respond_by.set(Some(now + within));
@@ -200,17 +201,17 @@ impl Slot {
     pub(super) fn begin(&self) {
         self.begun.set(true);
         self.respond_by.set(None);
-        self.progress.set(Instant::now());
+        self.progress.set(clock::now());
     }
 
     pub(super) fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
-        self.progress.set(Instant::now());
+        self.progress.set(clock::now());
     }
 
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
-        self.progress.set(Instant::now());
+        self.progress.set(clock::now());
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::authorize::Permit;
+use super::clock;
 use super::connection::Connection;
 use super::forward::{unconnected, unless_ended};
 use super::head::BodyLength;
@@ -33,7 +34,7 @@ pub(super) struct Handover {
     upstream: Stream,
     /// What the app sent right behind its agreement.
     early: Bytes,
-    record: Record,
+    record: Box<Record>,
     occupied: Occupied,
     _chosen: Chosen,
 }
@@ -64,8 +65,8 @@ pub(super) async fn open(
     head: Parts,
     upload: Upload,
     occupied: Occupied,
-    mut record: Record,
-) -> Result<Response<Body>, (Reject, Record)> {
+    mut record: Box<Record>,
+) -> Result<Response<Body>, (Reject, Box<Record>)> {
     const REFUSED: Reject =
         Reject::new(Refusal::UpstreamInvalid, "the app's answer to the upgrade is not valid");
     let route = permit.route().clone();
@@ -75,7 +76,7 @@ pub(super) async fn open(
         return Err((super::forward::UNAVAILABLE, record));
     };
     record.upstream = Some(chosen.target().clone());
-    record.upstream_began = Some(tokio::time::Instant::now());
+    record.upstream_began = Some(clock::now());
     headers::set_host(message.headers_mut(), route.host_header, chosen.target());
     let answer = unless_ended(&slot, async {
         let connected = pool::connect_to_upgrade(chosen.target(), route.timeouts.connect).await;

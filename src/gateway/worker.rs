@@ -12,8 +12,8 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::Instant;
 
+use super::clock;
 use super::connection::Connection;
 use super::slots::Slots;
 use super::upstream::pool::Pool;
@@ -206,7 +206,7 @@ impl Worker {
                 self.stir.notified().await;
             }
             tokio::time::sleep(TICK).await;
-            let now = Instant::now();
+            let now = clock::look();
             self.slots.sweep(self.now(), now);
             self.pool.sweep(now);
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use hyper::client::conn::http1::{self, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::stream::Stream;
+use crate::gateway::clock;
 use crate::gateway::upload::Upload;
 
 /// Shorter than the idle time of common app servers (Node.js closes after 5 s), so that it is we who close.
@@ -25,7 +27,7 @@ const BUFFER: usize = 64 * 1024;
 /// One worker's idle connections.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<*const Target, Vec<Idle>>>,
+    idle: RefCell<HashMap<*const Target, Vec<Idle>, RandomState>>,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Pool {
     pub(crate) fn take(&self, target: &Arc<Target>) -> Option<SendRequest<Upload>> {
         let mut pools = self.idle.borrow_mut();
         let idle = pools.get_mut(&Arc::as_ptr(target))?;
-        let now = Instant::now();
+        let now = clock::now();
         let place = idle.iter().rposition(|idle| idle.sender.is_ready() && now - idle.since < IDLE)?;
         Some(idle.remove(place).sender)
     }
@@ -54,7 +56,7 @@ impl Pool {
         let mut pools = self.idle.borrow_mut();
         let idle = pools.entry(Arc::as_ptr(target)).or_default();
         if idle.len() < KEPT {
-            idle.push(Idle { sender, since: Instant::now(), _target: target.clone() });
+            idle.push(Idle { sender, since: clock::now(), _target: target.clone() });
         }
     }
 
