@@ -24,6 +24,7 @@ use crate::config::{AccessLog, Config, Loaded};
 use crate::control::Control;
 use crate::gateway::listen::{self, Door};
 use crate::gateway::throttle::Throttle;
+use crate::gateway::wall::WallClock;
 use crate::gateway::{Drain, Gateway, Settings, worker};
 use crate::index::Index;
 use crate::store::Store;
@@ -32,6 +33,8 @@ use crate::telemetry::{self, LogThread, Sink};
 
 /// How long the admin side and the follower may take to finish once nothing more can come.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long the access log may take for the lines that it was handed.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// A running gateway with its admin side.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ impl Server {
             settings,
             log,
             throttle: Throttle::default(),
+            wall_clock: WallClock::default(),
         });
         let control =
             Control::new(store.clone(), index.reached(), Arc::new(ArcSwap::from_pointee(config.clone())));
@@ -235,7 +239,7 @@ impl Server {
         });
         drop(self.gateway);
         self.runtime.shutdown_timeout(LAST_WORDS);
-        self.log.join();
+        self.log.join(LAST_LINES);
     }
 }
 

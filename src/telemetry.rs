@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 /// Batches of lines that may wait for the disk; each is at most some tens of kilobytes.
 const WAITING: usize = 256;
@@ -31,9 +31,9 @@ enum Batch {
     Reopen,
 }
 
-/// The thread that writes; ends once every handle to its log is gone.
+/// The thread that writes; ends once every handle to its log is gone. What it holds is closed by its end.
 #[derive(Debug)]
-pub struct LogThread(Option<JoinHandle<()>>);
+pub struct LogThread(Option<Receiver<()>>);
 
 impl AccessLog {
     /// Opens the sink and starts writing to it.
@@ -47,9 +47,13 @@ impl AccessLog {
             Sink::File(path) => Some(open(path)?),
         };
         let (batches, waiting) = sync_channel(WAITING);
-        let writer = move || write_all(&sink, file, &waiting);
-        let thread = std::thread::Builder::new().name("access-log".into()).spawn(writer)?;
-        Ok((Self { batches: Some(batches), dropped: AtomicU64::new(0) }, LogThread(Some(thread))))
+        let (running, ended) = sync_channel(1);
+        let writer = move || {
+            write_all(&sink, file, &waiting);
+            drop(running);
+        };
+        std::thread::Builder::new().name("access-log".into()).spawn(writer)?;
+        Ok((Self { batches: Some(batches), dropped: AtomicU64::new(0) }, LogThread(Some(ended))))
     }
 
     /// Whether lines are wanted at all.
@@ -87,10 +91,10 @@ impl AccessLog {
 }
 
 impl LogThread {
-    /// Waits until everything handed over is written.
-    pub fn join(self) {
-        if let Some(thread) = self.0 {
-            let _ = thread.join();
+    /// Waits until everything handed over is written, or `limit` has passed: a pipe that nobody reads takes for ever.
+    pub fn join(self, limit: Duration) {
+        if let Some(Err(RecvTimeoutError::Timeout)) = self.0.map(|ended| ended.recv_timeout(limit)) {
+            tracing::warn!("the access log takes no more lines: the last ones are lost");
         }
     }
 }
@@ -149,7 +153,7 @@ mod tests {
         log.reopen();
         log.write(b"two\n".to_vec());
         drop(log);
-        thread.join();
+        thread.join(Duration::MAX);
         assert_eq!(std::fs::read(&path).unwrap(), b"two\n");
     }
 

@@ -28,11 +28,13 @@ pub mod throttle;
 mod upgrade;
 mod upload;
 mod upstream;
+pub mod wall;
 pub mod worker;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ::http::header::ALLOW;
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request as Message, Response};
 use arc_swap::ArcSwap;
@@ -77,6 +79,7 @@ pub struct Gateway {
     pub settings: ArcSwap<Settings>,
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
+    pub wall_clock: wall::WallClock,
 }
 
 /// The configuration as the request path uses it.
@@ -248,7 +251,9 @@ fn own(
         "/.portcullis/healthz" if readable => response::health(worker.gateway.board.draining(), record),
         "/.portcullis/healthz" => {
             let reject = Reject::new(Refusal::MethodNotAllowed, "this path answers GET and HEAD");
-            return refuse(connection, ordinal, reject, record);
+            let mut response = refuse(connection, ordinal, reject, record);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         _ => {
             let reject = Reject::new(Refusal::NotFound, "the gateway has no such path of its own");

@@ -25,8 +25,6 @@ use crate::model::TokenId;
 const TICK: Duration = Duration::from_millis(50);
 /// Log lines gathered before they are handed over early.
 const LINES: usize = 32 * 1024;
-/// A step back of the wall clock up to this revives nothing; a larger one is believed.
-const STEP_BACK: i64 = 60 * 60 * 1000;
 
 /// A connection as the listener hands it over.
 #[derive(Debug)]
@@ -68,8 +66,6 @@ pub(super) struct Worker {
     connections: RefCell<Slab<Rc<Connection>>>,
     draining: Cell<bool>,
     lines: RefCell<Vec<u8>>,
-    /// The latest wall-clock time seen, in Unix milliseconds.
-    seen: Cell<i64>,
     asleep: Cell<bool>,
     stir: Notify,
 }
@@ -128,7 +124,6 @@ impl Worker {
             connections: RefCell::default(),
             draining: Cell::new(false),
             lines: RefCell::default(),
-            seen: Cell::new(i64::MIN),
             asleep: Cell::new(false),
             stir: Notify::new(),
         }
@@ -136,16 +131,7 @@ impl Worker {
 
     /// The wall clock in Unix milliseconds; it does not go back by less than an hour.
     pub(super) fn now(&self) -> i64 {
-        let wall = jiff::Timestamp::now().as_millisecond();
-        let seen = self.seen.get();
-        if wall < seen && seen - wall <= STEP_BACK {
-            return seen;
-        }
-        if wall < seen {
-            tracing::warn!("the clock was set back by {} s: tokens may be valid again", (seen - wall) / 1000);
-        }
-        self.seen.set(wall);
-        wall
+        self.gateway.wall_clock.now()
     }
 
     /// Notes the use of a token.
