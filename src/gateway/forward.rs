@@ -39,9 +39,9 @@ pub(super) const UNAVAILABLE: Reject = Reject {
 };
 
 /// The head of the app's answer, and the connection that its body comes over.
-struct Answer {
-    response: Response<Incoming>,
-    lease: Lease,
+pub(super) struct Answer {
+    pub response: Response<Incoming>,
+    pub lease: Lease,
 }
 
 /// Sends a permitted request and passes the answer on.
@@ -63,17 +63,30 @@ pub(super) async fn forward(
     }
     let answer = unless_ended(&slot, exchange(worker, &permit, head, upload, &slot, &mut record)).await;
     record.upstream_answered();
-    let Answer { response, lease } = match answer {
-        Ok(answer) => answer,
-        Err(reject) => return Err((slot.fault.get().unwrap_or(reject), record)),
-    };
+    match answer {
+        Ok(answer) => pass_on(answer, &permit, occupied, record),
+        Err(reject) => Err((slot.fault.get().unwrap_or(reject), record)),
+    }
+}
+
+/// The app's answer as the client gets it.
+///
+/// # Errors
+/// When two clients could disagree about where it ends, or it switches protocols unasked.
+pub(super) fn pass_on(
+    answer: Answer,
+    permit: &Permit,
+    occupied: Occupied,
+    mut record: Box<Record>,
+) -> Result<Response<Body>, (Reject, Box<Record>)> {
+    let Answer { response, lease } = answer;
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS || !headers::ends_once(&parts.headers) {
         return Err((GARBLED, record));
     }
-    headers::to_client(&mut parts.headers, &permit, &record.request_id);
+    headers::to_client(&mut parts.headers, permit, &record.request_id);
     record.status = parts.status.as_u16();
-    slot.begin();
+    occupied.slot().begin();
     let mut response = Response::from_parts(parts, Body::download(body, record, occupied, lease));
     *response.version_mut() = http::Version::HTTP_11;
     response.extensions_mut().clear();
@@ -163,12 +176,16 @@ async fn send(
 ) -> Result<Response<Incoming>, Failure> {
     sender.try_send_request(message).await.map_err(|mut failed| {
         let error = failed.error();
-        let garbled = error.is_parse();
         let broken = std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>());
         let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || broken;
-        let reject = if garbled { GARBLED } else { GONE };
+        let reject = unanswered(error);
         Failure { closed, reject, unsent: failed.take_message().map(Box::new) }
     })
+}
+
+/// What an app that took a request and gave no answer means for the client.
+pub(super) fn unanswered(error: &hyper::Error) -> Reject {
+    if error.is_parse() { GARBLED } else { GONE }
 }
 
 /// A copy of a request that may be sent twice: idempotent by its method (RFC 9110, section 9.2.2) and bodyless.

@@ -103,6 +103,8 @@ impl Download {
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Err(frame) => {
+                // Nothing follows trailers, and hyper may not ask whether anything does.
+                self.complete();
                 let trailers = frame.into_trailers().ok();
                 Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))))
             }

@@ -8,22 +8,27 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request as Message, Response, StatusCode, Version, header};
+use http::{
+    HeaderMap, HeaderValue, Method, Request as Message, Response, StatusCode, Version, header, response,
+};
+use hyper::client::conn::http1::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::authorize::Permit;
 use super::clock;
 use super::connection::Connection;
-use super::forward::{unconnected, unless_ended};
+use super::forward::{Answer, UNAVAILABLE, pass_on, unanswered, unconnected, unless_ended};
 use super::head::BodyLength;
 use super::headers;
 use super::record::{Ended, Record};
 use super::reject::Reject;
 use super::request::Request;
-use super::response::Body;
+use super::response::{Body, Lease};
+use super::route::Route;
 use super::slots::{Occupied, Slot};
 use super::upload::Upload;
+use super::upstream::pool::Driven;
 use super::upstream::stream::Stream;
 use super::upstream::{Chosen, pool};
 use crate::model::Refusal;
@@ -72,40 +77,30 @@ pub(super) async fn open(
     let route = permit.route().clone();
     let slot = occupied.slot().clone();
     let mut message = Message::from_parts(head, upload);
-    let Some(chosen) = route.upstreams.choose(&[]) else {
-        return Err((super::forward::UNAVAILABLE, record));
-    };
-    record.upstream = Some(chosen.target().clone());
-    record.upstream_began = Some(clock::now());
-    headers::set_host(message.headers_mut(), route.host_header, chosen.target());
     let answer = unless_ended(&slot, async {
-        let connected = pool::connect_to_upgrade(chosen.target(), route.timeouts.connect).await;
-        let (mut sender, driven) = connected.map_err(|error| unconnected(&error))?;
-        let response = sender.send_request(message).await.map_err(|_| REFUSED)?;
+        let (chosen, mut sender, driven) = connect(&route, &mut record).await?;
+        headers::set_host(message.headers_mut(), route.host_header, chosen.target());
+        let response = sender.send_request(message).await.map_err(|error| unanswered(&error))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok((response, sender, None));
+            let lease = Lease { worker: record.worker().clone(), chosen, sender };
+            return Ok(Outcome::Declined(Answer { response, lease }));
         }
         let parts = driven.await.ok().and_then(Result::ok).ok_or(REFUSED)?;
-        Ok((response, sender, Some((parts.io.into_inner(), parts.read_buf))))
+        let (upstream, early) = (parts.io.into_inner(), parts.read_buf);
+        Ok(Outcome::Agreed { head: response.into_parts().0, upstream, early, chosen })
     })
     .await;
     record.upstream_answered();
-    let (response, sender, upgraded) = match answer {
-        Ok(answer) => answer,
+    let (mut parts, upstream, early, chosen) = match answer {
+        Ok(Outcome::Agreed { head, upstream, early, chosen }) => (head, upstream, early, chosen),
+        Ok(Outcome::Declined(answer)) => return pass_on(answer, &permit, occupied, record),
         Err(reject) => return Err((reject, record)),
     };
-    let (mut parts, body) = response.into_parts();
     let agreed = asks_for_websocket(&parts.headers);
     headers::to_client(&mut parts.headers, &permit, &record.request_id);
     parts.extensions.clear();
+    parts.version = Version::HTTP_11;
     record.status = parts.status.as_u16();
-    let Some((upstream, early)) = upgraded else {
-        // The app declined: its answer is passed on like any other, and the connection is not kept.
-        slot.begin();
-        let worker = record.worker().clone();
-        let lease = super::response::Lease { worker, chosen, sender };
-        return Ok(Response::from_parts(parts, Body::download(body, record, occupied, lease)));
-    };
     if !agreed {
         return Err((REFUSED, record));
     }
@@ -117,6 +112,37 @@ pub(super) async fn open(
     let handover = Handover { upstream, early, record, occupied, _chosen: chosen };
     connection.handover.replace(Some(handover));
     Ok(Response::from_parts(parts, Body::None))
+}
+
+/// How the app took the request to upgrade.
+enum Outcome {
+    Agreed {
+        head: response::Parts,
+        upstream: Stream,
+        early: Bytes,
+        chosen: Chosen,
+    },
+    /// With an answer like any other.
+    Declined(Answer),
+}
+
+/// Connects to the first upstream that lets us; nothing is sent before, so every one of them may be tried.
+async fn connect(
+    route: &Route,
+    record: &mut Record,
+) -> Result<(Chosen, SendRequest<Upload>, Driven), Reject> {
+    let mut tried = Vec::new();
+    let mut failure = UNAVAILABLE;
+    while let Some(chosen) = route.upstreams.choose(&tried) {
+        record.upstream = Some(chosen.target().clone());
+        record.upstream_began = Some(clock::now());
+        match pool::connect_to_upgrade(chosen.target(), route.timeouts.connect).await {
+            Ok((sender, driven)) => return Ok((chosen, sender, driven)),
+            Err(error) => failure = unconnected(&error),
+        }
+        tried.push(chosen);
+    }
+    Err(failure)
 }
 
 /// Relays bytes both ways until either side ends or the connection is cut. `early` is what the client sent ahead.

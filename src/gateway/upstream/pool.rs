@@ -83,11 +83,14 @@ pub(crate) async fn connect(target: &Target, timeout: Duration) -> io::Result<Se
     Ok(sender)
 }
 
+/// A connection in the background that ends by giving its socket back.
+pub(crate) type Driven = JoinHandle<hyper::Result<Parts<TokioIo<Stream>>>>;
+
 /// A new connection that gives its socket back once an upgrade was agreed on.
 pub(crate) async fn connect_to_upgrade(
     target: &Target,
     timeout: Duration,
-) -> io::Result<(SendRequest<Upload>, JoinHandle<hyper::Result<Parts<TokioIo<Stream>>>>)> {
+) -> io::Result<(SendRequest<Upload>, Driven)> {
     let (sender, connection) = handshake(target, timeout).await?;
     Ok((sender, tokio::task::spawn_local(connection.without_shutdown())))
 }
