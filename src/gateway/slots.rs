@@ -30,6 +30,8 @@ pub(super) struct Slot {
     connection: Rc<Connection>,
     ending: Cell<Option<Refusal>>,
     begun: Cell<bool>,
+    /// The request left the table: nothing could end it any more.
+    left: Cell<bool>,
     respond_by: Cell<Option<Instant>>,
     progress: Cell<Instant>,
     /// Since when we wait for more of the request's body.
@@ -76,6 +78,7 @@ impl Slots {
             connection: connection.clone(),
             ending: Cell::new(None),
             begun: Cell::new(false),
+            left: Cell::new(false),
             respond_by: Cell::new(None),
             progress: Cell::new(clock::now()),
             body_awaited: Cell::new(None),
@@ -177,6 +180,11 @@ impl Slot {
         self.ending.get()
     }
 
+    /// Whether the request is over, its answer given or given up.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.get()
+    }
+
     pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<Refusal> {
         if let Some(refusal) = self.ending.get() {
             return Poll::Ready(refusal);
@@ -228,6 +236,9 @@ impl Occupied {
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.slots.table.borrow_mut().try_remove(self.key);
+        self.slot.left.set(true);
         self.slot.connection.finished();
+        // An app that answered early must not go on receiving what no revocation could stop.
+        self.slot.connection.wake_body();
     }
 }

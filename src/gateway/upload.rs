@@ -83,6 +83,10 @@ impl Body for Upload {
         if self.body.is_some() && self.connection.is_bad_body(self.ordinal) {
             return self.stop(Reject::malformed(Offence::Chunk.detail()));
         }
+        if self.body.is_some() && self.slot.is_over() && !self.connection.has_arrived(self.ordinal) {
+            self.body = None;
+            return Poll::Ready(Some(Err(Stopped)));
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
         self.slot.body_awaited(frame.is_pending());
