@@ -107,20 +107,23 @@ impl Connection {
             Event::BodyEnd => self.ended.set(self.ended.get() + 1),
             Event::BadBody(_) => {
                 self.bad_body.set(Some(self.arrived.get()));
-                if let Some(waker) = self.body_watch.take() {
-                    waker.wake();
-                }
+                self.wake_body();
             }
         });
     }
 
     pub(super) fn wrote(&self) {
-        self.write_blocked.set(None);
+        if self.write_blocked.take().is_some()
+            && let Phase::Idle(_) = self.phase.get()
+        {
+            self.phase.set(Phase::Idle(clock::look()));
+        }
     }
 
     pub(super) fn write_blocks(&self) {
         if self.write_blocked.get().is_none() {
-            self.write_blocked.set(Some(clock::now()));
+            // Nothing else may be happening on this worker, and then nobody else looks at the clock.
+            self.write_blocked.set(Some(clock::look()));
         }
     }
 
@@ -138,9 +141,17 @@ impl Connection {
         self.bad_body.get() == Some(ordinal)
     }
 
-    /// Has `waker` woken should the body that is on its way turn out malformed: hyper may wait for more of it.
+    /// Has `waker` woken should the body that is on its way turn out malformed or of no more use: hyper may wait for
+    /// more of it.
     pub(super) fn watch_body(&self, waker: &Waker) {
         self.body_watch.replace(Some(waker.clone()));
+    }
+
+    /// Has whoever waits for more of a body look again whether it is still wanted.
+    pub(super) fn wake_body(&self) {
+        if let Some(waker) = self.body_watch.take() {
+            waker.wake();
+        }
     }
 
     /// Whether every byte of the request with this ordinal has arrived.
@@ -209,6 +220,8 @@ impl Connection {
         }
         match self.phase.get() {
             Phase::Head(since) if past(since, self.head_limit()) => Some(Overdue::Head),
+            // The end of an answer may still be on its way to a slow reader.
+            Phase::Idle(_) if self.write_blocked.get().is_some() => None,
             Phase::Idle(since) if past(since, self.idle_limit()) => Some(Overdue::Idle),
             Phase::Head(_) | Phase::Idle(_) | Phase::Busy => None,
         }
@@ -240,5 +253,26 @@ impl Connection {
         if let Some(driver) = self.driver.borrow().as_ref() {
             driver.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_of_the_last_bytes_is_not_idle() {
+        let limits = crate::control::sample::config().gateway.limits;
+        let address = ([127, 0, 0, 1], 1).into();
+        let connection = Connection::new(address, address, &limits);
+        let start = Instant::now();
+        let later = |part: f64| start + limits.idle_timeout.mul_f64(part);
+        connection.phase.set(Phase::Idle(start));
+        connection.write_blocked.set(Some(later(0.8)));
+        assert_eq!(connection.overdue(later(1.2)), None);
+        assert_eq!(connection.overdue(later(1.8)), Some(Overdue::Reading));
+        connection.wrote();
+        assert!(matches!(connection.phase.get(), Phase::Idle(since) if since >= start));
+        assert_eq!(connection.overdue(later(0.9)), None);
     }
 }

@@ -13,6 +13,9 @@ use crate::board::Post;
 
 /// Connections the kernel may hold for us while we are busy.
 const BACKLOG: i32 = 1024;
+/// Bytes that may wait in the kernel beyond what the client's window takes; half of it empty counts as taken.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 * 1024;
 /// How long to wait after a failed accept, doubling: a full descriptor table does not empty by being asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -35,6 +38,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         // `[::]` is IPv6 alone: whoever wants both families says so, and neither depends on the system's settings.
         socket.set_only_v6(true)?;
     }
+    // Inherited by what is accepted. By default the kernel says "go on" only once a third of a buffer of megabytes is
+    // empty again, and a slow reader would look like one that does not read.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -45,10 +52,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn accept(listener: tokio::net::TcpListener, doors: Arc<[Door]>, limit: Arc<Semaphore>) {
     let mut pause = FIRST_PAUSE;
     let mut failing = false;
-    while let Ok(permit) = limit.clone().acquire_owned().await {
+    loop {
         match listener.accept().await {
             Ok((stream, client)) => {
                 (pause, failing) = (FIRST_PAUSE, false);
+                // Only now: a listener that nobody comes to must not hold a place that another could give away.
+                let Ok(permit) = limit.clone().acquire_owned().await else { return };
                 let Some(door) = doors.iter().min_by_key(|door| load(door)) else { return };
                 let handed = prepare(stream, client, Place::take(door.post.clone(), permit));
                 if let Ok(accepted) = handed {
