@@ -82,7 +82,10 @@ pub struct HeadLimits {
 pub(super) fn judge(head: &[u8], limits: HeadLimits) -> Head {
     let mut seen = Head { offence: None, body: BodyLength::None, fields: 0 };
     if head.len() > limits.bytes {
-        seen.offence = Some(Offence::HeadTooLarge);
+        // The HTTP library answers a long target as such, whatever follows it.
+        let target = take_line(&mut { head }).and_then(request_line);
+        let too_long = target == Err(Offence::TargetTooLong);
+        seen.offence = Some(if too_long { Offence::TargetTooLong } else { Offence::HeadTooLarge });
         return seen;
     }
     seen.offence = judge_lines(head, limits, &mut seen).err();
