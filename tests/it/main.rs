@@ -19,6 +19,7 @@ mod limits;
 mod public;
 mod record;
 mod refusals;
+mod regression;
 mod secrecy;
 mod smuggling;
 mod store;
