@@ -1,6 +1,7 @@
 //! One test for each bug that got as far as a running gateway, so that it does not come back.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::channel;
@@ -184,4 +185,24 @@ fn a_path_of_the_gateways_own_lists_its_own_methods() {
     let gateway = Gateway::before(&App::echo());
     let answer = gateway.ask(request("POST /.portcullis/healthz", &[("Content-Length", "0")]));
     assert_eq!((answer.status, answer.get("allow")), (405, Some("GET, HEAD")));
+}
+
+#[test]
+fn an_app_that_refuses_an_upload_and_closes_is_heard() {
+    let app = App::start(|exchange| {
+        exchange.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nnope");
+        exchange.close();
+    });
+    let gateway = Gateway::before(&app);
+    let token = gateway.mint("production").secret;
+    let length = 4 << 20;
+    let fields = [("X-Portcullis-Token", token.as_str()), ("Content-Length", &length.to_string())];
+    for _ in 0..10 {
+        let mut wire = gateway.connect();
+        wire.send(request("POST /", &fields));
+        // Cut short once the gateway has answered and hung up, which is its right.
+        let _ = wire.stream.write_all(&vec![b'x'; length]);
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.text()), (413, "nope"));
+    }
 }

@@ -12,7 +12,15 @@ use crate::model::Upstream;
 
 /// An open connection to an upstream.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    socket: Socket,
+    /// The app takes no more bytes. What it said before is still to be read: an app that refuses an upload and closes
+    /// has answered, and an error here would keep the HTTP library from looking.
+    deaf: bool,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -21,15 +29,16 @@ impl Stream {
     /// Connects within `timeout`. Names are resolved anew each time.
     pub(crate) async fn connect(address: &Upstream, timeout: Duration) -> io::Result<Self> {
         let connecting = async {
-            match (address, address.host_and_port()) {
-                (Upstream::Unix(path), _) => UnixStream::connect(path).await.map(Self::Unix),
+            let socket = match (address, address.host_and_port()) {
+                (Upstream::Unix(path), _) => Socket::Unix(UnixStream::connect(path).await?),
                 (Upstream::Tcp(_), Some(place)) => {
                     let stream = TcpStream::connect(place).await?;
                     stream.set_nodelay(true)?;
-                    Ok(Self::Tcp(stream))
+                    Socket::Tcp(stream)
                 }
-                (Upstream::Tcp(_), None) => Err(io::ErrorKind::InvalidInput.into()),
-            }
+                (Upstream::Tcp(_), None) => return Err(io::ErrorKind::InvalidInput.into()),
+            };
+            Ok(Self { socket, deaf: false })
         };
         tokio::time::timeout(timeout, connecting)
             .await
@@ -38,40 +47,63 @@ impl Stream {
 
     /// Makes the close that follows one that cannot pass for an orderly end, where the transport has such a thing.
     pub(crate) fn reset(&self) {
-        if let Self::Tcp(stream) = self {
+        if let Socket::Tcp(stream) = &self.socket {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl Stream {
+    /// Writes, or lets the bytes go where nobody takes them any more: what is left to read decides then.
+    fn write(
+        &mut self,
+        length: usize,
+        write: impl FnOnce(&mut Socket) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(length));
+        }
+        match write(&mut self.socket) {
+            Poll::Ready(Err(error))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                self.deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            written => written,
         }
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        let stream = self.get_mut();
+        stream.write(buf.len(), |socket| match socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -80,16 +112,17 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        let stream = self.get_mut();
+        stream.write(bufs.iter().map(|buf| buf.len()).sum(), |socket| match socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Unix(stream) => stream.is_write_vectored(),
+        match &self.socket {
+            Socket::Tcp(stream) => stream.is_write_vectored(),
+            Socket::Unix(stream) => stream.is_write_vectored(),
         }
     }
 }
