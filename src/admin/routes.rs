@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{apps, auth, health, keys, serve, tokens};
-use crate::control::Caller;
+use crate::control::{Caller, Faults};
 use crate::model::Scope;
 
 /// What a caller must have.
@@ -93,10 +93,24 @@ async fn answer(state: State, route: &'static Route, name: String, request: Requ
     let attempt = async {
         let (head, body) = request.into_parts();
         let caller = admit(&state, route.need, &head).await?;
+        refuse_repeats(&head)?;
         let body = serve::body(body).await?;
         (route.handler)(Call { state, caller, uri: head.uri, name, body }).await
     };
     attempt.await.unwrap_or_else(|problem| problem.render(&id))
+}
+
+/// Repeats are not recognised in this version: whoever counts on that must hear of it before a second token exists.
+fn refuse_repeats(head: &Parts) -> Result<(), Problem> {
+    if !head.headers.contains_key("idempotency-key") {
+        return Ok(());
+    }
+    let mut faults = Faults::default();
+    faults.add(
+        "Idempotency-Key",
+        "is not available in this version: leave it out, and look before asking again",
+    );
+    Ok(faults.none()?)
 }
 
 async fn admit(state: &State, need: Need, head: &Parts) -> Result<Option<Caller>, Problem> {

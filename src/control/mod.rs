@@ -3,6 +3,7 @@
 
 mod apps;
 mod caller;
+mod calm;
 mod expiry;
 mod fault;
 mod keys;
@@ -11,12 +12,13 @@ pub(crate) mod sample;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use self::calm::Calm;
 use crate::config::Config;
 use crate::index::Reached;
 use crate::store::Store;
@@ -69,6 +71,7 @@ impl Control {
 
     /// Forgets tokens that ended longer ago than `tokens.keep_ended`, until `stop` is true or its sender is gone.
     pub async fn forget_ended(self, mut stop: watch::Receiver<bool>) {
+        let mut calm = Calm::new(Timestamp::now(), Instant::now());
         loop {
             let keep = self.config.load().tokens.keep_ended;
             let pause = keep.fixed().map_or(SELDOMEST, |keep| (keep / 10).clamp(OFTENEST, SELDOMEST));
@@ -76,7 +79,11 @@ impl Control {
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            if let Some(cutoff) = keep.before(Timestamp::now()) {
+            let now = Timestamp::now();
+            if !calm.lasts(now, Instant::now()) {
+                continue;
+            }
+            if let Some(cutoff) = keep.before(now) {
                 // The store says itself when it cannot be written; the next round tries again.
                 let _ = self.store.forget_ended(cutoff).await;
             }
