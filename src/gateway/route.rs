@@ -89,3 +89,77 @@ impl Route {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Routes of environments that claim one of `hosts` each; an environment's name is its place in the list.
+    fn routes(hosts: &[String]) -> Routes {
+        let mut text = String::new();
+        for (place, host) in hosts.iter().enumerate() {
+            text += &format!(
+                "[apps.a.environments.e{place}]\nhosts = [\"{host}\"]\nupstreams = [\"http://127.0.0.1:1\"]\n"
+            );
+        }
+        let loaded = crate::config::parse(&text, Path::new("proxy.toml"), Path::new("."), []).unwrap();
+        Routes::new(&loaded.config.apps, &Index::new().0)
+    }
+
+    fn environment(routes: &Routes, host: &str) -> Option<String> {
+        routes.route(host).ok().map(|route| route.environment.to_string())
+    }
+
+    #[test]
+    fn the_most_specific_claim_wins_and_a_star_is_one_label() {
+        let routes = routes(&["shop.test", "*.shop.test", "a.shop.test", "*.a.shop.test"].map(str::to_owned));
+        for (host, expected) in [
+            ("shop.test", Some("e0")),
+            ("b.shop.test", Some("e1")),
+            ("a.shop.test", Some("e2")),
+            ("b.a.shop.test", Some("e3")),
+            ("c.b.shop.test", None),
+            (".shop.test", None),
+            ("test", None),
+            ("*.shop.test", Some("e1")),
+            ("xshop.test", None),
+            ("", None),
+        ] {
+            assert_eq!(environment(&routes, host).as_deref(), expected, "{host}");
+        }
+    }
+
+    fn label() -> impl Strategy<Value = String> {
+        prop_oneof![Just("a".to_owned()), Just("b".to_owned()), Just("shop".to_owned())]
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        proptest::collection::vec(label(), 1..4).prop_map(|labels| labels.join("."))
+    }
+
+    proptest! {
+        /// The reference: an equal claim, else one that is equal once the first label is a star.
+        #[test]
+        fn hosts_match_as_claimed(
+            claims in proptest::collection::hash_set((any::<bool>(), name()), 1..6),
+            host in name(),
+        ) {
+            let claims: Vec<String> =
+                claims.into_iter().map(|(star, name)| if star { format!("*.{name}") } else { name }).collect();
+            let starred = host.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+            let claimed = |host: &str| claims.iter().position(|claim| claim == host);
+            let expected = claimed(&host).or_else(|| claimed(&starred?));
+            let found = environment(&routes(&claims), &host);
+            prop_assert_eq!(found, expected.map(|place| format!("e{place}")));
+        }
+
+        #[test]
+        fn no_host_causes_a_panic(host: String) {
+            let _ = environment(&routes(&["*.shop.test".to_owned()]), &host);
+        }
+    }
+}
