@@ -31,6 +31,13 @@ const TOKEN_LABEL: HeaderName = HeaderName::from_static("x-portcullis-token-labe
 const APP: HeaderName = HeaderName::from_static("x-portcullis-app");
 const ENVIRONMENT: HeaderName = HeaderName::from_static("x-portcullis-environment");
 
+/// Where a proxy before us may repeat the URL that it was asked for, token and all.
+const REPEATED_URL: [HeaderName; 4] = [
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
 /// At most so many fields are set on the way to the app.
 const OURS: usize = 12;
 
@@ -105,7 +112,7 @@ pub(super) fn to_upstream(
     strip(headers, |name| {
         is_hop_by_hop(name) || is_strange(name, &ways.header, client.trusted) || name == "expect"
     });
-    clean_referer(headers, ways);
+    clean_urls(headers, ways, client.trusted);
 
     parts.uri = forwarded_target(&parts.uri, permit, ways);
     match body {
@@ -314,26 +321,29 @@ fn is_strange(name: &str, token_header: &HeaderName, trusted: bool) -> bool {
         || (!believed && of_proxies())
 }
 
-fn clean_referer(headers: &mut HeaderMap, ways: &Ways) {
-    let Some(name) = &ways.query_parameter else { return };
-    let cleaned: Option<Vec<HeaderValue>> = headers.get(header::REFERER).map(|_| {
-        headers
-            .get_all(header::REFERER)
-            .iter()
-            .filter_map(|value| {
-                let text = value.to_str().ok()?;
-                match query::remove_from_url(text, name) {
-                    Some(rest) => HeaderValue::try_from(rest).ok(),
-                    None => Some(value.clone()),
-                }
-            })
-            .collect()
-    });
-    if let Some(cleaned) = cleaned {
-        headers.remove(header::REFERER);
-        for value in cleaned {
-            headers.append(header::REFERER, value);
+/// Takes the token's pair out of the URLs that fields repeat: the page before, and from a proxy the request's own.
+fn clean_urls(headers: &mut HeaderMap, ways: &Ways, trusted: bool) {
+    let Some(parameter) = &ways.query_parameter else { return };
+    clean_url(headers, &header::REFERER, parameter);
+    if trusted {
+        for field in &REPEATED_URL {
+            clean_url(headers, field, parameter);
         }
+    }
+}
+
+fn clean_url(headers: &mut HeaderMap, field: &HeaderName, parameter: &str) {
+    if !headers.contains_key(field) {
+        return;
+    }
+    let clean = |value: &HeaderValue| match query::remove_from_url(value.to_str().ok()?, parameter) {
+        Some(rest) => HeaderValue::try_from(rest).ok(),
+        None => Some(value.clone()),
+    };
+    let cleaned: Vec<HeaderValue> = headers.get_all(field).iter().filter_map(clean).collect();
+    headers.remove(field);
+    for value in cleaned {
+        headers.append(field, value);
     }
 }
 

@@ -206,3 +206,18 @@ fn an_app_that_refuses_an_upload_and_closes_is_heard() {
         assert_eq!((answer.status, answer.text()), (413, "nope"));
     }
 }
+
+#[test]
+fn a_trusted_proxy_does_not_repeat_the_token_in_the_url_it_tells() {
+    let app = App::echo();
+    let gateway = Setup::new(&app).set("gateway", "trusted_proxies", "[\"127.0.0.0/8\"]").start();
+    let token = gateway.mint("production").secret;
+    let target = format!("/x?a=b&project-protection-bypass={token}");
+    let names = ["X-Forwarded-Uri", "X-Original-URI", "X-Original-URL", "X-Rewrite-URL", "Referer"];
+    let fields = names.map(|name| (name, &*target));
+    let answer = gateway.ask(request(&format!("GET {target}"), &fields));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = app.only();
+    assert!(names.iter().all(|name| seen.head.get(name) == Some("/x?a=b")), "{seen:?}");
+    assert!(!String::from_utf8_lossy(&app.bytes()).contains(&token));
+}
