@@ -129,8 +129,7 @@ pub fn decide(settings: &Settings, index: &Index, request: &Request, now: i64) -
     authorize::authorize(authenticated, route)
 }
 
-/// A request as it came, of which nothing is decided yet.
-#[derive(Debug)]
+/// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
 struct Arrival {
     ordinal: u64,
     raw: Option<head::Head>,

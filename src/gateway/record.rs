@@ -1,6 +1,7 @@
 //! What is remembered of one request: its access-log line, written exactly once, when the last holder lets go.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +48,6 @@ impl Ended {
 }
 
 /// One request as the access log will tell it.
-#[derive(Debug)]
 pub(super) struct Record {
     worker: Rc<Worker>,
     started: Instant,
@@ -67,6 +67,13 @@ pub(super) struct Record {
     /// Of an answer of our own.
     pub document_bytes: u64,
     pub ended: Ended,
+}
+
+/// Shows nothing of the target, which may hold a token.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("request_id", &self.request_id).finish_non_exhaustive()
+    }
 }
 
 impl Record {

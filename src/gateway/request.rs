@@ -8,7 +8,6 @@ use super::reject::Reject;
 use crate::model::Refusal;
 
 /// A request that passed the first stage, ready to be routed.
-#[derive(Debug)]
 pub struct Request {
     pub method: Method,
     pub uri: Uri,
@@ -16,6 +15,13 @@ pub struct Request {
     pub headers: HeaderMap,
     pub body: BodyLength,
     host: Host,
+}
+
+/// Shows nothing that may hold a token, wherever it is shown: in a log or a panic.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("body", &self.body).finish_non_exhaustive()
+    }
 }
 
 impl Request {
@@ -149,6 +155,30 @@ mod tests {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let raw = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
         Request::accept(parts, Some(raw)).map(|request| request.host().to_owned())
+    }
+
+    #[test]
+    fn a_panic_that_shows_a_request_shows_no_token() {
+        use crate::credential::{Kind, Plaintext};
+        use crate::gateway::credential::{Ways, present};
+
+        let token = Plaintext::generate(Kind::Token).unwrap();
+        let bearer = format!("Bearer {}", token.reveal());
+        let target = format!("/?t={}", token.reveal());
+        let request =
+            http::Request::builder().uri(target).header("host", "a").header("authorization", bearer);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let ways = Ways { header: http::HeaderName::from_static("x"), query_parameter: None };
+        let presented = present(&ways, &parts.headers, &parts.uri).unwrap();
+        let raw = Head { offence: None, body: BodyLength::None, fields: 2 };
+        let request = Request::accept(parts, Some(raw)).unwrap();
+        let digest = token.digest();
+        let shown = (request, presented, token.clone(), digest);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| panic!("{shown:?}")));
+        let payload = panicked.unwrap_err();
+        let message = payload.downcast_ref::<String>().unwrap();
+        assert!(message.contains("Plaintext(…)") && message.contains("Digest(…)"), "{message}");
+        assert!(!message.contains(&token.reveal()[4..]), "the token is in the message");
     }
 
     #[test]
