@@ -273,8 +273,8 @@ fn prepare_process(config: &Config) {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let files = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
-    // Each request may hold a client's and an upstream's socket; the rest is for the store and the admin side.
-    let wanted = config.gateway.limits.connections.saturating_mul(2).saturating_add(256);
+    // Each request may hold a client's and an upstream's socket; next to those, what else is open is few.
+    let wanted = config.gateway.limits.connections.saturating_mul(2);
     if let Some(files) =
         files.maximum.filter(|files| usize::try_from(*files).is_ok_and(|files| files < wanted))
     {
