@@ -24,9 +24,10 @@ const RESOLUTION: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Connection {
     pub client: SocketAddr,
-    /// The client's address and our port as header values, the same for every request of the connection.
+    /// The client's address, our port and the scheme as header values, the same for every request of the connection.
     pub client_value: Option<HeaderValue>,
     pub port_value: HeaderValue,
+    pub scheme_value: HeaderValue,
     framing: RefCell<Framing>,
     heads: RefCell<VecDeque<Head>>,
     /// Requests whose heads have come, whose bodies have come to their end, and that were handed to the service.
@@ -48,6 +49,13 @@ pub(super) struct Connection {
     pub handover: RefCell<Option<Handover>>,
 }
 
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peers {
+    pub client: SocketAddr,
+    pub local: SocketAddr,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     /// Since the connection was accepted, or the first byte of a request came.
@@ -66,12 +74,14 @@ pub(super) enum Overdue {
 }
 
 impl Connection {
-    pub(super) fn new(client: SocketAddr, local: SocketAddr, limits: &Limits) -> Self {
+    pub(super) fn new(peers: Peers, scheme: &'static str, limits: &Limits) -> Self {
+        let Peers { client, local } = peers;
         let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
         Self {
             client,
             client_value: HeaderValue::try_from(client.ip().to_canonical().to_string()).ok(),
             port_value: HeaderValue::from(local.port()),
+            scheme_value: HeaderValue::from_static(scheme),
             framing: RefCell::new(Framing::new(head)),
             heads: RefCell::default(),
             arrived: Cell::new(0),
@@ -264,7 +274,7 @@ mod tests {
     fn a_slow_reader_of_the_last_bytes_is_not_idle() {
         let limits = crate::control::sample::config().gateway.limits;
         let address = ([127, 0, 0, 1], 1).into();
-        let connection = Connection::new(address, address, &limits);
+        let connection = Connection::new(Peers { client: address, local: address }, "http", &limits);
         let start = Instant::now();
         let later = |part: f64| start + limits.idle_timeout.mul_f64(part);
         connection.phase.set(Phase::Idle(start));

@@ -144,7 +144,7 @@ pub(super) fn to_upstream(
             headers.insert(name, value);
         }
     };
-    set(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    set(FORWARDED_PROTO, connection.scheme_value.clone());
     set(FORWARDED_PORT, connection.port_value.clone());
     if let Some(host) = host.clone() {
         set(FORWARDED_HOST, host);

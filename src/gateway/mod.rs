@@ -1,6 +1,6 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
-//! Stages in the order in which a request meets them, each a file: `listen`, `http` (the driver), `guard` and
+//! Stages in the order in which a request meets them, each a file: `listen`, `http` (what is spoken), `http1` (the driver), `guard` and
 //! `framing` (where requests end), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
 //! `response`, `record`. [`handle`] is the whole path.
 
@@ -15,6 +15,7 @@ mod guard;
 pub mod head;
 mod headers;
 mod http;
+mod http1;
 mod line;
 pub mod listen;
 pub mod query;
@@ -24,6 +25,7 @@ pub mod request;
 mod response;
 pub mod route;
 mod slots;
+mod socket;
 pub mod throttle;
 mod upgrade;
 mod upload;

@@ -13,7 +13,6 @@ use http::{
 };
 use hyper::client::conn::http1::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::authorize::Permit;
 use super::clock;
@@ -27,6 +26,7 @@ use super::request::Request;
 use super::response::{Body, Lease};
 use super::route::Route;
 use super::slots::{Occupied, Slot};
+use super::socket::Socket;
 use super::upload::Upload;
 use super::upstream::pool::Driven;
 use super::upstream::stream::Stream;
@@ -146,7 +146,7 @@ async fn connect(
 }
 
 /// Relays bytes both ways until either side ends or the connection is cut. `early` is what the client sent ahead.
-pub(super) async fn tunnel(client: TcpStream, early: Bytes, handover: Handover, connection: &Connection) {
+pub(super) async fn tunnel(client: Socket, early: Bytes, handover: Handover, connection: &Connection) {
     let Handover { upstream, early: from_app, mut record, occupied, _chosen } = handover;
     let slot = occupied.slot().clone();
     let mut client = Counted { stream: client, slot: slot.clone(), count: Slot::received };
@@ -171,7 +171,7 @@ pub(super) async fn tunnel(client: TcpStream, early: Bytes, handover: Handover, 
         _ = relay => false,
     };
     if cut {
-        super::http::reset(&client.stream);
+        client.stream.reset();
         upstream.stream.reset();
         record.ended = Ended::ClientGone;
     }

@@ -1,0 +1,195 @@
+//! The driver of one HTTP/1 connection: hyper serves the bytes, this owns time, endings and drain.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep_until;
+
+use super::clock;
+use super::connection::{Connection, Overdue, Peers};
+use super::guard::Guard;
+use super::head::Offence;
+use super::record::{Ended, Record};
+use super::response::Body;
+use super::socket::Socket;
+use super::upgrade;
+use super::worker::Worker;
+use crate::model::Refusal;
+
+/// What hyper may buffer of a client's bytes: never less than a head may be long.
+const BUFFER: usize = 64 * 1024;
+/// What a client may still send after a refusal before it is hung up on.
+const LINGER_BYTES: u64 = 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// Why the driver stopped driving.
+enum End {
+    /// hyper is done with the connection.
+    Served(hyper::Result<()>),
+    /// What was begun must not look complete.
+    Cut,
+    Overdue(Overdue),
+    /// A head larger than may be waited for.
+    HeadTooLarge,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn drive(worker: Rc<Worker>, socket: Socket, peers: Peers) {
+    let limits = worker.gateway.settings.load().limits.clone();
+    let connection = Rc::new(Connection::new(peers, socket.scheme(), &limits));
+    let _registration = worker.register(&connection);
+    let io = TokioIo::new(Guard::new(socket, connection.clone()));
+    let service = Doorway { worker: worker.clone(), connection: connection.clone() };
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(BUFFER.max(limits.header_bytes));
+    if limits.headers > 100 {
+        builder.max_headers(limits.headers);
+    }
+    let mut served = builder.serve_connection(io, service);
+
+    let end = {
+        let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
+        poll_fn(|cx| {
+            if connection.poll_cut(cx).is_ready() {
+                return Poll::Ready(End::Cut);
+            }
+            if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
+                return Poll::Ready(End::Served(result));
+            }
+            if connection.head_refused() {
+                return Poll::Ready(End::HeadTooLarge);
+            }
+            // A drain brings the next look nearer; nothing else does.
+            if connection.is_draining() {
+                let next = connection.next_look(clock::look());
+                if next < timer.deadline() {
+                    timer.as_mut().reset(next);
+                }
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                let now = clock::look();
+                if let Some(overdue) = connection.overdue(now) {
+                    return Poll::Ready(End::Overdue(overdue));
+                }
+                timer.as_mut().reset(connection.next_look(now));
+            }
+            Poll::Pending
+        })
+        .await
+    };
+
+    let parts = served.into_parts();
+    let mut socket = parts.io.into_inner().into_socket();
+    let handover = connection.handover.take();
+    match (end, handover) {
+        (End::Served(Ok(())), Some(handover)) => {
+            upgrade::tunnel(socket, parts.read_buf, handover, &connection).await;
+        }
+        (End::Served(Ok(())), None) => {
+            if connection.has_unread() {
+                linger(socket).await
+            } else {
+                close(socket).await
+            }
+        }
+        (End::Served(Err(error)), _) if error.is_parse() => {
+            // hyper has answered already; the request never became one.
+            let refusal = match connection.first_offence() {
+                Some(Offence::TargetTooLong) => Refusal::UriTooLong,
+                _ if error.is_parse_too_large() => Refusal::HeadersTooLarge,
+                _ => Refusal::InvalidRequest,
+            };
+            note(&worker, &connection, refusal);
+            linger(socket).await;
+        }
+        (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
+        (End::HeadTooLarge, _) => {
+            answer(&mut socket, &note(&worker, &connection, Refusal::HeadersTooLarge)).await;
+            linger(socket).await;
+        }
+        (End::Overdue(Overdue::Head), _) if connection.within_head() => {
+            answer(&mut socket, &note(&worker, &connection, Refusal::RequestTimeout)).await;
+            close(socket).await;
+        }
+        (End::Overdue(Overdue::Head | Overdue::Idle), _) => close(socket).await,
+    }
+}
+
+/// Writes the access-log line of a head that never became a request; returns its identifier.
+fn note(worker: &Rc<Worker>, connection: &Connection, refusal: Refusal) -> Bare {
+    let request_id = worker.gateway.request_id();
+    let mut record = Record::new(worker, request_id.clone(), connection.client.ip().to_canonical());
+    record.refusal = Some(refusal);
+    record.status = refusal.status().as_u16();
+    record.ended = Ended::Complete;
+    Bare { status: refusal.status(), request_id }
+}
+
+/// An answer to something that is no request: a status and nothing more.
+struct Bare {
+    status: StatusCode,
+    request_id: HeaderValue,
+}
+
+async fn answer(socket: &mut Socket, bare: &Bare) {
+    let head = format!(
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: 0\r\nx-request-id: {}\r\n\r\n",
+        bare.status,
+        bare.request_id.to_str().unwrap_or_default()
+    );
+    let _ = tokio::time::timeout(LINGER_TIME, socket.write_all(head.as_bytes())).await;
+}
+
+async fn close(mut socket: Socket) {
+    let _ = socket.shutdown().await;
+}
+
+/// Closes without losing the answer: bytes that arrive at a closed socket would make the kernel take it back.
+async fn linger(mut socket: Socket) {
+    let discard = async {
+        socket.shutdown().await?;
+        let (mut buffer, mut left) = (vec![0; 16 * 1024], LINGER_BYTES);
+        while left > 0 {
+            match socket.read(&mut buffer).await? {
+                0 => break,
+                read => left = left.saturating_sub(read as u64),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, discard).await;
+}
+
+/// The service hyper calls: the way in for each request of one connection.
+struct Doorway {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Doorway {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    // Boxed per request: every idle connection would pay for the space otherwise.
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
+
+    fn call(&self, message: Request<Incoming>) -> Self::Future {
+        let (worker, connection) = (self.worker.clone(), self.connection.clone());
+        let arrival = super::arrive(&worker, &connection, message);
+        Box::pin(async move {
+            let mut response = super::handle(&worker, &connection, arrival).await;
+            if connection.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
+    }
+}
