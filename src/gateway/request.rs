@@ -310,6 +310,35 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_for_its_authority_and_brings_its_cookies_together() {
+        let judge = |authority: &str, fields: &[(&str, &str)], ended| {
+            let mut request = http::Request::builder().uri(format!("http://{authority}/x"));
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            Request::accept_stream(request.body(()).unwrap().into_parts().0, ended, 3)
+        };
+        let crumbs =
+            [("host", "b"), ("cookie", "a=b"), ("cookie", "c"), ("cookie", ""), ("cookie", "d=\"e\"")];
+        let request = judge("Shop.A:80", &crumbs, false).unwrap();
+        assert_eq!((request.host(), request.body), ("shop.a", BodyLength::Chunked));
+        assert_eq!(request.headers[header::HOST], "Shop.A:80");
+        assert_eq!(request.headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=b; c; ; d=\"e\""]);
+        assert_eq!(judge("a", &[("content-length", "0")], true).unwrap().body, BodyLength::Known(0));
+        assert_eq!(judge("a", &[], true).unwrap().body, BodyLength::None);
+        for fields in [
+            &[("content-length", "01")][..],
+            &[("content-length", "1"), ("content-length", "1")],
+            &[("x", " a")],
+        ] {
+            assert_eq!(judge("a", fields, false).unwrap_err().refusal, Refusal::InvalidRequest, "{fields:?}");
+        }
+        assert_eq!(judge("u@a", &[], true).unwrap_err().refusal, Refusal::InvalidRequest);
+        let many = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")];
+        assert_eq!(judge("a", &many, true).unwrap_err().refusal, Refusal::HeadersTooLarge);
+    }
+
+    #[test]
     fn some_methods_end_here() {
         for method in ["CONNECT", "TRACE"] {
             assert_eq!(judge(method, "/", Some("a")).unwrap_err().refusal, Refusal::MethodNotAllowed);

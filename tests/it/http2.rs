@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::app::App;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, Setup};
 use crate::support::http2::{self, Client, DATA, END_STREAM, Frame, HEADERS, Outcome, connect};
 use crate::support::program::finish;
 
@@ -253,6 +253,25 @@ fn bodies_of_every_kind_arrive_whole() {
     client.data(stream, b"", END_STREAM);
     assert_eq!(client.answer(stream).body, large);
     assert_eq!(app.connections(), 1, "one request after the other needs one connection");
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_and_its_neighbours_go_on() {
+    let app = App::echo();
+    let gateway = Setup::new(&app).set("gateway.limits", "body_bytes", "1000").start();
+    let token = gateway.mint("production").secret;
+    let mut client = connect(gateway.address());
+    let field = (TOKEN, token.as_str());
+    let announced = client.begin("POST", "/", &[field, ("content-length", "1001")]);
+    client.answer(announced).refused(413, "body_too_large");
+    let counted = client.begin("POST", "/", &[field]);
+    for _ in 0..11 {
+        client.data(counted, &[b'x'; 100], 0);
+    }
+    client.answer(counted).refused(413, "body_too_large");
+    let fits = client.begin("POST", "/", &[field]);
+    client.data(fits, &[b'x'; 1_000], END_STREAM);
+    assert_eq!(client.answer(fits).body, [b'x'; 1_000]);
 }
 
 #[test]
