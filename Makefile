@@ -24,7 +24,7 @@ run:
 
 # What has to pass before anything lands.
 test:
-	@scripts/setup cc curl rustfmt clippy
+	@scripts/setup cc curl h2load rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
@@ -32,7 +32,7 @@ test:
 # The long runs: property tests with many more cases, a gateway killed hundreds of times within mints and revokes, and
 # every outside test again and again, for what fails seldom.
 soak:
-	@scripts/setup cc curl
+	@scripts/setup cc curl h2load
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
 	@for round in $$(seq $(ROUNDS)); do \

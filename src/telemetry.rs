@@ -103,6 +103,11 @@ impl LogThread {
 pub fn start_own_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PORTCULLIS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // What a stranger sends makes h2 warn, and at lower levels repeat request targets, tokens and all.
+    let filter = match "h2=off".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    };
     // https://no-color.org: set and not empty means no colour; and none belongs into a file or a journal.
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let _ = tracing_subscriber::fmt()

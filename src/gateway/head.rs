@@ -209,7 +209,7 @@ fn trim_blanks(mut value: &[u8]) -> &[u8] {
 }
 
 /// A decimal without sign, leading zero, list or blank.
-fn canonical_decimal(value: &[u8]) -> Option<u64> {
+pub(super) fn canonical_decimal(value: &[u8]) -> Option<u64> {
     let plain = value == b"0" || value.first().is_some_and(|first| (b'1'..=b'9').contains(first));
     (plain && value.iter().all(u8::is_ascii_digit)).then(|| std::str::from_utf8(value).ok()?.parse().ok())?
 }

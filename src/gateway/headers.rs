@@ -91,7 +91,7 @@ pub(super) fn to_upstream(
     request_id: &HeaderValue,
 ) -> http::request::Parts {
     let body = request.body;
-    let websocket = super::upgrade::is_websocket(&request);
+    let (tunnel, websocket) = (request.tunnel, super::upgrade::is_websocket(&request));
     let (mut parts, ()) = http::Request::new(()).into_parts();
     (parts.method, parts.uri, parts.headers) = (request.method, request.uri, request.headers);
     let headers = &mut parts.headers;
@@ -134,6 +134,10 @@ pub(super) fn to_upstream(
     if websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    if tunnel {
+        headers.insert(header::SEC_WEBSOCKET_KEY, super::upgrade::key());
+        headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
     }
 
     if let Some(chain) = forwarded_for {

@@ -1,7 +1,7 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
-//! Stages in the order in which a request meets them, each a file: `listen`, `http` (what is spoken), `http1` (the driver), `guard` and
-//! `framing` (where requests end), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
+//! Stages in the order in which a request meets them, each a file: `listen`, `http` (what is spoken), `http1` and `http2` (the
+//! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
 //! `response`, `record`. [`handle`] is the whole path.
 
 pub mod authenticate;
@@ -9,15 +9,20 @@ pub mod authorize;
 mod clock;
 mod connection;
 pub mod credential;
+mod farewell;
 mod forward;
+mod frames;
 pub mod framing;
 mod guard;
 pub mod head;
 mod headers;
 mod http;
 mod http1;
+mod http2;
+mod lane;
 mod line;
 pub mod listen;
+mod messages;
 pub mod query;
 mod record;
 pub mod reject;
@@ -26,6 +31,7 @@ mod response;
 pub mod route;
 mod slots;
 mod socket;
+mod streams;
 pub mod throttle;
 mod upgrade;
 mod upload;
@@ -44,9 +50,9 @@ use hyper::body::Incoming;
 use ipnet::IpNet;
 
 use self::authorize::Permit;
-use self::connection::Connection;
 use self::head::BodyLength;
 use self::headers::Client;
+use self::lane::{Lane, Seen};
 use self::record::Record;
 use self::reject::Reject;
 use self::request::Request;
@@ -133,8 +139,8 @@ pub fn decide(settings: &Settings, index: &Index, request: &Request, now: i64) -
 
 /// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
 struct Arrival {
-    ordinal: u64,
-    raw: Option<head::Head>,
+    lane: Lane,
+    seen: Seen,
     settings: Arc<Settings>,
     client: Client,
     parts: Parts,
@@ -144,25 +150,28 @@ struct Arrival {
 
 /// Takes a request in. Apart from [`handle`], because that may never run where the client is gone already: the record
 /// has to be there before.
-fn arrive(worker: &Rc<Worker>, connection: &Connection, message: Message<Incoming>) -> Arrival {
-    let (ordinal, raw) = connection.next_head();
+fn arrive(worker: &Rc<Worker>, lane: Lane, seen: Seen, message: Message<Incoming>) -> Arrival {
     let settings = worker.gateway.settings.load_full();
     let (parts, body) = message.into_parts();
-    let client = Client::find(connection.client.ip(), &parts.headers, &settings.trusted_proxies);
+    let client = Client::find(lane.connection().client.ip(), &parts.headers, &settings.trusted_proxies);
     let record = begin(worker, client, &parts);
-    Arrival { ordinal, raw, settings, client, parts, body, record }
+    Arrival { lane, seen, settings, client, parts, body, record }
 }
 
 /// One request, from its head to the head of its answer.
-async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arrival) -> Response<Body> {
-    let Arrival { ordinal, raw, settings, client, parts, body, mut record } = arrival;
-    let request = match Request::accept(parts, raw) {
+async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
+    let Arrival { lane, seen, settings, client, parts, body, mut record } = arrival;
+    let accepted = match seen {
+        Seen::Head(raw) => Request::accept(parts, raw),
+        Seen::Stream { ended } => Request::accept_stream(parts, ended, settings.limits.headers),
+    };
+    let request = match accepted {
         Ok(request) => request,
-        Err(reject) => return refuse(connection, ordinal, reject, record),
+        Err(reject) => return refuse(&lane, reject, record),
     };
     record.route = settings.routes.route(request.host()).ok().cloned();
     if request.path().starts_with(RESERVED) {
-        return own(worker, connection, ordinal, &request, record);
+        return own(worker, &lane, &request, record);
     }
     let now = worker.now();
     let permit = match decide(&settings, &worker.gateway.index, &request, now)
@@ -171,7 +180,7 @@ async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arriv
         Ok(permit) => permit,
         Err(reject) => {
             let reject = throttled(worker, &settings, client, reject, now);
-            return refuse(connection, ordinal, reject, record);
+            return refuse(&lane, reject, record);
         }
     };
 
@@ -179,19 +188,20 @@ async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arriv
     let (token, expires) =
         permit.holder().map_or((TokenId::NONE, NEVER), |holder| (holder.id, holder.expires));
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
-    let occupied = worker.slots.enter(token, expires, still, connection);
+    let occupied = worker.slots.enter(token, expires, still, &lane);
     worker.stir();
     if permit.holder().is_some() {
         record.token = Some(token);
         worker.used(token, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;
-    let upload = Upload::new(body, occupied.slot(), connection, ordinal, limit, timeouts.response_header);
-    let head = headers::to_upstream(request, &permit, &settings.ways, client, connection, &record.request_id);
+    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header);
+    let head =
+        headers::to_upstream(request, &permit, &settings.ways, client, lane.connection(), &record.request_id);
     drop(settings);
     match forward::forward(worker, permit, head, upload, occupied, record).await {
         Ok(response) => response,
-        Err((reject, record)) => refuse(connection, ordinal, reject, record),
+        Err((reject, record)) => refuse(&lane, reject, record),
     }
 }
 
@@ -240,34 +250,28 @@ fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
 }
 
 /// Answers on the gateway's own paths.
-fn own(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    ordinal: u64,
-    request: &Request,
-    record: Box<Record>,
-) -> Response<Body> {
-    let readable = matches!(request.method, Method::GET | Method::HEAD);
+fn own(worker: &Rc<Worker>, lane: &Lane, request: &Request, record: Box<Record>) -> Response<Body> {
+    let readable = matches!(request.method, Method::GET | Method::HEAD) && !request.tunnel;
     let response = match request.path() {
         "/.portcullis/healthz" if readable => response::health(worker.gateway.board.draining(), record),
         "/.portcullis/healthz" => {
             let reject = Reject::new(Refusal::MethodNotAllowed, "this path answers GET and HEAD");
-            let mut response = refuse(connection, ordinal, reject, record);
+            let mut response = refuse(lane, reject, record);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         _ => {
             let reject = Reject::new(Refusal::NotFound, "the gateway has no such path of its own");
-            return refuse(connection, ordinal, reject, record);
+            return refuse(lane, reject, record);
         }
     };
-    connection.finished();
+    lane.finished();
     response
 }
 
 /// Answers with a refusal. A request whose body is still on its way is the connection's last.
-fn refuse(connection: &Connection, ordinal: u64, mut reject: Reject, record: Box<Record>) -> Response<Body> {
-    reject.close |= !connection.has_arrived(ordinal);
-    connection.finished();
+fn refuse(lane: &Lane, mut reject: Reject, record: Box<Record>) -> Response<Body> {
+    reject.close |= !lane.has_arrived();
+    lane.finished();
     response::refuse(reject, record)
 }

@@ -207,10 +207,11 @@ fn document_response(
 ) -> Response<Body> {
     record.status = status.as_u16();
     record.ended = Ended::Complete;
-    record.document_bytes = if record.method == http::Method::HEAD { 0 } else { document.len() as u64 };
     let length = HeaderValue::from(document.len());
     let request_id = record.request_id.clone();
-    let bytes = Some(Bytes::from(document));
+    // HTTP/2 would send it as it is.
+    let bytes = (record.method != http::Method::HEAD).then(|| Bytes::from(document));
+    record.document_bytes = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
     let mut response = Response::new(Body::Document(Document { bytes, _record: record }));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -9,7 +9,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::clock;
-use super::connection::Connection;
+use super::lane::Lane;
 use super::reject::Reject;
 use crate::board::Which;
 use crate::model::{Refusal, TokenId};
@@ -27,7 +27,7 @@ pub(super) struct Slot {
     /// Unix milliseconds.
     expires: i64,
     limits: SlotLimits,
-    connection: Rc<Connection>,
+    pub lane: Lane,
     ending: Cell<Option<Refusal>>,
     begun: Cell<bool>,
     /// The request left the table: nothing could end it any more.
@@ -69,13 +69,13 @@ impl Slots {
         token: TokenId,
         expires: i64,
         limits: SlotLimits,
-        connection: &Rc<Connection>,
+        lane: &Lane,
     ) -> Occupied {
         let slot = Rc::new(Slot {
             token,
             expires,
             limits,
-            connection: connection.clone(),
+            lane: lane.clone(),
             ending: Cell::new(None),
             begun: Cell::new(false),
             left: Cell::new(false),
@@ -136,12 +136,12 @@ impl Slot {
             return None;
         }
         self.ending.set(Some(refusal));
-        if self.begun.get() {
-            self.connection.cut();
-            return Some(Stopped::Stream);
-        }
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+        if self.begun.get() {
+            self.lane.cut();
+            return Some(Stopped::Stream);
         }
         Some(Stopped::Request)
     }
@@ -220,6 +220,7 @@ impl Slot {
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
         self.progress.set(clock::now());
+        self.lane.sent(bytes);
     }
 }
 
@@ -227,18 +228,14 @@ impl Occupied {
     pub(super) fn slot(&self) -> &Rc<Slot> {
         &self.slot
     }
-
-    pub(super) fn connection(&self) -> &Rc<Connection> {
-        &self.slot.connection
-    }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.slots.table.borrow_mut().try_remove(self.key);
         self.slot.left.set(true);
-        self.slot.connection.finished();
+        self.slot.lane.finished();
         // An app that answered early must not go on receiving what no revocation could stop.
-        self.slot.connection.wake_body();
+        self.slot.lane.wake_body();
     }
 }

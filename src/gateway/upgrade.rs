@@ -1,17 +1,23 @@
-//! WebSockets: the one upgrade that passes, and only once the app has agreed to it. Reference: RFC 6455, section 4.
+//! WebSockets: the one upgrade that passes, and only once the app has agreed to it. What HTTP/2 calls an extended
+//! CONNECT reaches the app as the upgrade that it stands for. References: RFC 6455, section 4; RFC 8441.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{
     HeaderMap, HeaderValue, Method, Request as Message, Response, StatusCode, Version, header, response,
 };
 use hyper::client::conn::http1::SendRequest;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::authorize::Permit;
@@ -20,6 +26,7 @@ use super::connection::Connection;
 use super::forward::{Answer, UNAVAILABLE, pass_on, unanswered, unconnected, unless_ended};
 use super::head::BodyLength;
 use super::headers;
+use super::lane::Lane;
 use super::record::{Ended, Record};
 use super::reject::Reject;
 use super::request::Request;
@@ -46,10 +53,17 @@ pub(super) struct Handover {
 
 /// Whether a request asks for a WebSocket in the one way that is passed on.
 pub(super) fn is_websocket(request: &Request) -> bool {
-    request.method == Method::GET
+    let by_upgrade = request.method == Method::GET
         && request.version == Version::HTTP_11
         && request.body == BodyLength::None
-        && asks_for_websocket(&request.headers)
+        && asks_for_websocket(&request.headers);
+    request.tunnel || by_upgrade
+}
+
+/// A key for the app to prove with that it has read the request.
+pub(super) fn key() -> HeaderValue {
+    let key = BASE64_STANDARD.encode(fastrand::u128(..).to_be_bytes());
+    HeaderValue::try_from(key).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// The same of a head on its way to the app, where only what is passed on is left.
@@ -76,6 +90,7 @@ pub(super) async fn open(
         Reject::new(Refusal::UpstreamInvalid, "the app's answer to the upgrade is not valid");
     let route = permit.route().clone();
     let slot = occupied.slot().clone();
+    let proof = head.headers.get(header::SEC_WEBSOCKET_KEY).map(proof);
     let mut message = Message::from_parts(head, upload);
     let answer = unless_ended(&slot, async {
         let (chosen, mut sender, driven) = connect(&route, &mut record).await?;
@@ -93,25 +108,63 @@ pub(super) async fn open(
     record.upstream_answered();
     let (mut parts, upstream, early, chosen) = match answer {
         Ok(Outcome::Agreed { head, upstream, early, chosen }) => (head, upstream, early, chosen),
+        // Of an extended CONNECT success says that the tunnel is open.
+        Ok(Outcome::Declined(answer)) if is_stream(&slot) && answer.response.status().is_success() => {
+            return Err((REFUSED, record));
+        }
         Ok(Outcome::Declined(answer)) => return pass_on(answer, &permit, occupied, record),
         Err(reject) => return Err((reject, record)),
     };
-    let agreed = asks_for_websocket(&parts.headers);
+    let agreed = asks_for_websocket(&parts.headers) && is_proven(&parts.headers, proof.as_deref());
     headers::to_client(&mut parts.headers, &permit, &record.request_id);
+    parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.clear();
     parts.version = Version::HTTP_11;
-    record.status = parts.status.as_u16();
     if !agreed {
         return Err((REFUSED, record));
     }
-    slot.begin();
-    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    parts.headers.remove(header::CONTENT_LENGTH);
-    let connection = occupied.connection().clone();
-    let handover = Handover { upstream, early, record, occupied, _chosen: chosen };
-    connection.handover.replace(Some(handover));
+    let lane = slot.lane.clone();
+    match lane {
+        Lane::Http1 { messages, .. } => {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            record.status = parts.status.as_u16();
+            slot.begin();
+            let handover = Handover { upstream, early, record, occupied, _chosen: chosen };
+            messages.handover.replace(Some(handover));
+        }
+        Lane::Http2(stream) => {
+            let Some(client) = stream.open_tunnel() else { return Err((REFUSED, record)) };
+            parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+            parts.status = StatusCode::OK;
+            record.status = parts.status.as_u16();
+            slot.begin();
+            let handover = Handover { upstream, early, record, occupied, _chosen: chosen };
+            tokio::task::spawn_local(tunnel_stream(client, handover));
+        }
+    }
     Ok(Response::from_parts(parts, Body::None))
+}
+
+fn is_stream(slot: &Slot) -> bool {
+    matches!(slot.lane, Lane::Http2(_))
+}
+
+/// What a server makes of a key (RFC 6455, section 4.2.2).
+fn proof(key: &HeaderValue) -> String {
+    let digest = Sha1::new()
+        .chain_update(key.as_bytes())
+        .chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
+        .finalize();
+    BASE64_STANDARD.encode(digest)
+}
+
+/// Whether the app read the key, if there was one.
+fn is_proven(fields: &HeaderMap, proof: Option<&str>) -> bool {
+    let mut given = fields.get_all(header::SEC_WEBSOCKET_ACCEPT).iter();
+    proof.is_none_or(|proof| {
+        given.next().is_some_and(|given| given.as_bytes() == proof.as_bytes()) && given.next().is_none()
+    })
 }
 
 /// How the app took the request to upgrade.
@@ -147,6 +200,27 @@ async fn connect(
 
 /// Relays bytes both ways until either side ends or the connection is cut. `early` is what the client sent ahead.
 pub(super) async fn tunnel(client: Socket, early: Bytes, handover: Handover, connection: &Connection) {
+    if let Err(client) = relay(client, early, handover, poll_fn(|cx| connection.poll_cut(cx))).await {
+        client.reset();
+    }
+}
+
+/// The same over a stream, which is cut by whoever drops its task.
+async fn tunnel_stream(client: OnUpgrade, handover: Handover) {
+    // The answer may fail to go out; the record tells then that the client has gone.
+    let Ok(client) = client.await else { return };
+    let slot = handover.occupied.slot().clone();
+    let ended = poll_fn(|cx| slot.poll_ended(cx).map(drop));
+    let _ = relay(TokioIo::new(client), Bytes::new(), handover, ended).await;
+}
+
+/// Relays until either side ends; gives the client back if it is cut instead.
+async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
+    client: C,
+    early: Bytes,
+    handover: Handover,
+    cut: impl Future<Output = ()>,
+) -> Result<(), C> {
     let Handover { upstream, early: from_app, mut record, occupied, _chosen } = handover;
     let slot = occupied.slot().clone();
     let mut client = Counted { stream: client, slot: slot.clone(), count: Slot::received };
@@ -167,14 +241,15 @@ pub(super) async fn tunnel(client: Socket, early: Bytes, handover: Handover, con
     record.ended = Ended::Upgraded;
     let cut = tokio::select! {
         biased;
-        () = poll_fn(|cx| connection.poll_cut(cx)) => true,
+        () = cut => true,
         _ = relay => false,
     };
-    if cut {
-        client.stream.reset();
-        upstream.stream.reset();
-        record.ended = Ended::ClientGone;
+    if !cut {
+        return Ok(());
     }
+    upstream.stream.reset();
+    record.ended = Ended::ClientGone;
+    Err(client.stream)
 }
 
 /// A socket whose incoming bytes are counted as the request's.

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connection::Connection;
 use super::head::Offence;
 use super::headers;
 use super::reject::Reject;
@@ -22,8 +21,6 @@ pub(crate) struct Upload {
     /// `None`: the request has none.
     body: Option<Incoming>,
     slot: Rc<Slot>,
-    connection: Rc<Connection>,
-    ordinal: u64,
     /// 0: no limit.
     limit: u64,
     response_header: Duration,
@@ -35,29 +32,17 @@ pub(crate) struct Upload {
 pub(crate) struct Stopped;
 
 impl Upload {
-    pub(super) fn new(
-        body: Incoming,
-        slot: &Rc<Slot>,
-        connection: &Rc<Connection>,
-        ordinal: u64,
-        limit: u64,
-        response_header: Duration,
-    ) -> Self {
-        let body = Some(body).filter(|body| !body.is_end_stream());
+    pub(super) fn new(body: Incoming, slot: &Rc<Slot>, limit: u64, response_header: Duration) -> Self {
+        let body = Some(body).filter(|body| !is_whole(body));
         if body.is_none() {
             slot.uploaded(response_header);
         }
-        Self { body, slot: slot.clone(), connection: connection.clone(), ordinal, limit, response_header }
+        Self { body, slot: slot.clone(), limit, response_header }
     }
 
     /// The same upload once more, which only a request without a body allows.
     pub(super) fn again(&self) -> Option<Self> {
-        self.body.is_none().then(|| Self {
-            body: None,
-            slot: self.slot.clone(),
-            connection: self.connection.clone(),
-            ..*self
-        })
+        self.body.is_none().then(|| Self { body: None, slot: self.slot.clone(), ..*self })
     }
 
     fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
@@ -80,10 +65,10 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
-        if self.body.is_some() && self.connection.is_bad_body(self.ordinal) {
+        if self.body.is_some() && self.slot.lane.is_bad_body() {
             return self.stop(Reject::malformed(Offence::Chunk.detail()));
         }
-        if self.body.is_some() && self.slot.is_over() && !self.connection.has_arrived(self.ordinal) {
+        if self.body.is_some() && self.slot.is_over() && !self.slot.lane.has_arrived() {
             self.body = None;
             return Poll::Ready(Some(Err(Stopped)));
         }
@@ -91,7 +76,7 @@ impl Body for Upload {
         let frame = Pin::new(body).poll_frame(cx);
         self.slot.body_awaited(frame.is_pending());
         if frame.is_pending() {
-            self.connection.watch_body(cx.waker());
+            self.slot.lane.watch_body(cx.waker());
         }
         let frame = ready!(frame);
         match frame {
@@ -106,7 +91,7 @@ impl Body for Upload {
                     if self.limit > 0 && self.slot.received.get() > self.limit {
                         return self.stop(too_large());
                     }
-                    if self.body.as_ref().is_some_and(Body::is_end_stream) {
+                    if self.body.as_ref().is_some_and(is_whole) {
                         self.end();
                     }
                     Poll::Ready(Some(Ok(Frame::data(data))))
@@ -122,7 +107,7 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.body.as_ref().is_none_or(is_whole)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -134,6 +119,11 @@ impl Drop for Upload {
     fn drop(&mut self) {
         self.slot.body_awaited(false);
     }
+}
+
+/// Whether nothing of a body is still to come. HTTP/2 may end a stream later than the body whose length it gave.
+fn is_whole(body: &Incoming) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 /// A body over the configured limit, announced or counted.

@@ -320,7 +320,8 @@ fn slow_app() -> (App, Receiver<String>) {
             "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "/until-close" => "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
             "/websocket" => {
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
             }
             "/wait" => "",
             _ => return exchange.answer(b"hello"),

@@ -133,7 +133,10 @@ fn a_client_that_stops_reading_is_dropped_after_the_idle_time() {
 fn an_app_that_falls_silent_within_its_answer_ends_it() {
     let app = App::start(|exchange| {
         let head = match exchange.head.target() {
-            "/tunnel" => "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            "/tunnel" => {
+                "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            }
             _ => "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345",
         };
         exchange.send(head);

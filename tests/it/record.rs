@@ -92,7 +92,10 @@ fn a_line_tells_how_a_request_ended() {
             exchange.close();
         }
         "/tunnel" => {
-            exchange.send("HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            exchange.send(
+                "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            );
             let sent = exchange.wire.take(4).unwrap();
             exchange.send([&sent[..], b"!"].concat());
             exchange.close();
