@@ -27,6 +27,7 @@ pub mod route;
 mod slots;
 mod socket;
 pub mod throttle;
+mod trace;
 mod upgrade;
 mod upload;
 mod upstream;
