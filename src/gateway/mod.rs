@@ -96,9 +96,9 @@ pub struct Settings {
 
 impl Settings {
     #[must_use]
-    pub fn new(config: &Config, index: &Index) -> Self {
+    pub fn new(config: &Config, index: &Index, board: &Board) -> Self {
         Self {
-            routes: route::Routes::new(&config.apps, index),
+            routes: route::Routes::new(&config.apps, index, board),
             ways: credential::Ways {
                 header: config.tokens.header.clone(),
                 query_parameter: config.tokens.query_parameter.clone(),
@@ -161,7 +161,7 @@ async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arriv
         Ok(request) => request,
         Err(reject) => return refuse(connection, ordinal, reject, record),
     };
-    record.route = settings.routes.route(request.host()).ok().cloned();
+    record.routed(settings.routes.route(request.host()).ok());
     if request.path().starts_with(RESERVED) {
         return own(worker, connection, ordinal, &request, record);
     }

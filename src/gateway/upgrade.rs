@@ -164,7 +164,7 @@ pub(super) async fn tunnel(client: Socket, early: Bytes, handover: Handover, con
             ended = tokio::io::copy(&mut from_upstream, &mut to_client) => ended,
         }
     };
-    record.ended = Ended::Upgraded;
+    record.upgraded();
     let cut = tokio::select! {
         biased;
         () = poll_fn(|cx| connection.poll_cut(cx)) => true,
