@@ -29,7 +29,7 @@ use crate::gateway::{Drain, Gateway, Settings, worker};
 use crate::index::Index;
 use crate::store::Store;
 use crate::sync::Follower;
-use crate::telemetry::{self, LogThread, Sink};
+use crate::telemetry::{self, LogThread, Output, Sink};
 
 /// How long the admin side and the follower may take to finish once nothing more can come.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -87,7 +87,8 @@ impl Server {
         let store = Store::open(&config.store.path)?;
         let admin = runtime.block_on(Listeners::bind(&config.admin))?;
         let (admin_address, admin_socket) = (admin.tcp_address(), admin.socket().to_owned());
-        let (log, log_thread) = telemetry::AccessLog::start(sink(&config.gateway.access_log))
+        let (log, log_thread) = Output::open(sink(&config.gateway.access_log))
+            .and_then(telemetry::AccessLog::start)
             .context("gateway.access_log.path")?;
 
         let (index, writer) = Index::new();

@@ -9,9 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::cells::Counter;
@@ -27,10 +27,24 @@ pub enum Sink {
     File(PathBuf),
 }
 
+/// A sink that can be written to.
+#[derive(Debug)]
+pub struct Output<F = File> {
+    /// `None`: lines are not wanted.
+    file: Option<F>,
+    /// `None`: what has no name to be opened under.
+    path: Option<PathBuf>,
+    /// The rest of a line whose beginning is in the file.
+    torn: Vec<u8>,
+}
+
 /// The handle that takes lines.
 #[derive(Debug)]
 pub struct AccessLog {
-    batches: Option<SyncSender<Batch>>,
+    batches: SyncSender<Batch>,
+    on: AtomicBool,
+    /// Where to write from the next batch on.
+    next: Arc<Mutex<Option<Output>>>,
     counts: Arc<LogCounts>,
 }
 
@@ -48,49 +62,59 @@ pub struct LogCounts {
 
 enum Batch {
     Lines(Vec<u8>),
-    /// Look whether the file is to be opened anew.
+    /// Look whether lines are to go elsewhere.
     Wake,
 }
 
 /// The thread that writes; ends once every handle to its log is gone. What it holds is closed by its end.
 #[derive(Debug)]
-pub struct LogThread(Option<Receiver<()>>);
+pub struct LogThread(Receiver<()>);
+
+impl Output {
+    /// # Errors
+    /// When a file cannot be opened for appending.
+    pub fn open(sink: Sink) -> io::Result<Self> {
+        let (file, path) = match sink {
+            Sink::Off => (None, None),
+            Sink::Stdout => (Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)), None),
+            Sink::File(path) => (Some(append_to(&path)?), Some(path)),
+        };
+        let torn = path.as_deref().map_or_else(Vec::new, rest_of_last_line);
+        Ok(Self { file, path, torn })
+    }
+}
 
 impl AccessLog {
-    /// Opens the sink and starts writing to it.
+    /// Starts writing to `output`.
     ///
     /// # Errors
-    /// When the file cannot be opened for appending, or no thread be had.
-    pub fn start(sink: Sink) -> io::Result<(Self, LogThread)> {
-        let counts = Arc::<LogCounts>::default();
-        let (file, path) = match sink {
-            Sink::Off => return Ok((Self { batches: None, counts }, LogThread(None))),
-            Sink::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), None),
-            Sink::File(path) => (open(&path)?, Some(path)),
-        };
+    /// When no thread can be had.
+    pub fn start(output: Output) -> io::Result<(Self, LogThread)> {
         let (batches, waiting) = sync_channel(WAITING);
         let (running, ended) = sync_channel(1);
-        let mut writer = Writer::new(file, path, counts.clone());
+        let on = AtomicBool::new(output.file.is_some());
+        let (counts, next) = (Arc::<LogCounts>::default(), Arc::new(Mutex::new(None)));
+        let mut writer = Writer { output, counts: counts.clone(), failing: false };
+        let coming = next.clone();
         let write = move || {
-            writer.run(&waiting);
+            writer.run(&coming, &waiting);
             drop(running);
         };
         std::thread::Builder::new().name("access-log".into()).spawn(write)?;
-        Ok((Self { batches: Some(batches), counts }, LogThread(Some(ended))))
+        Ok((Self { batches, on, next, counts }, LogThread(ended)))
     }
 
     /// Whether lines are wanted at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.batches.is_some()
+        self.on.load(Ordering::Relaxed)
     }
 
     /// Hands over whole lines. Where the disk is too slow they are dropped and counted.
     pub fn write(&self, lines: Vec<u8>) {
-        let Some(batches) = &self.batches else { return };
         if let Err(
             TrySendError::Full(Batch::Lines(lines)) | TrySendError::Disconnected(Batch::Lines(lines)),
-        ) = batches.try_send(Batch::Lines(lines))
+        ) = self.batches.try_send(Batch::Lines(lines))
         {
             self.counts.dropped.add(count(&lines));
             if !self.counts.behind.swap(true, Ordering::Relaxed) {
@@ -102,10 +126,14 @@ impl AccessLog {
     /// Opens the file anew under its name, after it was moved away.
     pub fn reopen(&self) {
         self.counts.reopen.store(true, Ordering::Release);
-        if let Some(batches) = &self.batches {
-            // Where there is no room, something else will wake the thread.
-            let _ = batches.try_send(Batch::Wake);
-        }
+        self.wake();
+    }
+
+    /// Writes elsewhere from here on.
+    pub fn switch(&self, output: Output) {
+        self.on.store(output.file.is_some(), Ordering::Relaxed);
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
+        self.wake();
     }
 
     /// What went wrong, as it goes on being counted.
@@ -113,12 +141,17 @@ impl AccessLog {
     pub fn counts(&self) -> Arc<LogCounts> {
         self.counts.clone()
     }
+
+    fn wake(&self) {
+        // The thread looks at each batch; where the queue is full there is one.
+        let _ = self.batches.try_send(Batch::Wake);
+    }
 }
 
 impl LogThread {
     /// Waits until everything handed over is written, or `limit` has passed: a pipe that nobody reads takes for ever.
     pub fn join(self, limit: Duration) {
-        if let Some(Err(RecvTimeoutError::Timeout)) = self.0.map(|ended| ended.recv_timeout(limit)) {
+        if let Err(RecvTimeoutError::Timeout) = self.0.recv_timeout(limit) {
             tracing::warn!("the access log takes no more lines: the last ones are lost");
         }
     }
@@ -126,22 +159,13 @@ impl LogThread {
 
 /// The writing side.
 struct Writer<F> {
-    file: F,
-    /// `None`: standard output, which has no name to be opened under.
-    path: Option<PathBuf>,
+    output: Output<F>,
     counts: Arc<LogCounts>,
-    /// The rest of a line whose beginning is in the file.
-    torn: Vec<u8>,
     failing: bool,
 }
 
 impl Writer<File> {
-    fn new(file: File, path: Option<PathBuf>, counts: Arc<LogCounts>) -> Self {
-        let torn = path.as_deref().map_or_else(Vec::new, rest_of_last_line);
-        Self { file, path, counts, torn, failing: false }
-    }
-
-    fn run(&mut self, waiting: &Receiver<Batch>) {
+    fn run(&mut self, next: &Mutex<Option<Output>>, waiting: &Receiver<Batch>) {
         loop {
             let batch = match waiting.try_recv() {
                 Err(TryRecvError::Empty) => {
@@ -156,6 +180,9 @@ impl Writer<File> {
                 batch => batch.ok(),
             };
             let Some(batch) = batch else { break };
+            if let Some(next) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                self.replace(next);
+            }
             if self.counts.reopen.swap(false, Ordering::Acquire) {
                 self.reopen();
             }
@@ -167,25 +194,27 @@ impl Writer<File> {
     }
 
     fn reopen(&mut self) {
-        let Some(path) = &self.path else { return };
-        match open(path) {
-            Ok(file) => {
-                let torn = rest_of_last_line(path);
-                self.give_up_torn();
-                (self.file, self.torn) = (file, torn);
-            }
+        let Some(path) = self.output.path.clone() else { return };
+        match Output::open(Sink::File(path.clone())) {
+            Ok(output) => self.replace(output),
             // What is open goes on being used.
             Err(error) => tracing::error!("access log: {} cannot be opened anew: {error}", path.display()),
         }
+    }
+
+    fn replace(&mut self, output: Output) {
+        self.give_up_torn();
+        self.output = output;
     }
 }
 
 impl<F: Write> Writer<F> {
     /// Writes lines, and before them the rest of one that was torn.
     fn append(&mut self, lines: &[u8]) {
-        let torn = std::mem::take(&mut self.torn);
+        let Some(file) = &mut self.output.file else { return };
+        let torn = std::mem::take(&mut self.output.torn);
         let all = if torn.is_empty() { Cow::Borrowed(lines) } else { Cow::Owned([&*torn, lines].concat()) };
-        let (written, result) = write(&mut self.file, &all);
+        let (written, result) = write(file, &all);
         if let Err(error) = result {
             let whole = match written {
                 0 => torn.is_empty(),
@@ -194,7 +223,7 @@ impl<F: Write> Writer<F> {
             let mut lost = &all[written..];
             if !whole {
                 let end = memchr::memchr(b'\n', lost).map_or(lost.len(), |end| end + 1);
-                self.torn = lost[..end].to_vec();
+                self.output.torn = lost[..end].to_vec();
                 lost = &lost[end..];
             }
             self.counts.dropped.add(count(lost));
@@ -211,13 +240,13 @@ impl<F: Write> Writer<F> {
 
     /// Counts a torn line that will not be finished. A line feed alone ends somebody else's.
     fn give_up_torn(&mut self) {
-        if std::mem::take(&mut self.torn).len() > 1 {
+        if std::mem::take(&mut self.output.torn).len() > 1 {
             self.counts.dropped.add(1);
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)
 }
 
@@ -268,7 +297,7 @@ mod tests {
     fn a_moved_file_is_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let (log, thread) = AccessLog::start(Sink::File(path.clone())).unwrap();
+        let (log, thread) = AccessLog::start(Output::open(Sink::File(path.clone())).unwrap()).unwrap();
         log.write(b"one\n".to_vec());
         // The rename must not overtake the first line, so it is awaited.
         while std::fs::read(&path).unwrap() != b"one\n" {
@@ -285,7 +314,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_an_error_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(AccessLog::start(Sink::File(folder.path().into())).is_err());
+        assert!(Output::open(Sink::File(folder.path().into())).is_err());
     }
 
     #[test]
@@ -293,11 +322,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         std::fs::write(&path, "one\nhal").unwrap();
-        let (log, thread) = AccessLog::start(Sink::File(path.clone())).unwrap();
+        let (log, thread) = AccessLog::start(Output::open(Sink::File(path.clone())).unwrap()).unwrap();
         log.write(b"two\n".to_vec());
         drop(log);
         thread.join(Duration::MAX);
         assert_eq!(std::fs::read(&path).unwrap(), b"one\nhal\ntwo\n");
+    }
+
+    #[test]
+    fn lines_go_where_the_log_was_switched_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| Sink::File(folder.path().join(name));
+        let (log, thread) = AccessLog::start(Output::open(Sink::Off).unwrap()).unwrap();
+        assert!(!log.is_on());
+        log.switch(Output::open(file("a")).unwrap());
+        assert!(log.is_on());
+        log.write(b"one\n".to_vec());
+        while std::fs::read(folder.path().join("a")).unwrap() != b"one\n" {
+            std::thread::yield_now();
+        }
+        log.switch(Output::open(file("b")).unwrap());
+        log.write(b"two\n".to_vec());
+        drop(log);
+        thread.join(Duration::MAX);
+        assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"one\n");
+        assert_eq!(std::fs::read(folder.path().join("b")).unwrap(), b"two\n");
     }
 
     /// A disk that takes so many bytes at each try.
@@ -327,17 +376,17 @@ mod tests {
         ) {
             let counts = Arc::<LogCounts>::default();
             let disk = Disk { written: Vec::new(), takes: takes.into_iter() };
-            let mut writer =
-                Writer { file: disk, path: None, counts: counts.clone(), torn: Vec::new(), failing: false };
+            let output = Output { file: Some(disk), path: None, torn: Vec::new() };
+            let mut writer = Writer { output, counts: counts.clone(), failing: false };
             let mut number = 0u64;
             for lines in batches {
                 let lines: String = (0..lines).map(|_| { number += 1; format!("line {number} of a log\n") }).collect();
                 writer.append(lines.as_bytes());
             }
-            writer.file.takes = Vec::new().into_iter();
+            writer.output.file.as_mut().unwrap().takes = Vec::new().into_iter();
             number += 1;
             writer.append(format!("line {number} of a log\n").as_bytes());
-            let text = String::from_utf8(writer.file.written).unwrap();
+            let text = String::from_utf8(writer.output.file.unwrap().written).unwrap();
             let mut seen = Vec::new();
             for line in text.split_inclusive('\n') {
                 let inner = line.strip_prefix("line ").and_then(|line| line.strip_suffix(" of a log\n"));

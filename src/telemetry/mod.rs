@@ -7,7 +7,7 @@ mod operations;
 
 use std::io::{self, IsTerminal};
 
-pub use access_log::{AccessLog, LogCounts, LogThread, Sink};
+pub use access_log::{AccessLog, LogCounts, LogThread, Output, Sink};
 pub use cells::{BOUNDS, Counter, Histogram, Spread};
 pub use operations::Operations;
 
