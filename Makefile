@@ -4,6 +4,7 @@ CONFIG ?= proxy.toml
 CASES ?= 20000
 ROUNDS ?= 10
 KILLS ?= 300
+FUZZ_SECONDS ?= 600
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
@@ -29,11 +30,12 @@ test:
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
 
-# The long runs: property tests with many more cases, a gateway killed hundreds of times within mints and revokes, and
-# every outside test again and again, for what fails seldom.
+# The long runs: property tests with many more cases, ten minutes of bytes that are nearly right, a gateway killed
+# hundreds of times within mints and revokes, and every outside test again and again, for what fails seldom.
 soak:
 	@scripts/setup cc curl h2load
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --all-features --test it fuzz:: -- --test-threads 8
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \

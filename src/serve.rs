@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::admin::Listeners;
+use crate::admin::{Listeners, Sources};
 use crate::board::Board;
 use crate::config::{AccessLog, Config, Loaded};
 use crate::control::Control;
@@ -29,7 +29,7 @@ use crate::gateway::{Drain, Gateway, Settings, worker};
 use crate::index::Index;
 use crate::store::Store;
 use crate::sync::Follower;
-use crate::telemetry::{self, LogThread, Sink};
+use crate::telemetry::{self, LogThread, Output, Sink};
 
 /// How long the admin side and the follower may take to finish once nothing more can come.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -87,13 +87,21 @@ impl Server {
         let store = Store::open(&config.store.path)?;
         let admin = runtime.block_on(Listeners::bind(&config.admin))?;
         let (admin_address, admin_socket) = (admin.tcp_address(), admin.socket().to_owned());
-        let (log, log_thread) = telemetry::AccessLog::start(sink(&config.gateway.access_log))
+        let (log, log_thread) = Output::open(sink(&config.gateway.access_log))
+            .and_then(telemetry::AccessLog::start)
             .context("gateway.access_log.path")?;
 
         let (index, writer) = Index::new();
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone())?;
-        let settings = ArcSwap::from_pointee(Settings::new(&config, &index));
+        let settings = ArcSwap::from_pointee(Settings::new(&config, &index, &board));
+        let sources = Sources {
+            board: board.clone(),
+            index: index.clone(),
+            log: log.counts(),
+            store: store.operations(),
+            committed: store.revisions(),
+        };
         let gateway = Arc::new(Gateway {
             index: index.clone(),
             board: board.clone(),
@@ -114,16 +122,15 @@ impl Server {
             runtime.spawn(follower.run(rest_stopping.clone())),
             runtime.spawn(control.clone().forget_ended(rest_stopping)),
         ];
-        let admin = Background {
-            task: runtime.spawn(admin.run(control, board.clone(), admin_stopping)),
-            stop: stop_admin,
-        };
+        let admin =
+            Background { task: runtime.spawn(admin.run(control, sources, admin_stopping)), stop: stop_admin };
         let accepting = runtime.block_on(async {
             sockets
                 .into_iter()
                 .map(|socket| {
                     let listener = tokio::net::TcpListener::from_std(socket)?;
-                    Ok(tokio::spawn(listen::accept(listener, doors.clone(), limit.clone())))
+                    let accept = listen::accept(listener, doors.clone(), limit.clone(), board.clone());
+                    Ok(tokio::spawn(accept))
                 })
                 .collect::<std::io::Result<Vec<_>>>()
         })?;
@@ -194,7 +201,7 @@ impl Server {
                     accepting.abort();
                 }
                 let deadline = Instant::now() + config.drain_timeout;
-                while self.connections() > 0 && Instant::now() < deadline {
+                while self.board.connections() > 0 && Instant::now() < deadline {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
@@ -209,13 +216,9 @@ impl Server {
         Ok(())
     }
 
-    fn connections(&self) -> usize {
-        self.board.posts().iter().map(|post| post.connections.load(Ordering::Acquire)).sum()
-    }
-
     /// Ends what still runs, in an order that loses no line and no last use.
     fn end(self) {
-        let open = self.connections();
+        let open = self.board.connections();
         if open > 0 {
             tracing::warn!("{open} connections were still open at the end of the drain");
         }

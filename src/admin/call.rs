@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 
+use super::metrics::Metrics;
 use super::problem::Problem;
 use crate::board::Board;
 use crate::control::{Caller, Control};
@@ -18,6 +19,7 @@ use crate::control::{Caller, Control};
 pub(super) struct State {
     pub(super) control: Control,
     pub(super) board: Arc<Board>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) hosts: Arc<super::host::Hosts>,
 }
 
@@ -28,6 +30,8 @@ pub(super) struct Call {
     /// `None` only on routes that are open to all.
     pub(super) caller: Option<Caller>,
     pub(super) uri: Uri,
+    /// Which kinds of answer the caller takes.
+    pub(super) accept: Option<HeaderValue>,
     /// What stands for the `{…}` in the route's path; empty where it has none.
     pub(super) name: String,
     pub(super) body: Bytes,

@@ -9,6 +9,7 @@ mod health;
 mod host;
 mod keys;
 mod listen;
+mod metrics;
 mod problem;
 mod routes;
 mod serve;
@@ -19,3 +20,4 @@ pub mod wire;
 mod tests;
 
 pub use listen::{BindError, Listeners};
+pub use metrics::Sources;

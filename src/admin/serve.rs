@@ -26,9 +26,9 @@ use tower::ServiceExt;
 use super::Listeners;
 use super::call::State;
 use super::host::Hosts;
+use super::metrics::{Metrics, Sources};
 use super::problem::{Problem, RequestId};
 use super::routes::router;
-use crate::board::Board;
 use crate::control::Control;
 
 /// Open connections on each listener, so that strangers on the one do not keep the operator off the other.
@@ -68,9 +68,10 @@ impl Origin {
 
 impl Listeners {
     /// Serves until `stop` is true or its sender is gone; then lets answers under way finish, for a bounded time.
-    pub async fn run(self, control: Control, board: Arc<Board>, stop: watch::Receiver<bool>) {
+    pub async fn run(self, control: Control, sources: Sources, stop: watch::Receiver<bool>) {
         let hosts = Arc::new(Hosts::new(self.tcp_address(), &self.hosts));
-        let state = State { control, board, hosts };
+        let board = sources.board.clone();
+        let state = State { control, board, metrics: Arc::new(Metrics::new(sources)), hosts };
         let site = Arc::new(Site { router: router(&state), state });
         let socket = self.socket().to_owned();
         let (tcp, unix) = (self.tcp, self.unix);

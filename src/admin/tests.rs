@@ -56,8 +56,15 @@ impl Site {
         tokio::spawn(follower.run(stopping.clone()));
         let listeners = Listeners::bind(&config.admin).await.unwrap();
         let (address, socket) = (listeners.tcp_address(), listeners.socket().to_owned());
+        let sources = Sources {
+            board: board.clone(),
+            index: index.clone(),
+            log: Arc::default(),
+            store: store.operations(),
+            committed: store.revisions(),
+        };
         let control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
-        let serving = tokio::spawn(listeners.run(control, board.clone(), stopping));
+        let serving = tokio::spawn(listeners.run(control, sources, stopping));
         Self { folder, address, socket, board, index, stop, serving }
     }
 
@@ -98,7 +105,8 @@ where
     tokio::spawn(connection);
     let (head, body) = sender.send_request(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+    let json = head.headers.get("content-type").is_some_and(|kind| kind.to_str().unwrap().ends_with("json"));
+    let body = if json { serde_json::from_slice(&body).unwrap() } else { Value::Null };
     Answer { status: head.status, headers: head.headers, body }
 }
 

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::worker::{Accepted, Place};
-use crate::board::Post;
+use crate::board::{Board, Post};
 
 /// Connections the kernel may hold for us while we are busy.
 const BACKLOG: i32 = 1024;
@@ -49,13 +49,19 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until dropped. Each connection goes to the worker with the fewest; past `limit` new ones wait.
-pub async fn accept(listener: tokio::net::TcpListener, doors: Arc<[Door]>, limit: Arc<Semaphore>) {
+pub async fn accept(
+    listener: tokio::net::TcpListener,
+    doors: Arc<[Door]>,
+    limit: Arc<Semaphore>,
+    board: Arc<Board>,
+) {
     let mut pause = FIRST_PAUSE;
     let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
                 (pause, failing) = (FIRST_PAUSE, false);
+                board.accepted.add(1);
                 // Only now: a listener that nobody comes to must not hold a place that another could give away.
                 let Ok(permit) = limit.clone().acquire_owned().await else { return };
                 let Some(door) = doors.iter().min_by_key(|door| load(door)) else { return };
@@ -65,6 +71,7 @@ pub async fn accept(listener: tokio::net::TcpListener, doors: Arc<[Door]>, limit
                 }
             }
             Err(error) => {
+                board.accept_errors.add(1);
                 if !failing {
                     tracing::warn!("accepting connections: {error}; trying again");
                 }

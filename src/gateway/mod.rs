@@ -33,6 +33,7 @@ mod slots;
 mod socket;
 mod streams;
 pub mod throttle;
+mod trace;
 mod upgrade;
 mod upload;
 mod upstream;
@@ -101,9 +102,9 @@ pub struct Settings {
 
 impl Settings {
     #[must_use]
-    pub fn new(config: &Config, index: &Index) -> Self {
+    pub fn new(config: &Config, index: &Index, board: &Board) -> Self {
         Self {
-            routes: route::Routes::new(&config.apps, index),
+            routes: route::Routes::new(&config.apps, index, board),
             ways: credential::Ways {
                 header: config.tokens.header.clone(),
                 query_parameter: config.tokens.query_parameter.clone(),
@@ -169,7 +170,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         Ok(request) => request,
         Err(reject) => return refuse(&lane, reject, record),
     };
-    record.route = settings.routes.route(request.host()).ok().cloned();
+    record.routed(settings.routes.route(request.host()).ok());
     if request.path().starts_with(RESERVED) {
         return own(worker, &lane, &request, record);
     }

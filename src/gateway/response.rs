@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -224,8 +223,7 @@ fn document_response(
 
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
-    let route: Option<&Arc<_>> = record.route.as_ref();
-    let realm = route.map_or("portcullis", |route| route.app.as_str());
+    let realm = record.route().map_or("portcullis", |route| route.app.as_str());
     let value = match reject.challenge {
         Challenge::None => return None,
         Challenge::Bare => format!("Bearer realm=\"{realm}\""),

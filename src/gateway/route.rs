@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::reject::Reject;
 use super::upstream::Upstreams;
+use crate::board::{Board, Traffic};
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
 use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal};
@@ -26,6 +27,7 @@ pub struct Route {
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
     pub upstreams: Upstreams,
+    pub traffic: Arc<Traffic>,
 }
 
 /// Every environment by the hosts that it claims.
@@ -39,11 +41,11 @@ pub struct Routes {
 impl Routes {
     /// Resolves the configured apps. Two that claim one host were refused when the configuration was read.
     #[must_use]
-    pub fn new(apps: &[App], index: &Index) -> Self {
+    pub fn new(apps: &[App], index: &Index, board: &Board) -> Self {
         let mut routes = Self::default();
         for app in apps {
             for environment in &app.environments {
-                let route = Arc::new(Route::new(app, environment, index));
+                let route = Arc::new(Route::new(app, environment, index, board));
                 for host in &environment.hosts {
                     let (hosts, host) = match host {
                         HostPattern::Exact(host) => (&mut routes.exact, host),
@@ -71,7 +73,7 @@ impl Routes {
 }
 
 impl Route {
-    fn new(app: &App, environment: &Environment, index: &Index) -> Self {
+    fn new(app: &App, environment: &Environment, index: &Index, board: &Board) -> Self {
         // Names are ASCII letters, digits, `-` and `_`: they are header values as they stand.
         let value = |name: &str| HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self {
@@ -86,6 +88,7 @@ impl Route {
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
             upstreams: Upstreams::new(&environment.upstreams),
+            traffic: board.traffic(&app.name, &environment.name),
         }
     }
 }
@@ -107,7 +110,7 @@ mod tests {
             );
         }
         let loaded = crate::config::parse(&text, Path::new("proxy.toml"), Path::new("."), []).unwrap();
-        Routes::new(&loaded.config.apps, &Index::new().0)
+        Routes::new(&loaded.config.apps, &Index::new().0, &Board::new(0).0)
     }
 
     fn environment(routes: &Routes, host: &str) -> Option<String> {

@@ -238,7 +238,7 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
             ended = tokio::io::copy(&mut from_upstream, &mut to_client) => ended,
         }
     };
-    record.ended = Ended::Upgraded;
+    record.upgraded();
     let cut = tokio::select! {
         biased;
         () = cut => true,

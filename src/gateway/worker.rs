@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::slots::Slots;
 use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http};
-use crate::board::{Ending, LastUse, Post};
+use crate::board::{Cells, Ending, LastUse, Post, Traffic};
 use crate::model::TokenId;
 
 /// How often what may end by itself is looked at, and lines are handed to the log.
@@ -127,6 +127,16 @@ impl Worker {
             asleep: Cell::new(false),
             stir: Notify::new(),
         }
+    }
+
+    /// What this worker counts of `traffic`.
+    pub(super) fn cells<'a>(&self, traffic: &'a Traffic) -> Option<&'a Cells> {
+        traffic.cells(self.post.number)
+    }
+
+    /// Counts a head that never became a request.
+    pub(super) fn head_refused(&self) {
+        self.post.refused_heads.add_alone(1);
     }
 
     /// The wall clock in Unix milliseconds; it does not go back by less than an hour.

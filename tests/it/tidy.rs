@@ -22,7 +22,7 @@ const EDGES: [(&str, Imports); 19] = [
     ("model", Imports::Only(&["credential"])),
     ("telemetry", Imports::Only(&[])),
     ("config", Imports::Only(&["model", "credential"])),
-    ("board", Imports::Only(&["model"])),
+    ("board", Imports::Only(&["model", "telemetry"])),
     ("secrets", Imports::Only(&["model", "telemetry"])),
     ("index", Imports::Only(&["model", "credential", "telemetry"])),
     ("gateway", Imports::Only(&["config", "index", "board", "secrets", "model", "credential", "telemetry"])),

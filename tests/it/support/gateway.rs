@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::app::App;
+use super::metrics::Metrics;
 use super::wire::{self, Answer, Wire};
 use super::{PATIENCE, until};
 
@@ -95,10 +96,21 @@ impl Setup {
 
     /// Starts a gateway whose files cannot grow past 200 KiB, as if the disk were full then.
     pub(crate) fn start_on_small_disk(&self) -> Gateway {
+        // Without the trap the first write past the limit would kill instead of fail. The limit is one that can be
+        // lifted again.
+        self.start_limited("trap '' XFSZ; ulimit -S -f 400")
+    }
+
+    /// Starts a gateway that may have at most so many files and sockets open.
+    pub(crate) fn start_with_descriptors(&self, most: usize) -> Gateway {
+        self.start_limited(&format!("ulimit -n {most}"))
+    }
+
+    /// Starts a gateway under the limits that a shell sets.
+    fn start_limited(&self, limits: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
-        // Without the trap the first write past the limit would kill instead of fail.
-        let script = "trap '' XFSZ; ulimit -f 400; exec \"$0\" serve";
+        let script = &format!("{limits}; exec \"$0\" serve");
         let mut shell = in_folder("sh", folder.path());
         let process = Process::start(shell.args(["-c", script, PROGRAM]));
         Gateway { folder, process }
@@ -207,6 +219,12 @@ impl Gateway {
     pub(crate) fn logged(&self, request_id: &str) -> Value {
         let find = || self.log().into_iter().find(|line| line["request_id"] == request_id);
         until(&format!("the line of request {request_id}"), find)
+    }
+
+    /// The metrics, as Prometheus reads them.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::read(&self.admin("GET /metrics", None))
     }
 
     /// What the program has said so far.

@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod http2;
+pub(crate) mod metrics;
 pub(crate) mod program;
 pub(crate) mod wire;
 
