@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 
 use super::problem::Problem;
+use super::reload::ReloadDoor;
 use crate::board::Board;
 use crate::control::{Caller, Control};
 
@@ -18,7 +19,7 @@ use crate::control::{Caller, Control};
 pub(super) struct State {
     pub(super) control: Control,
     pub(super) board: Arc<Board>,
-    pub(super) hosts: Arc<super::host::Hosts>,
+    pub(super) reloads: ReloadDoor,
 }
 
 /// A call whose caller may make it.

@@ -10,6 +10,7 @@ mod host;
 mod keys;
 mod listen;
 mod problem;
+mod reload;
 mod routes;
 mod serve;
 mod tokens;
@@ -18,4 +19,6 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use listen::{BindError, Listeners};
+pub use listen::{BindError, OperatorSocket, adopt, bind};
+pub use reload::{ReloadDoor, ReloadFault, ReloadRequest, Reloaded};
+pub use serve::{Front, Site};

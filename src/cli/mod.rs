@@ -68,7 +68,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 /// # Errors
 /// When there is no valid configuration at `path`.
 pub fn load(path: &Path) -> Result<Loaded, Failure> {
-    let loaded = reach::load(path)?;
+    let loaded = reach::load_to_serve(path)?;
     let screen = Screen::new();
     for warning in &loaded.warnings {
         screen.note(&format!("warning: {warning}"));

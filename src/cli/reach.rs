@@ -83,10 +83,22 @@ impl Reach {
 
 /// Loads the configuration at `path`, with the overrides of this process's environment.
 pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
-    // Names that are not UTF-8 are none of ours; a value that is not is judged as what is left of it.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    config::load(path, variables).map_err(|error| match error {
+    config::load(path, variables()).map_err(failure)
+}
+
+/// The same with all that serving needs.
+pub(super) fn load_to_serve(path: &Path) -> Result<Loaded, Failure> {
+    config::load_to_serve(path, variables()).map_err(failure)
+}
+
+/// Names that are not UTF-8 are none of ours; a value that is not is judged as what is left of it.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
+fn failure(error: LoadError) -> Failure {
+    match error {
         LoadError::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
             let here = if path.is_relative() { " here" } else { "" };
             Failure::Usage(format!(
@@ -97,5 +109,5 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
         }
         error @ LoadError::Unreadable { .. } => Failure::Usage(error.to_string()),
         error @ LoadError::Invalid(_) => Failure::Configuration(error.to_string()),
-    })
+    }
 }

@@ -54,6 +54,8 @@ pub(super) struct Connection {
 pub(super) struct Peers {
     pub client: SocketAddr,
     pub local: SocketAddr,
+    /// When the connection was accepted.
+    pub since: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +77,7 @@ pub(super) enum Overdue {
 
 impl Connection {
     pub(super) fn new(peers: Peers, scheme: &'static str, limits: &Limits) -> Self {
-        let Peers { client, local } = peers;
+        let Peers { client, local, since } = peers;
         let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
         Self {
             client,
@@ -90,7 +92,7 @@ impl Connection {
             bad_body: Cell::new(None),
             body_watch: RefCell::default(),
             head_refused: Cell::new(false),
-            phase: Cell::new(Phase::Head(clock::look())),
+            phase: Cell::new(Phase::Head(since)),
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             write_blocked: Cell::new(None),
@@ -274,8 +276,9 @@ mod tests {
     fn a_slow_reader_of_the_last_bytes_is_not_idle() {
         let limits = crate::control::sample::config().gateway.limits;
         let address = ([127, 0, 0, 1], 1).into();
-        let connection = Connection::new(Peers { client: address, local: address }, "http", &limits);
         let start = Instant::now();
+        let peers = Peers { client: address, local: address, since: start };
+        let connection = Connection::new(peers, "http", &limits);
         let later = |part: f64| start + limits.idle_timeout.mul_f64(part);
         connection.phase.set(Phase::Idle(start));
         connection.write_blocked.set(Some(later(0.8)));

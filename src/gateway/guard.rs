@@ -58,7 +58,13 @@ impl AsyncWrite for Guard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // Encrypted bytes may wait behind a write that was done as far as the HTTP library knows.
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        match flushed {
+            Poll::Ready(_) => self.connection.wrote(),
+            Poll::Pending => self.connection.write_blocks(),
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

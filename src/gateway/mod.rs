@@ -6,6 +6,7 @@
 
 pub mod authenticate;
 pub mod authorize;
+pub mod capacity;
 mod clock;
 mod connection;
 pub mod credential;
@@ -27,6 +28,7 @@ pub mod route;
 mod slots;
 mod socket;
 pub mod throttle;
+pub mod tls;
 mod upgrade;
 mod upload;
 mod upstream;
@@ -82,6 +84,7 @@ pub struct Gateway {
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
+    pub handshakes: tls::Handshakes,
 }
 
 /// The configuration as the request path uses it.
