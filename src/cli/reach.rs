@@ -22,7 +22,7 @@ pub(super) struct Reach {
         help_heading = "Reach"
     )]
     pub(super) config: PathBuf,
-    /// An admin address such as http://127.0.0.1:9180, instead of the socket that the configuration names
+    /// An admin address such as https://gateway.example.com:9180, instead of the socket that the configuration names
     #[arg(long, global = true, env = "PORTCULLIS_ADMIN", value_name = "URL", help_heading = "Reach")]
     pub(super) admin: Option<String>,
     /// The management key for --admin; as PORTCULLIS_KEY it stays out of the process list
@@ -35,6 +35,9 @@ pub(super) struct Reach {
         help_heading = "Reach"
     )]
     pub(super) key: Option<String>,
+    /// A PEM file with the authorities to trust for an https:// --admin, instead of this machine's
+    #[arg(long, global = true, env = "PORTCULLIS_ADMIN_CA", value_name = "FILE", help_heading = "Reach")]
+    pub(super) ca: Option<PathBuf>,
 }
 
 impl Reach {
@@ -50,10 +53,10 @@ impl Reach {
                     .to_owned(),
             )
         })?;
-        let client = Client::url(url, key)?;
+        let client = Client::url(url, key, self.ca.as_deref())?;
         if client.is_exposed() {
             screen.note(&format!(
-                "warning: the management key travels to {} in the clear; use an SSH tunnel or the socket",
+                "warning: the management key travels to {} in the clear; use https://, an SSH tunnel or the socket",
                 client.place()
             ));
         }
