@@ -26,4 +26,5 @@ mod store;
 mod streaming;
 mod support;
 mod tidy;
+mod tls;
 mod websocket;

@@ -24,6 +24,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 /// A `proxy.toml` in the making: sections, keys, values as TOML.
 pub(crate) struct Setup {
     sections: BTreeMap<String, BTreeMap<String, String>>,
+    rest: String,
 }
 
 /// A running gateway. Killed when dropped.
@@ -57,7 +58,7 @@ impl Setup {
     /// An app `shop` with its two environments, `shop.localhost` and `shop.dev.localhost`, both served by `app`.
     pub(crate) fn new(app: &App) -> Self {
         let upstreams = format!("[\"{}\"]", app.url());
-        Self { sections: BTreeMap::new() }
+        Self { sections: BTreeMap::new(), rest: String::new() }
             .set("gateway", "listen", "[\"127.0.0.1:0\"]")
             .set("gateway", "workers", "2")
             .set("gateway.access_log", "path", "\"access.log\"")
@@ -74,6 +75,12 @@ impl Setup {
         self
     }
 
+    /// Adds tables as they are written.
+    pub(crate) fn and(mut self, text: &str) -> Self {
+        self.rest.push_str(text);
+        self
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for (section, keys) in &self.sections {
@@ -82,7 +89,7 @@ impl Setup {
                 text.push_str(&format!("{key} = {value}\n"));
             }
         }
-        text
+        text + &self.rest
     }
 
     /// Starts a gateway with this configuration and waits until it serves.
@@ -118,6 +125,29 @@ impl Gateway {
     /// Where the gateway listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.process.address
+    }
+
+    /// Every address that the program ever said to listen on, after `what`: `gateway listens on https://`.
+    pub(crate) fn addresses(&self, what: &str) -> Vec<SocketAddr> {
+        let text = self.stderr();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("portcullis: ")?.strip_prefix(what));
+        lines.map(|address| address.parse().unwrap()).collect()
+    }
+
+    /// Where the gateway speaks TLS.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.addresses("gateway listens on https://")[0]
+    }
+
+    /// Writes the configuration anew.
+    pub(crate) fn rewrite(&self, setup: &Setup) {
+        fs::write(self.path("proxy.toml"), setup.text()).unwrap();
+    }
+
+    /// Waits until the program has said this in its log.
+    #[track_caller]
+    pub(crate) fn wait_for_words(&self, words: &str) {
+        until(&format!("\"{words}\" in the log"), || self.stderr().contains(words).then_some(()));
     }
 
     /// Where the admin side listens.
@@ -270,14 +300,14 @@ impl Process {
         let address = |after: &str| {
             let text = stderr.lock().unwrap();
             let (_, rest) = text.split_once(after)?;
-            rest.split_once('\n')?.0.parse().ok()
+            rest.split_once('\n')?.0.split_once("://")?.1.parse().ok()
         };
         let (gateway, admin) = until("the lines that tell where it listens", || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("{status}: {}", stderr.lock().unwrap());
             }
             let ready = stderr.lock().unwrap().contains("portcullis.sock\n");
-            let addresses = (address("gateway listens on http://")?, address("admin listens on http://")?);
+            let addresses = (address("gateway listens on http")?, address("admin listens on http")?);
             ready.then_some(addresses)
         });
         Self { child, address: gateway, admin, stderr }
