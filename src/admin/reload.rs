@@ -22,7 +22,7 @@ pub struct ReloadRequest {
 /// What a reload has changed.
 #[derive(Clone, Debug, Default)]
 pub struct Reloaded {
-    /// Keys of the configuration.
+    /// Keys of the configuration, and files whose certificates are others than before.
     pub changed: Vec<String>,
     /// Keys that keep their old value until a restart.
     pub restart_needed: Vec<String>,

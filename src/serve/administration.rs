@@ -82,6 +82,12 @@ impl Doors {
     }
 }
 
+impl Plan {
+    pub(super) fn terminator(&self) -> Option<&Arc<Terminator>> {
+        self.front.terminator()
+    }
+}
+
 impl Administration {
     /// Must be called within the runtime that is to serve.
     pub(super) fn start(doors: Doors, site: Site) -> Self {

@@ -31,3 +31,19 @@ pub(super) async fn follow(terminators: Arc<Terminators>) {
         watch = looked;
     }
 }
+
+/// The files whose certificates are others than those that were read from them before.
+pub(super) fn replaced<'a>(
+    before: &[Arc<Terminator>],
+    after: impl Iterator<Item = &'a Arc<Terminator>>,
+) -> Vec<String> {
+    let before: Vec<_> = before.iter().flat_map(|terminator| terminator.certificates()).collect();
+    let mut replaced: Vec<_> = after
+        .flat_map(|terminator| terminator.certificates())
+        .filter(|after| before.iter().any(|before| before.pair == after.pair && !before.equals(after)))
+        .map(|after| after.pair.certificate.display().to_string())
+        .collect();
+    replaced.sort();
+    replaced.dedup();
+    replaced
+}

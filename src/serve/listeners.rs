@@ -54,6 +54,12 @@ struct Bound {
     inherited: bool,
 }
 
+impl Plan {
+    pub(super) fn terminators(&self) -> impl Iterator<Item = &Arc<Terminator>> {
+        self.0.iter().filter_map(|step| step.terminator.as_ref())
+    }
+}
+
 impl Listeners {
     /// Prepares what `config` wants: binds what is new, reads all certificates. Must be called within the runtime that
     /// is to accept.

@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use tokio::sync::{mpsc, watch};
 
 use super::administration::{self, Administration};
-use super::certificates::Terminators;
+use super::certificates::{self, Terminators};
 use super::inherited::Inherited;
 use super::listeners::{self, Listeners};
 use super::{process, sink};
@@ -104,6 +104,8 @@ impl Reloader {
         let listeners = self.listeners.plan(&config.gateway, inherited, resumption)?;
         let administration = self.administration.plan(&config.admin, inherited, resumption)?;
         reloaded.changed.retain(|key| !reloaded.restart_needed.contains(key));
+        let terminators = listeners.terminators().chain(administration.terminator());
+        reloaded.changed.extend(certificates::replaced(&self.terminators.load(), terminators));
         Ok(Plan { loaded, config, settings, listeners, administration, log, reloaded })
     }
 

@@ -108,7 +108,8 @@ impl Certificate {
     }
 
     /// Whether clients are shown the same, and prove themselves to by the same key.
-    pub(super) fn equals(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn equals(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert && self.key.key.public_key() == other.key.key.public_key()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -97,6 +98,15 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
         let process = Process::start(command(folder.path()).arg("serve"));
+        Gateway { folder, process }
+    }
+
+    /// Starts a gateway that inherits sockets, one or two, which `listen` makes in its folder.
+    pub(crate) fn start_with<const N: usize>(&self, listen: impl FnOnce(&Path) -> [OwnedFd; N]) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
+        let sockets = listen(folder.path());
+        let process = Process::inherit(folder.path(), sockets);
         Gateway { folder, process }
     }
 
@@ -268,6 +278,11 @@ impl Gateway {
     pub(crate) fn restart(&mut self) {
         self.process = Process::start(command(self.folder.path()).arg("serve"));
     }
+
+    /// The same with inherited sockets.
+    pub(crate) fn restart_with<const N: usize>(&mut self, sockets: [OwnedFd; N]) {
+        self.process = Process::inherit(self.folder.path(), sockets);
+    }
 }
 
 /// The program in a folder with a `proxy.toml`, deaf to the environment of whoever runs the tests.
@@ -288,8 +303,25 @@ fn in_folder(program: &str, folder: &Path) -> Command {
 
 impl Process {
     fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::watch(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
+    /// Starts with `sockets` from descriptor 3 on, as a service manager hands them over. Up to two fit through the
+    /// standard streams, which no other child of this process gets to see.
+    fn inherit<const N: usize>(folder: &Path, sockets: [OwnedFd; N]) -> Self {
+        assert!(matches!(N, 1 | 2));
+        let second = if N == 2 { "4<&1" } else { "" };
+        let move_up = format!("exec 3<&0 {second} </dev/null >/dev/null");
+        let script = format!("{move_up}; LISTEN_PID=$$ LISTEN_FDS={N} exec \"$0\" serve");
+        let mut shell = in_folder("sh", folder);
+        let mut sockets = sockets.into_iter().map(Stdio::from);
+        shell.args(["-c", &script, PROGRAM]);
+        shell.stdin(sockets.next().unwrap()).stdout(sockets.next().unwrap_or_else(Stdio::null));
+        Self::watch(&mut shell)
+    }
+
+    fn watch(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let (written, pipe) = (stderr.clone(), child.stderr.take().unwrap());
         thread::spawn(move || {

@@ -24,3 +24,9 @@ pub(crate) fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// An address of this machine that nobody else will ask for: the loopback network is large.
+pub(crate) fn lonely_address() -> std::net::SocketAddr {
+    let part = || fastrand::u8(2..250);
+    ([127, part(), part(), part()], fastrand::u16(20_000..30_000)).into()
+}
