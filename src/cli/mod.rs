@@ -39,7 +39,7 @@ pub enum Invocation {
     Demo,
     /// Judge the configuration in this file.
     Check(PathBuf),
-    Manage(Management),
+    Manage(Box<Management>),
 }
 
 /// A command for the admin side of a running gateway.
@@ -173,7 +173,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             if (given(&matches, "key") || given(&matches, "ca")) && cli.reach.admin.is_none() {
                 return Err(usage("--key and --ca go with --admin: the socket needs neither"));
             }
-            Ok(Invocation::Manage(Management { reach: cli.reach, command }))
+            Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
             "--admin, --key and --ca are for the commands that manage a running gateway: token, app, key, reload",
