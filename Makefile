@@ -4,6 +4,8 @@ CONFIG ?= proxy.toml
 CASES ?= 20000
 ROUNDS ?= 10
 KILLS ?= 300
+RELOADS ?= 50
+RESTARTS ?= 5
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
@@ -29,12 +31,13 @@ test:
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
 
-# The long runs: property tests with many more cases, a gateway killed hundreds of times within mints and revokes, and
-# every outside test again and again, for what fails seldom.
+# The long runs: property tests with many more cases, a gateway killed hundreds of times within mints and revokes,
+# reloaded and restarted under load, and every outside test again and again, for what fails seldom.
 soak:
 	@scripts/setup cc curl
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
+	RELOADS=$(RELOADS) RESTARTS=$(RESTARTS) cargo test --locked --all-features --test it -- reloads_under restarts_behind
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
 		cargo test --locked --all-features --test it || exit 1; \

@@ -1,7 +1,7 @@
 //! Reads `proxy.toml` as a whole: every mistake of the file in one run, or the configuration.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::{Config, admin, apps, gateway, leaks, notify, secrets, store, tokens}
 const LONGEST: u64 = 8 << 20;
 
 /// A valid configuration, and what is doubtful about it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Mistake>,
@@ -39,6 +39,14 @@ impl Loaded {
     #[must_use]
     pub fn changes(&self, before: &Self) -> Vec<String> {
         self.written.changes(&before.written)
+    }
+}
+
+/// Shows nothing of the variables, among which the command line's key may be.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, warnings, .. } = self;
+        f.debug_struct("Loaded").field("config", config).field("warnings", warnings).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
-//! Stages in the order in which a request meets them, each a file: `listen`, `http` (what is spoken), `http1` (the driver), `guard` and
+//! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` (the driver), `guard` and
 //! `framing` (where requests end), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
 //! `response`, `record`. [`handle`] is the whole path.
 

@@ -1,6 +1,7 @@
 //! Sockets that listened before this process began: whoever started it holds them (`LISTEN_FDS`, as systemd does it),
 //! so that clients wait over a restart instead of being refused.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
@@ -34,6 +35,14 @@ impl Inherited {
             }
         }
         inherited
+    }
+
+    /// The same sockets once more, to try something with.
+    pub(super) fn copy(&self) -> io::Result<Self> {
+        Ok(Self {
+            tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
+            unix: self.unix.iter().map(UnixListener::try_clone).collect::<io::Result<_>>()?,
+        })
     }
 
     /// The socket that listens on `address`; on any port, where that has none.

@@ -41,6 +41,7 @@ struct Plan {
     settings: Settings,
     listeners: listeners::Plan,
     administration: administration::Plan,
+    inherited: Inherited,
     /// `None`: the access log stays where it is.
     log: Option<Output>,
     reloaded: Reloaded,
@@ -85,7 +86,7 @@ impl Reloader {
         Ok(self.apply(plan))
     }
 
-    fn plan(&mut self, loaded: Loaded) -> Result<Plan> {
+    fn plan(&self, loaded: Loaded) -> Result<Plan> {
         let now = self.config.load_full();
         let mut config = loaded.config.clone();
         let mut reloaded = Reloaded {
@@ -100,17 +101,19 @@ impl Reloader {
             Some(output.context("gateway.access_log.path")?)
         };
         let settings = Settings::new(&config, &self.gateway.index);
-        let (inherited, resumption) = (&mut self.inherited, &self.resumption);
-        let listeners = self.listeners.plan(&config.gateway, inherited, resumption)?;
-        let administration = self.administration.plan(&config.admin, inherited, resumption)?;
+        // A plan that comes to nothing must not have used them up.
+        let mut inherited = self.inherited.copy().context("inherited sockets")?;
+        let resumption = &self.resumption;
+        let listeners = self.listeners.plan(&config.gateway, &mut inherited, resumption)?;
+        let administration = self.administration.plan(&config.admin, &mut inherited, resumption)?;
         reloaded.changed.retain(|key| !reloaded.restart_needed.contains(key));
         let terminators = listeners.terminators().chain(administration.terminator());
         reloaded.changed.extend(certificates::replaced(&self.terminators.load(), terminators));
-        Ok(Plan { loaded, config, settings, listeners, administration, log, reloaded })
+        Ok(Plan { loaded, config, settings, listeners, administration, inherited, log, reloaded })
     }
 
     fn apply(&mut self, plan: Plan) -> Reloaded {
-        let Plan { loaded, config, settings, listeners, administration, log, reloaded } = plan;
+        let Plan { loaded, config, settings, listeners, administration, inherited, log, reloaded } = plan;
         // Addresses last: whoever comes to a new one finds what it is for.
         self.gateway.settings.store(Arc::new(settings));
         self.workers.capacity.resize(config.gateway.limits.connections);
@@ -120,6 +123,7 @@ impl Reloader {
         }
         self.listeners.apply(listeners, &self.workers);
         self.administration.apply(administration);
+        self.inherited = inherited;
         self.note_terminators();
         // What needs a restart stays different from the file, and is named until there was one.
         self.loaded = loaded;

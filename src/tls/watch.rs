@@ -76,3 +76,62 @@ impl Watch {
         fresh
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rcgen::generate_simple_self_signed;
+
+    use super::*;
+    use crate::tls::{HTTP1, Resumption};
+
+    /// A new certificate and its key, as PEM.
+    fn issue() -> (String, String) {
+        let issued = generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        (issued.cert.pem(), issued.signing_key.serialize_pem())
+    }
+
+    fn pair(folder: &Path) -> Pair {
+        Pair { certificate: folder.join("a.pem"), private_key: folder.join("a-key.pem") }
+    }
+
+    #[test]
+    fn a_change_is_taken_once_it_is_whole_and_rests() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = pair(folder.path());
+        let (certificate, key) = issue();
+        fs::write(&pair.certificate, &certificate).unwrap();
+        fs::write(&pair.private_key, &key).unwrap();
+        let choice = Choice::read(std::slice::from_ref(&pair)).unwrap();
+        let terminator = Arc::new(Terminator::new(choice, &Resumption::new().unwrap(), &[HTTP1]).unwrap());
+        let all = [terminator.clone()];
+        let mut watch = Watch::default();
+        let mut look = || {
+            let before = terminator.certificates();
+            watch.look(&all);
+            let after = terminator.certificates();
+            !before[0].equals(&after[0])
+        };
+        assert!(!look());
+
+        let (next_certificate, next_key) = issue();
+        fs::write(&pair.certificate, &next_certificate).unwrap();
+        assert!(!look() && !look() && !look(), "half of it is no pair");
+        fs::write(&pair.private_key, &next_key).unwrap();
+        assert!(!look(), "it may still be written to");
+        assert!(look());
+        assert!(!look());
+
+        fs::remove_file(&pair.certificate).unwrap();
+        assert!(!look() && !look());
+        fs::write(&pair.certificate, &certificate).unwrap();
+        fs::write(&pair.private_key, &key).unwrap();
+        assert!(!look() && look());
+        // Written anew with what it held.
+        fs::write(&pair.certificate, &certificate).unwrap();
+        assert!(!look() && !look());
+        assert!(watch.pending.values().all(|pending| !pending.refused));
+    }
+}

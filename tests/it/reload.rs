@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -304,6 +305,38 @@ fn limits_apply_to_what_comes_next() {
     assert_eq!(send(&mut wire), 200);
     reload(&gateway, &limit("1").set("gateway.limits", "body_bytes", "4"));
     assert_eq!(send(&mut wire), 413);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_at_a_reload_too() {
+    let app = App::echo();
+    let gateway = Setup::new(&app).start_among(&[("PORTCULLIS_TOKENS__HEADER", "X-Mine")]);
+    let token = gateway.mint("production").secret;
+    reload(&gateway, &Setup::new(&app).set("tokens", "header", "\"X-Yours\""));
+    assert_eq!(gateway.ask(request("GET /", &[("X-Mine", &token)])).status, 200);
+    assert_eq!(gateway.ask(request("GET /", &[("X-Yours", &token)])).code(), "token_missing");
+}
+
+#[test]
+fn the_service_manager_is_kept_informed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 200];
+        let length = manager.recv(&mut message).unwrap();
+        let text = String::from_utf8(message[..length].to_vec()).unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    let app = App::echo();
+    let mut gateway = Setup::new(&app).start_among(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    assert_eq!(told(), "READY=1");
+    gateway.signal(Signal::HUP);
+    assert_eq!([told(), told()], ["RELOADING=1", "READY=1"]);
+    gateway.signal(Signal::TERM);
+    assert_eq!(told(), "STOPPING=1");
+    assert!(gateway.exit().success());
 }
 
 #[test]

@@ -149,3 +149,18 @@ fn the_files_themselves_are_judged_by_whoever_serves() {
     write("both.pem", "both.pem");
     assert_eq!(judge().unwrap(), []);
 }
+
+#[test]
+fn a_file_that_is_read_again_is_judged_in_full_with_the_same_variables() {
+    let folder = folder();
+    let path = folder.path().join("proxy.toml");
+    fs::write(&path, APP).unwrap();
+    let variables = [("PORTCULLIS_GATEWAY__WORKERS".to_owned(), "7".to_owned())];
+    let before = super::super::load(&path, variables).unwrap();
+    fs::write(&path, format!("{APP}[gateway]\nworkers = 3\n")).unwrap();
+    let after = before.again().unwrap();
+    assert_eq!(after.config.gateway.workers, 7);
+    assert_eq!(after.changes(&before), ["gateway.workers"]);
+    fs::write(&path, format!("{APP}[admin.tls]\ncertificate = 'none'\nprivate_key = 'none'\n")).unwrap();
+    assert!(matches!(after.again(), Err(LoadError::Invalid(mistakes)) if mistakes.len() == 1));
+}

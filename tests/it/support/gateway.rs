@@ -95,9 +95,14 @@ impl Setup {
 
     /// Starts a gateway with this configuration and waits until it serves.
     pub(crate) fn start(&self) -> Gateway {
+        self.start_among(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_among(&self, variables: &[(&str, &str)]) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
-        let process = Process::start(command(folder.path()).arg("serve"));
+        let process = Process::start(command(folder.path()).arg("serve").envs(variables.iter().copied()));
         Gateway { folder, process }
     }
 
