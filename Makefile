@@ -5,6 +5,8 @@ CASES ?= 20000
 ROUNDS ?= 10
 KILLS ?= 300
 FUZZ_SECONDS ?= 600
+RELOADS ?= 50
+RESTARTS ?= 5
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
@@ -37,6 +39,7 @@ soak:
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --all-features --test it fuzz:: -- --test-threads 8
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
+	RELOADS=$(RELOADS) RESTARTS=$(RESTARTS) cargo test --locked --all-features --test it -- reloads_under restarts_behind
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
 		cargo test --locked --all-features --test it || exit 1; \

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::metrics::Metrics;
 use super::problem::Problem;
+use super::reload::ReloadDoor;
 use crate::board::Board;
 use crate::control::{Caller, Control};
 
@@ -20,7 +21,7 @@ pub(super) struct State {
     pub(super) control: Control,
     pub(super) board: Arc<Board>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) hosts: Arc<super::host::Hosts>,
+    pub(super) reloads: ReloadDoor,
 }
 
 /// A call whose caller may make it.

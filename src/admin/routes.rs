@@ -10,7 +10,7 @@ use http::{Method, StatusCode, header};
 
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
-use super::{apps, auth, health, keys, metrics, serve, tokens};
+use super::{apps, auth, health, keys, metrics, reload, serve, tokens};
 use crate::control::{Caller, Faults};
 use crate::model::Scope;
 
@@ -50,6 +50,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::DELETE, "/v1/keys/{id}", ADMIN, keys::revoke),
     route(&Method::GET, "/v1/apps", READ, apps::list),
     route(&Method::GET, "/v1/apps/{app}", READ, apps::show),
+    route(&Method::POST, "/v1/reload", ADMIN, reload::reload),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
     route(&Method::GET, "/healthz", Need::Nothing, health::live),
     route(&Method::GET, "/readyz", Need::Nothing, health::ready),

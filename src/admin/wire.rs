@@ -151,6 +151,16 @@ pub struct ExternalAccess {
     pub open: bool,
 }
 
+/// The answer of `POST /v1/reload`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Keys that the file sets otherwise than before, and certificates that were replaced.
+    pub changed: Vec<String>,
+    /// Keys that keep their old value until the gateway is restarted.
+    pub restart_needed: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
 /// The answer of `GET /v1/whoami`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Whoami {

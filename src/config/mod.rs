@@ -3,6 +3,7 @@
 
 mod admin;
 mod apps;
+mod certificate;
 mod environment;
 mod gateway;
 mod leaks;
@@ -16,6 +17,7 @@ mod store;
 mod tests;
 mod tokens;
 mod value;
+mod written;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,8 +27,9 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, Upstream};
+use crate::tls::Pair;
 
-pub use load::{LoadError, Loaded, load, parse};
+pub use load::{LoadError, Loaded, load, load_to_serve, parse};
 pub use report::Mistake;
 
 /// Everything `serve` needs to know, valid as a whole. Paths are resolved against the file's folder.
@@ -43,6 +46,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Gateway {
     pub listen: Vec<SocketAddr>,
+    /// In the order of the file; those with one address share it.
+    pub tls: Vec<Tls>,
     /// Never 0: "one per core" is resolved.
     pub workers: usize,
     pub trusted_proxies: Vec<IpNet>,
@@ -50,6 +55,13 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     pub limits: Limits,
     pub access_log: AccessLog,
+}
+
+/// A certificate shown on an address.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub listen: SocketAddr,
+    pub pair: Pair,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +89,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     pub socket: PathBuf,
     pub hosts: Vec<String>,
+    /// `None`: plain HTTP.
+    pub tls: Option<Pair>,
 }
 
 #[derive(Clone, Debug)]

@@ -21,6 +21,8 @@ pub(super) struct Source<'a> {
     /// What relative paths are relative to.
     pub(super) base: &'a Path,
     pub(super) variables: &'a BTreeMap<String, String>,
+    /// Whether the files that it names are read and judged too.
+    pub(super) files: bool,
 }
 
 /// Judges one value of a feature that is not there yet.
@@ -102,6 +104,21 @@ impl<'a> Section<'a> {
         path
     }
 
+    /// The path of a file in full that is not this program's own.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.source.base.join(path)
+    }
+
+    /// Whether the files that are named are to be looked into.
+    pub(super) const fn looks_into_files(&self) -> bool {
+        self.source.files
+    }
+
+    /// Whether the table is in the file.
+    pub(super) const fn is_given(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Reads a list; `None` if it is not given or none.
     pub(super) fn list<T>(
         &mut self,
@@ -159,6 +176,36 @@ impl<'a> Section<'a> {
             self.mistake(&given.place, key, &wrong);
         }
         self.enter(key, key, place, table).finish(read)
+    }
+
+    /// Reads the tables of the list `key`, in the order of the file; none where it is not given.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
+    ) -> Vec<T> {
+        self.asked.push(key);
+        let what = format!("a list of tables, as in `[[{}]]`", self.name(key));
+        let Some((_, value)) = self.find(key) else {
+            return Vec::new();
+        };
+        let Some(items) = value.get_ref().as_array() else {
+            let given = Given::toml(value.get_ref(), value.span().start);
+            self.mistake(&given.place, key, &given.unlike(&what));
+            return Vec::new();
+        };
+        let mut done = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let given = Given::toml(item.get_ref(), item.span().start);
+            let Some(table) = item.get_ref().as_table() else {
+                self.mistake(&given.place, key, &given.unlike(&what));
+                continue;
+            };
+            let mut inner = self.enter(key, key, given.place, Some(table));
+            inner.pattern.push_str(".*");
+            done.push(inner.finish(&mut read));
+        }
+        done
     }
 
     /// Reads the tables under `key`, whose names are the user's, in the order of the file.
@@ -219,40 +266,24 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reads a table, or a list of tables, that is missing from this version, for what else is wrong with it.
+    /// Reads a table that is missing from this version, for what else is wrong with it.
     pub(super) fn table_not_yet(&mut self, key: &'static str, keys: &[(&'static str, Check)]) {
-        self.asked.push(key);
-        let found = self.find(key);
-        let (mut tables, mut many) = (Vec::new(), false);
-        match found.map(|(_, value)| value.get_ref()) {
-            Some(DeValue::Table(table)) => tables.push(table),
-            Some(DeValue::Array(array)) => {
-                many = true;
-                tables.extend(array.iter().filter_map(|item| item.get_ref().as_table()));
-            }
-            Some(_) | None => {}
-        }
-        if let Some((at, value)) = found
-            && !value.get_ref().as_array().is_some_and(|array| array.is_empty())
-        {
+        if let Some((at, _)) = self.find(key) {
             self.unavailable(&Place::File(at), key);
         }
-        let place = found.map_or_else(|| self.place.clone(), |(key, _)| Place::File(key));
         let feature = self.name(key);
-        let tables = if tables.is_empty() { vec![None] } else { tables.into_iter().map(Some).collect() };
-        for table in tables {
-            let mut inner = self.enter(key, key, place.clone(), table);
-            if many {
-                inner.pattern.push_str(".*");
-            }
-            inner.finish(|inner| {
-                for (key, check) in keys {
-                    if let Some(Placed { place: place @ Place::Variable(_), .. }) = inner.read(key, check) {
-                        inner.report.mistake(&place, not_available(&feature));
-                    }
+        self.table(key, |inner| {
+            for (key, check) in keys {
+                if let Some(Placed { place: place @ Place::Variable(_), .. }) = inner.read(key, check) {
+                    inner.report.mistake(&place, not_available(&feature));
                 }
-            });
-        }
+            }
+        });
+    }
+
+    /// How much is wrong so far, in the whole file.
+    pub(super) const fn count(&self) -> usize {
+        self.report.count()
     }
 
     /// Notes what is wrong with the value of `key`.
@@ -268,7 +299,9 @@ impl<'a> Section<'a> {
 
     /// Notes that `key` is missing, if it is.
     pub(super) fn missing(&mut self, key: &str, wanted: &str) {
-        if self.find(key).is_none() {
+        let overridden = variable(&join(&self.pattern, key))
+            .is_some_and(|variable| self.source.variables.contains_key(&variable));
+        if self.find(key).is_none() && !overridden {
             self.lacks(key, wanted);
         }
     }

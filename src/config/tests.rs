@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
+mod certificates;
 mod example;
 mod nonsense;
 
@@ -43,7 +44,7 @@ fn refuse(text: &str, expected: &str) {
 
 #[test]
 fn nothing_at_all_means_the_defaults() {
-    let Loaded { config, warnings } = accept("");
+    let Loaded { config, warnings, .. } = accept("");
     assert_eq!(warnings.len(), 1);
     assert_eq!(
         warnings[0].to_string(),
@@ -231,8 +232,6 @@ fn environments_are_judged_too() {
 #[test]
 fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
     for (text, expected) in [
-        ("[[gateway.tls]]\nlisten = '0.0.0.0:1'\n", "1:11: `gateway.tls` is not available in this version"),
-        ("[admin.tls]\ncertificate = 'x'\n", "1:8: `admin.tls` is not available in this version"),
         ("[tokens]\nmax_active = 5\n", "2:14: `tokens.max_active` is not available in this version"),
         ("[leaks]\naction = 'grace:1h'\n", "2:10: `leaks.action` is not available in this version"),
         ("[leaks]\ngithub_keys = 'keys.json'\n", "2:15: `leaks.github_keys` is not available"),
@@ -262,7 +261,7 @@ fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
          browser_sessions = false\n[leaks]\ngithub_keys = 'off'\n[secrets]\nkey_file = 'x'\n[gateway]\ntls = []\n"
     ));
     // What else is wrong inside is told as well.
-    let found = mistakes("[[gateway.tls]]\nlisten = 1\ncertficate = 'x'\n");
+    let found = mistakes("[notify.smtp]\nurl = 1\nform = 'x'\n");
     assert_eq!(found.len(), 3, "{found:#?}");
 }
 
@@ -331,7 +330,7 @@ fn mistakes_of_the_environment_name_the_variable_and_come_last() {
         &[
             ("PORTCULLIS_ADMIN__LISTN", "127.0.0.1:1"),
             ("PORTCULLIS_ADMIN__LISTEN", "nowhere"),
-            ("PORTCULLIS_ADMIN__TLS__CERTIFICATE", "x"),
+            ("PORTCULLIS_NOTIFY__SMTP__FROM", "x"),
             ("PORTCULLIS_APPS__SHOP__DESCRIPTION", "x"),
             ("PORTCULLIS_GATEWAY__LISTEN", "127.0.0.1:1,,"),
             ("PORTCULLIS_GATEWAY__WORKERS", "many"),
@@ -343,10 +342,10 @@ fn mistakes_of_the_environment_name_the_variable_and_come_last() {
         "proxy.toml:2:1: `store.x` is not a key: known here are `path`",
         "PORTCULLIS_ADMIN__LISTEN: `admin.listen` wants an IP address and port",
         "PORTCULLIS_ADMIN__LISTN: overrides no key: did you mean `PORTCULLIS_ADMIN__LISTEN`?",
-        "PORTCULLIS_ADMIN__TLS__CERTIFICATE: `admin.tls` is not available in this version",
         "PORTCULLIS_APPS__SHOP__DESCRIPTION: apps are set in the file only",
         "PORTCULLIS_GATEWAY__LISTEN: an entry of `gateway.listen` wants an IP address and port",
         "PORTCULLIS_GATEWAY__WORKERS: `gateway.workers` wants a whole number from 0 to 1024",
+        "PORTCULLIS_NOTIFY__SMTP__FROM: `notify.smtp` is not available in this version",
     ];
     assert!(
         found.len() == expected.len()

@@ -1,11 +1,12 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
-//! Stages in the order in which a request meets them, each a file: `listen`, `http` (what is spoken), `http1` and `http2` (the
+//! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
 //! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
 //! `response`, `record`. [`handle`] is the whole path.
 
 pub mod authenticate;
 pub mod authorize;
+pub mod capacity;
 mod clock;
 mod connection;
 pub mod credential;
@@ -33,6 +34,7 @@ mod slots;
 mod socket;
 mod streams;
 pub mod throttle;
+pub mod tls;
 mod trace;
 mod upgrade;
 mod upload;
@@ -89,6 +91,7 @@ pub struct Gateway {
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
+    pub handshakes: tls::Handshakes,
 }
 
 /// The configuration as the request path uses it.

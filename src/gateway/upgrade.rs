@@ -230,6 +230,9 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
         slot.received(early.len());
         client.write_all(&from_app).await?;
         upstream.write_all(&early).await?;
+        // The copies below flush only what they write themselves.
+        client.flush().await?;
+        upstream.flush().await?;
         let (mut from_client, mut to_client) = tokio::io::split(&mut client);
         let (mut from_upstream, mut to_upstream) = tokio::io::split(&mut upstream);
         // A WebSocket is over when either side closes: there is no half of one.

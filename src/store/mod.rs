@@ -130,6 +130,14 @@ impl Store {
         self.0.writer.write(move |work| sqlite::keys::revoke(work, &act, id)).await
     }
 
+    /// Notes in the audit log that the configuration was read again, and which keys that changed.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn note_reload(&self, act: Act, changed: Vec<String>) -> Result<(), StoreError> {
+        self.0.writer.write(move |work| sqlite::audit::reload(work, &act, &changed)).await
+    }
+
     /// Deletes, in small pieces, the tokens that ended at or before `cutoff`; returns how many.
     ///
     /// # Errors

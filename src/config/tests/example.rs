@@ -16,7 +16,7 @@ pub(super) fn whole_example() -> String {
 
 #[test]
 fn the_example_is_accepted_and_shows_the_defaults() {
-    let Loaded { config, warnings } = accept(EXAMPLE);
+    let Loaded { config, warnings, .. } = accept(EXAMPLE);
     assert!(warnings.is_empty(), "{warnings:?}");
     let default = accept("").config;
     assert_eq!(format!("{:?}", config.gateway), format!("{:?}", default.gateway));
