@@ -130,3 +130,26 @@ async fn shake_hands(
     drop(turn);
     answered.await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_is_counted_as_what_it_was() {
+        let handshakes = Handshakes::default();
+        handshakes.count(Ok(()));
+        for failure in Failure::ALL {
+            handshakes.count(Err(failure));
+        }
+        let not_tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let not_tls = io::Error::new(io::ErrorKind::InvalidData, not_tls);
+        handshakes.count(Err(Failure::of(&not_tls)));
+        handshakes.count(Err(Failure::of(&io::ErrorKind::UnexpectedEof.into())));
+        assert_eq!(handshakes.done(), 1);
+        for (failure, count) in handshakes.failed() {
+            let expected = if matches!(failure, Failure::NotTls | Failure::Gone) { 2 } else { 1 };
+            assert_eq!(count, expected, "{}", failure.as_str());
+        }
+    }
+}

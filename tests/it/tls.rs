@@ -6,12 +6,13 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, HandshakeKind};
+use socket2::{Domain, Socket, Type};
 
 use crate::support::app::App;
 use crate::support::authority::{Authority, Client};
@@ -284,6 +285,38 @@ fn ends_are_told_and_cuts_are_not() {
     gateway.revoke(&token.id);
     let error = wire.rest().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof), "{error}");
+}
+
+#[test]
+fn a_slow_reader_is_told_from_one_that_does_not_read() {
+    const PIECE: usize = 16 << 10;
+    let app = App::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+        while exchange.send(vec![b'x'; 64 << 10]) {}
+    });
+    let authority = Authority::new();
+    authority.issue("shop", &[HOST]);
+    let gateway = Setup::new(&app)
+        .set("gateway.limits", "idle_timeout", "\"1s\"")
+        .and(&authority.entry(LISTEN, "shop"))
+        .start();
+    let token = gateway.mint("production").secret;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // Before it connects: the window is agreed on then.
+    socket.set_recv_buffer_size(PIECE).unwrap();
+    socket.connect(&gateway.tls_address().into()).unwrap();
+    let mut wire = authority.client().over(socket.into(), HOST).unwrap();
+    wire.send(with_token("GET /", HOST, &token));
+    let id = wire.head().unwrap().unwrap().get("x-request-id").unwrap().to_owned();
+    let started = Instant::now();
+    for piece in 0..90 {
+        let due = Duration::from_millis(33) * piece;
+        until("the time for the next piece", || (started.elapsed() >= due).then_some(()));
+        wire.take(PIECE).unwrap();
+    }
+    // From here on nothing is read.
+    let line = gateway.logged(&id);
+    assert_eq!((&line["ended"], &line["status"]), (&"client_gone".into(), &200.into()), "{line}");
 }
 
 #[test]

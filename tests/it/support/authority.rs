@@ -97,7 +97,11 @@ impl Client {
     }
 
     pub(crate) fn try_connect(&self, address: SocketAddr, host: &str) -> io::Result<Wire<Tls>> {
-        let mut stream = TcpStream::connect(address)?;
+        self.over(TcpStream::connect(address)?, host)
+    }
+
+    /// Shakes hands over a connection that is there.
+    pub(crate) fn over(&self, mut stream: TcpStream, host: &str) -> io::Result<Wire<Tls>> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
