@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -19,15 +20,27 @@ const PACE: Duration = Duration::from_millis(64);
 /// What an answer to `/large` promises: more than the buffers in between can hold.
 const LARGE: usize = 1 << 20;
 
-/// Serves from the present runtime: 128 bytes, or for `/large` as many as a client takes.
-pub(super) async fn serve_app() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+/// Serves on a thread of its own until the program ends: 128 bytes, or for `/large` many more.
+pub(super) fn start_app() -> Result<SocketAddr> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    // A thousand connections may come at once: one that found no room would be tried again a second later.
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    let listener = std::net::TcpListener::from(socket);
     let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            // A gateway that hangs up ends its own task and nothing else.
-            tokio::spawn(async move { drop(answer(stream).await) });
-        }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            loop {
+                let (stream, _) = listener.accept().await?;
+                // A gateway that hangs up ends its own task and nothing else.
+                tokio::spawn(async move { drop(answer(stream).await) });
+            }
+            #[expect(unreachable_code, reason = "it names the type of what `?` returns")]
+            std::io::Result::Ok(())
+        })
     });
     Ok(address)
 }

@@ -3,18 +3,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::child::Process;
-use super::honest::{Honest, serve_app};
+use super::child::{Core, Process};
+use super::honest::{Honest, start_app};
 use super::peer;
 use super::site::{HOST, Site};
 
@@ -88,9 +88,10 @@ impl fmt::Display for Kind {
 
 /// Runs all kinds one after the other. Fails if a client was hung up on too late.
 pub(super) fn run(clients: usize) -> Result<()> {
+    pin_myself()?;
     let site = Site::prepare()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let app = runtime.block_on(serve_app())?;
+    let app = start_app()?;
     let (_gateway, address) = start_gateway(&site, app)?;
     runtime.block_on(async {
         let bearer = site.token().reveal();
@@ -129,6 +130,14 @@ pub(super) fn run(clients: usize) -> Result<()> {
     })
 }
 
+/// The gateway has the other core to itself.
+fn pin_myself() -> Result<()> {
+    let (core, id) = (Core::Others as u8, std::process::id());
+    let pinned = Command::new("taskset").args(["-cp", &core.to_string(), &id.to_string()]).output()?;
+    ensure!(pinned.status.success(), "taskset says: {}", String::from_utf8_lossy(&pinned.stderr));
+    Ok(())
+}
+
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
@@ -163,20 +172,21 @@ async fn stall(kind: Kind, gateway: SocketAddr, clients: usize, bearer: &str) ->
 }
 
 async fn connect(kind: Kind, gateway: SocketAddr) -> Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let socket = TcpSocket::new_v4()?;
     if kind == Kind::StalledReader {
         // Before it connects: the window is agreed on then.
         socket.set_recv_buffer_size(4096)?;
     }
-    socket.connect(&gateway.into())?;
-    socket.set_nonblocking(true)?;
-    Ok(TcpStream::from_std(socket.into())?)
+    Ok(socket.connect(gateway).await?)
 }
 
 async fn until_closed(kind: Kind, mut stream: TcpStream, opening: &[u8]) -> Result<Duration> {
     stream.write_all(opening).await?;
     let mut began = Instant::now();
     if kind == Kind::StalledReader {
+        // It does look whether the answer has begun: from then on it is its turn.
+        stream.readable().await?;
+        began = Instant::now();
         while stream.take_error()?.is_none() {
             tokio::time::sleep(LOOK).await;
         }
