@@ -45,9 +45,11 @@ soak:
 		cargo test --locked --all-features --test it || exit 1; \
 	done
 
-# Instruction counts of the decision, and CPU time of the whole beside the peers that can be had: see benches/README.md.
+# Instruction counts of the decision, CPU time of the whole beside the peers that can be had, and what clients that stall
+# do to others: see benches/README.md.
 # Debian keeps servers where only root looks for programs.
 bench:
 	@scripts/setup cc valgrind wrk
 	@PATH="$$PATH:/usr/sbin" scripts/setup nginx haproxy || echo "what is missing is left out of the comparison" >&2
 	PATH="$$PATH:/usr/sbin" cargo bench --locked --bench decision --bench end_to_end
+	cargo bench --locked --bench end_to_end -- stalled

@@ -16,7 +16,7 @@ use crate::model::{AppName, EnvironmentName, Refusal, TokenId};
 use crate::telemetry::Counter;
 
 pub use following::Following;
-pub use traffic::{Cells, Totals, Traffic};
+pub use traffic::{Cells, Outcome, Totals, Traffic};
 
 /// How long an ending waits for a worker to confirm: past it the change counts as in force, for the worker applies
 /// it before it serves another request.

@@ -53,11 +53,13 @@ impl Follower {
     /// When the store cannot be read or holds something unreadable.
     pub fn load(store: &Store, writer: index::Writer, board: Arc<Board>) -> Result<Self, StoreError> {
         let feed = store.feed();
+        let began = Instant::now();
         let at = feed.load(|loaded| match loaded {
             Loaded::Token(binding) => drop(put(&writer, &binding)),
             Loaded::Opened(app, environment) => writer.open(&app, &environment),
         })?;
         writer.publish(at, []);
+        board.following.caught_up(began);
         Ok(Self { store: store.clone(), feed, writer: Arc::new(writer), board, at })
     }
 

@@ -23,17 +23,29 @@ pub struct Traffic {
 pub struct Cells {
     outcomes: [Counter; CODES * CLASSES],
     /// Of requests that have ended, tunnels left out.
-    pub duration: Histogram,
+    duration: Histogram,
     /// Until the head of the app's answer.
-    pub upstream: Histogram,
-    pub received: Counter,
-    pub sent: Counter,
-    /// Requests that were given to this environment, and those of them that have ended.
-    pub begun: Counter,
-    pub ended: Counter,
-    /// The same of upgraded connections.
-    pub tunnels_begun: Counter,
-    pub tunnels_ended: Counter,
+    upstream: Histogram,
+    received: Counter,
+    sent: Counter,
+    begun: Counter,
+    ended: Counter,
+    tunnels_begun: Counter,
+    tunnels_ended: Counter,
+}
+
+/// What is counted of a request at its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// `None`: `ok`.
+    pub refusal: Option<Refusal>,
+    pub status: u16,
+    /// In microseconds, as the next one.
+    pub duration: u64,
+    pub upstream: Option<u64>,
+    pub received: u64,
+    pub sent: u64,
+    pub tunnel: bool,
 }
 
 impl Traffic {
@@ -70,13 +82,34 @@ impl Traffic {
 }
 
 impl Cells {
-    /// Counts a request by how it came out.
-    pub fn count(&self, refusal: Option<Refusal>, status: u16) {
-        let code = refusal.map_or(0, |refusal| 1 + refusal as usize);
-        let class = usize::from(status / 100).clamp(1, CLASSES) - 1;
+    /// A request was given to this environment.
+    pub fn begin(&self) {
+        self.begun.add_alone(1);
+    }
+
+    /// Its connection became a tunnel.
+    pub fn begin_tunnel(&self) {
+        self.tunnels_begun.add_alone(1);
+    }
+
+    /// It has ended.
+    pub fn end(&self, outcome: &Outcome) {
+        let code = outcome.refusal.map_or(0, |refusal| 1 + refusal as usize);
+        let class = usize::from(outcome.status / 100).clamp(1, CLASSES) - 1;
         if let Some(cell) = self.outcomes.get(code * CLASSES + class) {
             cell.add_alone(1);
         }
+        if outcome.tunnel {
+            self.tunnels_ended.add_alone(1);
+        } else {
+            self.duration.observe_alone(outcome.duration);
+        }
+        if let Some(upstream) = outcome.upstream {
+            self.upstream.observe_alone(upstream);
+        }
+        self.received.add_alone(outcome.received);
+        self.sent.add_alone(outcome.sent);
+        self.ended.add_alone(1);
     }
 }
 
@@ -143,10 +176,22 @@ fn in_between(ended: &Counter, begun: &Counter) -> u64 {
 mod tests {
     use super::*;
 
+    const OK: Outcome = Outcome {
+        refusal: None,
+        status: 200,
+        duration: 700,
+        upstream: None,
+        received: 3,
+        sent: 5,
+        tunnel: false,
+    };
+
     #[test]
     fn outcomes_come_back_as_they_were_counted_whoever_counted_them() {
         let traffic = Traffic::new(2);
-        let count = |worker: usize, refusal, status| traffic.cells(worker).unwrap().count(refusal, status);
+        let count = |worker: usize, refusal, status| {
+            traffic.cells(worker).unwrap().end(&Outcome { refusal, status, ..OK });
+        };
         count(0, None, 200);
         count(1, None, 204);
         count(1, None, 101);
@@ -154,7 +199,8 @@ mod tests {
         count(0, Some(Refusal::NotFound), 404);
         count(0, None, 999);
         assert!(traffic.cells(2).is_none());
-        let outcomes: Vec<_> = traffic.totals().outcomes().collect();
+        let totals = traffic.totals();
+        let outcomes: Vec<_> = totals.outcomes().collect();
         let expected = [
             (None, 1, 1),
             (None, 2, 2),
@@ -163,5 +209,22 @@ mod tests {
             (Some(Refusal::NotFound), 4, 1),
         ];
         assert_eq!(outcomes, expected);
+        assert_eq!((totals.received, totals.sent, totals.duration.count()), (18, 30, 6));
+    }
+
+    #[test]
+    fn what_has_begun_and_not_ended_is_in_flight() {
+        let traffic = Traffic::new(1);
+        let cells = traffic.cells(0).unwrap();
+        cells.begin();
+        cells.begin();
+        cells.begin_tunnel();
+        cells.end(&OK);
+        let totals = traffic.totals();
+        assert_eq!((totals.in_flight, totals.tunnels_open), (1, 1));
+        cells.end(&Outcome { tunnel: true, ..OK });
+        let totals = traffic.totals();
+        assert_eq!((totals.in_flight, totals.tunnels_open, totals.tunnels), (0, 0, 1));
+        assert_eq!(totals.duration.count(), 1, "a tunnel's is not a request's");
     }
 }

@@ -18,7 +18,7 @@ use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
-use crate::board::Cells;
+use crate::board::{Cells, Outcome};
 use crate::credential::Kind;
 use crate::model::{Refusal, TokenId};
 
@@ -112,7 +112,7 @@ impl Record {
     pub(super) fn routed(&mut self, route: Option<&Arc<Route>>) {
         self.route = route.cloned();
         if let (Some(_), Some(cells)) = (route, self.cells()) {
-            cells.begun.add_alone(1);
+            cells.begin();
         }
     }
 
@@ -125,7 +125,7 @@ impl Record {
         self.ended = Ended::Upgraded;
         self.tunnel = true;
         if let Some(cells) = self.cells() {
-            cells.tunnels_begun.add_alone(1);
+            cells.begin_tunnel();
         }
     }
 
@@ -143,20 +143,19 @@ impl Record {
 
     fn count(&self, duration: Duration) {
         let Some(cells) = self.cells() else { return };
-        cells.count(self.refusal, self.logged_status());
-        if self.tunnel {
-            cells.tunnels_ended.add_alone(1);
-        } else {
-            cells.duration.observe_alone(micros(duration));
+        if self.route.is_none() {
+            // Known to be a stranger's only now.
+            cells.begin();
         }
-        if let Some(micros) = self.upstream_us {
-            cells.upstream.observe_alone(micros);
-        }
-        cells.received.add_alone(self.received());
-        cells.sent.add_alone(self.sent());
-        if self.route.is_some() {
-            cells.ended.add_alone(1);
-        }
+        cells.end(&Outcome {
+            refusal: self.refusal,
+            status: self.logged_status(),
+            duration: micros(duration),
+            upstream: self.upstream_us,
+            received: self.received(),
+            sent: self.sent(),
+            tunnel: self.tunnel,
+        });
     }
 
     fn received(&self) -> u64 {
