@@ -13,6 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use http::Request as Message;
 use jiff::Timestamp;
+use portcullis::board::Board;
 use portcullis::config;
 use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::framing::Framing;
@@ -159,7 +160,7 @@ impl Bench {
             writer.put(Digest::from_bytes(sha2::Sha256::digest(number.to_le_bytes()).into()), shop.clone());
         }
         ensure!(index.len() == TOKENS as usize, "the index holds {} tokens", index.len());
-        let settings = Settings::new(&config, &index);
+        let settings = Settings::new(&config, &index, &Board::new(0).0, None)?;
         for app in &config.apps {
             for environment in &app.environments {
                 writer.open(&portcullis::model::TokenApp::One(app.name.clone()), &environment.name);

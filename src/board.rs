@@ -1,6 +1,8 @@
 //! What the gateway posts for others to read, and what it is asked: last use of tokens, and requests to end what is
 //! in flight. One post per worker, so that workers do not wait for each other.
 
+pub mod upstream;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::upstream::Standings;
 use crate::model::{Refusal, TokenId};
 
 /// How long an ending waits for a worker to confirm: past it the change counts as in force, for the worker applies
@@ -58,6 +61,7 @@ impl Post {
 pub struct Board {
     posts: Vec<Arc<Post>>,
     pub draining: AtomicBool,
+    pub upstreams: Standings,
 }
 
 impl Board {
@@ -71,7 +75,8 @@ impl Board {
                 (Arc::new(post), receiver)
             })
             .unzip();
-        (Arc::new(Self { posts, draining: AtomicBool::new(false) }), mailboxes)
+        let board = Self { posts, draining: AtomicBool::new(false), upstreams: Standings::default() };
+        (Arc::new(board), mailboxes)
     }
 
     #[must_use]

@@ -24,6 +24,7 @@ use crate::config::{AccessLog, Config, Loaded};
 use crate::control::Control;
 use crate::gateway::listen::{self, Door};
 use crate::gateway::throttle::Throttle;
+use crate::gateway::upstream::supervisor;
 use crate::gateway::wall::WallClock;
 use crate::gateway::{Drain, Gateway, Settings, worker};
 use crate::index::Index;
@@ -93,7 +94,7 @@ impl Server {
         let (index, writer) = Index::new();
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone())?;
-        let settings = ArcSwap::from_pointee(Settings::new(&config, &index));
+        let settings = ArcSwap::from_pointee(Settings::new(&config, &index, &board, None)?);
         let gateway = Arc::new(Gateway {
             index: index.clone(),
             board: board.clone(),
@@ -112,7 +113,8 @@ impl Server {
         let limit = Arc::new(Semaphore::new(config.gateway.limits.connections.min(Semaphore::MAX_PERMITS)));
         let rest = vec![
             runtime.spawn(follower.run(rest_stopping.clone())),
-            runtime.spawn(control.clone().forget_ended(rest_stopping)),
+            runtime.spawn(control.clone().forget_ended(rest_stopping.clone())),
+            runtime.spawn(supervisor::run(gateway.clone(), rest_stopping)),
         ];
         let admin = Background {
             task: runtime.spawn(admin.run(control, board.clone(), admin_stopping)),
@@ -258,6 +260,8 @@ pub fn check(loaded: &Loaded) -> Result<()> {
         folder_of("gateway.access_log.path", Some(path))?;
     }
     Store::inspect(&config.store.path)?;
+    // Upstreams are judged by certificates that the system may not have.
+    Settings::new(config, &Index::new().0, &Board::new(0).0, None)?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub mod authorize;
 mod clock;
 mod connection;
 pub mod credential;
+mod extent;
 mod forward;
 pub mod framing;
 mod guard;
@@ -29,7 +30,7 @@ mod socket;
 pub mod throttle;
 mod upgrade;
 mod upload;
-mod upstream;
+pub mod upstream;
 pub mod wall;
 pub mod worker;
 
@@ -53,6 +54,8 @@ use self::request::Request;
 use self::response::Body;
 use self::slots::SlotLimits;
 use self::upload::Upload;
+use self::upstream::stock::Stock;
+use self::upstream::trust::NoTrust;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::config::{Config, Limits};
@@ -94,17 +97,27 @@ pub struct Settings {
 }
 
 impl Settings {
-    #[must_use]
-    pub fn new(config: &Config, index: &Index) -> Self {
-        Self {
-            routes: route::Routes::new(&config.apps, index),
+    /// Upstreams that `previous` has as well are taken over from it.
+    ///
+    /// # Errors
+    /// When an upstream is https and there is nothing that it could be judged by.
+    pub fn new(
+        config: &Config,
+        index: &Index,
+        board: &Board,
+        previous: Option<&Self>,
+    ) -> Result<Self, NoTrust> {
+        let in_use = previous.map_or_else(Vec::new, |previous| previous.routes.targets());
+        let mut stock = Stock::new(&board.upstreams, in_use);
+        Ok(Self {
+            routes: route::Routes::new(&config.apps, index, &mut stock)?,
             ways: credential::Ways {
                 header: config.tokens.header.clone(),
                 query_parameter: config.tokens.query_parameter.clone(),
             },
             limits: config.gateway.limits.clone(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
-        }
+        })
     }
 }
 

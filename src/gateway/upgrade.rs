@@ -11,13 +11,12 @@ use http::request::Parts;
 use http::{
     HeaderMap, HeaderValue, Method, Request as Message, Response, StatusCode, Version, header, response,
 };
-use hyper::client::conn::http1::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::authorize::Permit;
 use super::clock;
 use super::connection::Connection;
-use super::forward::{Answer, UNAVAILABLE, pass_on, unanswered, unconnected, unless_ended};
+use super::forward::{Answer, UNAVAILABLE, note_retry, pass_on, unanswered, unconnected, unless_ended};
 use super::head::BodyLength;
 use super::headers;
 use super::record::{Ended, Record};
@@ -29,8 +28,9 @@ use super::slots::{Occupied, Slot};
 use super::socket::Socket;
 use super::upload::Upload;
 use super::upstream::pool::Driven;
+use super::upstream::sender::{Alone, Failure, Sender};
 use super::upstream::stream::Stream;
-use super::upstream::{Chosen, pool};
+use super::upstream::{Chosen, Upstreams};
 use crate::model::Refusal;
 
 /// An agreed upgrade on its way from the exchange to the driver, which owns the client's socket.
@@ -78,15 +78,20 @@ pub(super) async fn open(
     let slot = occupied.slot().clone();
     let mut message = Message::from_parts(head, upload);
     let answer = unless_ended(&slot, async {
-        let (chosen, mut sender, driven) = connect(&route, &mut record).await?;
+        let upstreams = route.upstreams.load_full();
+        let (chosen, mut sender, driven) = connect(&route, &upstreams, &mut record).await?;
         headers::set_host(message.headers_mut(), route.host_header, chosen.target());
-        let response = sender.send_request(message).await.map_err(|error| unanswered(&error))?;
+        let response = sender
+            .send_upgrade(message)
+            .await
+            .map_err(|Failure { fate, .. }| unanswered(&slot, &upstreams, &chosen, fate))?;
+        chosen.target().answered();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let lease = Lease { worker: record.worker().clone(), chosen, sender };
+            let lease = Lease { worker: record.worker().clone(), chosen, sender: Sender::Http1(sender) };
             return Ok(Outcome::Declined(Answer { response, lease }));
         }
         let parts = driven.await.ok().and_then(Result::ok).ok_or(REFUSED)?;
-        let (upstream, early) = (parts.io.into_inner(), parts.read_buf);
+        let (upstream, early) = (parts.io.into_inner().into_inner(), parts.read_buf);
         Ok(Outcome::Agreed { head: response.into_parts().0, upstream, early, chosen })
     })
     .await;
@@ -129,16 +134,19 @@ enum Outcome {
 /// Connects to the first upstream that lets us; nothing is sent before, so every one of them may be tried.
 async fn connect(
     route: &Route,
+    upstreams: &Upstreams,
     record: &mut Record,
-) -> Result<(Chosen, SendRequest<Upload>, Driven), Reject> {
+) -> Result<(Chosen, Alone, Driven), Reject> {
     let mut tried = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = route.upstreams.choose(&tried) {
+    while let Some(chosen) = upstreams.choose(&tried) {
+        note_retry(tried.last());
         record.upstream = Some(chosen.target().clone());
         record.upstream_began = Some(clock::now());
-        match pool::connect_to_upgrade(chosen.target(), route.timeouts.connect).await {
+        let pool = &record.worker().pool;
+        match pool.open_to_upgrade(chosen.target(), route.timeouts.connect).await {
             Ok((sender, driven)) => return Ok((chosen, sender, driven)),
-            Err(error) => failure = unconnected(&error),
+            Err(error) => failure = unconnected(upstreams, &chosen, &error),
         }
         tried.push(chosen);
     }
