@@ -22,9 +22,9 @@ run:
 	@cargo build --locked
 	@exec $(PROGRAM) serve --config "$(CONFIG)"
 
-# What has to pass before anything lands.
+# What has to pass before anything lands. Debian keeps servers where only root looks for programs.
 test:
-	@scripts/setup cc curl rustfmt clippy
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl nginx python3 rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
@@ -32,7 +32,7 @@ test:
 # The long runs: property tests with many more cases, a gateway killed hundreds of times within mints and revokes, and
 # every outside test again and again, for what fails seldom.
 soak:
-	@scripts/setup cc curl
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl nginx python3
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
 	@for round in $$(seq $(ROUNDS)); do \
@@ -41,7 +41,6 @@ soak:
 	done
 
 # Instruction counts of the decision, and CPU time of the whole beside the peers that can be had: see benches/README.md.
-# Debian keeps servers where only root looks for programs.
 bench:
 	@scripts/setup cc valgrind wrk
 	@PATH="$$PATH:/usr/sbin" scripts/setup nginx haproxy || echo "what is missing is left out of the comparison" >&2

@@ -188,6 +188,7 @@ pub(super) fn unconnected(upstreams: &Upstreams, chosen: &Chosen, error: &Unconn
     let reject = match error {
         Unconnected::Full => return BUSY,
         Unconnected::Unreachable(_) => UNREACHABLE,
+        Unconnected::NotHttp2 => GARBLED,
         Unconnected::TimedOut => CONNECT_TIMEOUT,
         Unconnected::Insecure(_) => INSECURE,
     };

@@ -9,11 +9,14 @@
 
 mod admin;
 mod allocation;
+mod answers;
+mod cap;
 mod cli;
 mod credentials;
 mod demo;
 mod framing;
 mod headers;
+mod health;
 mod lifecycle;
 mod limits;
 mod public;
@@ -21,9 +24,12 @@ mod record;
 mod refusals;
 mod regression;
 mod secrecy;
+mod secure;
 mod smuggling;
+mod stacks;
 mod store;
 mod streaming;
 mod support;
 mod tidy;
+mod upstream;
 mod websocket;

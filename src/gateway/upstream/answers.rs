@@ -85,7 +85,7 @@ impl Answers {
     }
 
     /// A request is about to be sent: one answer is due.
-    pub(super) fn expect(&mut self, asked: Asked) {
+    pub(super) fn ask(&mut self, asked: Asked) {
         if matches!(self.stage, Stage::Silent) {
             (self.stage, self.interim) = (Stage::Head(asked), 0);
         }
@@ -201,7 +201,7 @@ mod tests {
 
     fn feed(asked: Asked, bytes: &[u8], cut: usize) -> Result<usize, Flaw> {
         let mut answers = Answers::new();
-        answers.expect(asked);
+        answers.ask(asked);
         let mut sound = 0;
         for piece in bytes.chunks(cut.max(1)) {
             let used = answers.feed(piece)?;
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_head_without_end_is_refused_before_it_ends() {
         let mut answers = Answers::new();
-        answers.expect(Asked::Other);
+        answers.ask(Asked::Other);
         assert_eq!(answers.feed(&[b'a'; HEAD]), Ok(HEAD));
         assert_eq!(answers.feed(b"a"), Err(Flaw::TooLarge));
         assert!(answers.is_closed());
@@ -303,7 +303,7 @@ mod tests {
     fn nothing_passes_unasked() {
         let mut answers = Answers::new();
         assert_eq!(answers.feed(b"HTTP/1.1 408 Slow\r\n\r\n"), Ok(0));
-        answers.expect(Asked::Other);
+        answers.ask(Asked::Other);
         assert_eq!(answers.feed(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(0));
     }
 

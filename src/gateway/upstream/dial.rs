@@ -30,6 +30,8 @@ pub(crate) enum Unconnected {
     TimedOut,
     #[error("TLS: {0}")]
     Insecure(Arc<io::Error>),
+    #[error("no HTTP/2 is spoken there")]
+    NotHttp2,
     /// As many connections are open as may be, and none became free in time.
     #[error("all connections are in use")]
     Full,

@@ -38,8 +38,8 @@ impl Observed {
 
 impl Notes {
     /// A request is about to be sent.
-    pub(super) fn expect(&self, asked: Asked) {
-        self.answers.borrow_mut().expect(asked);
+    pub(super) fn ask(&self, asked: Asked) {
+        self.answers.borrow_mut().ask(asked);
     }
 
     /// Whether an answer was refused for what it looked like.

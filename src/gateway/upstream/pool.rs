@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{self, Parts};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Target;
 use super::cap::Cap;
@@ -195,6 +195,7 @@ impl Kept {
                 },
             },
         };
+        let deadline = Instant::now() + within;
         let (stream, protocol) = dial::dial(&self.target, within, permit).await?;
         self.spoken.set(Some(protocol));
         match protocol {
@@ -207,7 +208,8 @@ impl Kept {
                 Ok(Sender::Http1(Alone::new(sender, notes)))
             }
             Protocol::Http2 => {
-                let shared = Shared::open(stream, self.freed.clone()).await?;
+                let opening = Shared::open(stream, self.freed.clone());
+                let shared = timeout_at(deadline, opening).await.unwrap_or(Err(Unconnected::TimedOut))?;
                 let share = shared.crowd();
                 self.shared.borrow_mut().push(shared);
                 Ok(Sender::Http2(share))

@@ -115,7 +115,7 @@ impl Alone {
 
     async fn send(&mut self, message: Request<Upload>, asked: Asked) -> Result<Response<Incoming>, Failure> {
         self.served = self.served.saturating_add(1);
-        self.notes.expect(asked);
+        self.notes.ask(asked);
         let sent = self.sender.try_send_request(message).await;
         sent.map_err(|mut failed| {
             let fate = if self.notes.is_flawed() { Fate::Garbled } else { fate(failed.error()) };
@@ -135,7 +135,8 @@ fn fate(error: &hyper::Error) -> Fate {
         };
         return match () {
             () if refused && error.is_remote() => Fate::Refused,
-            () if error.is_io() => Fate::Closed,
+            // The library itself gives a connection up, for the small frames that others sent over it.
+            () if error.is_io() || error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => Fate::Closed,
             () if error.is_library() => Fate::Garbled,
             () => Fate::BrokenOff,
         };

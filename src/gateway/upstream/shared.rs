@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::dial::Unconnected;
 use super::pool::FAIR;
@@ -27,6 +27,10 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// Bytes of one request that may wait here for the app.
 const SEND_BUFFER: usize = 64 * 1024;
 const HEAD: u32 = 64 * 1024;
+/// Stands for the app's own limit until the app has told it; none can be that large.
+const UNTOLD: usize = usize::MAX - 1;
+/// How often it is looked whether the app has.
+const LOOK: Duration = Duration::from_millis(1);
 /// How often an app is asked whether it is still there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(15);
 const PONG: Duration = Duration::from_secs(10);
@@ -57,10 +61,12 @@ pub(crate) struct Share {
 type Driver = RefCell<Option<Connection<TokioIo<Stream>, Upload, Local>>>;
 
 impl Shared {
-    /// Begins to speak HTTP/2 on a connection. `freed` is told whenever there is room for another request.
+    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there is room for
+    /// another request.
     pub(super) async fn open(stream: Stream, freed: Rc<Notify>) -> Result<Rc<Self>, Unconnected> {
         let (sender, connection) = Builder::new(Local)
             .timer(TokioTimer::new())
+            .initial_max_send_streams(UNTOLD)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -86,7 +92,7 @@ impl Shared {
             drop(connection);
             Poll::Ready(())
         }));
-        Ok(Rc::new(Self {
+        let opened = Self {
             sender,
             driver,
             streams: Cell::new(0),
@@ -94,13 +100,22 @@ impl Shared {
             used: Cell::new(clock::now()),
             retired: Cell::new(false),
             freed,
-        }))
+        };
+        // A request sent before could be one too many, and what is at the other end might not speak HTTP/2 at all.
+        while opened.allowed() == UNTOLD {
+            sleep(LOOK).await;
+        }
+        if opened.sender.is_closed() { Err(Unconnected::NotHttp2) } else { Ok(Rc::new(opened)) }
+    }
+
+    /// Requests that the app takes at once.
+    fn allowed(&self) -> usize {
+        self.driver.borrow().as_ref().map_or(0, Connection::current_max_send_streams)
     }
 
     /// Takes part, if there is room as far as is known.
     pub(super) fn share(self: &Rc<Self>) -> Option<Share> {
-        let allowed = self.driver.borrow().as_ref().map_or(0, Connection::current_max_send_streams);
-        (self.is_open() && self.streams.get() < allowed.min(STREAMS)).then(|| self.crowd())
+        (self.is_open() && self.streams.get() < self.allowed().min(STREAMS)).then(|| self.crowd())
     }
 
     /// Takes part, whether there is room or not: the request waits for its turn then.

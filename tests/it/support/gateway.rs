@@ -56,7 +56,12 @@ struct Process {
 impl Setup {
     /// An app `shop` with its two environments, `shop.localhost` and `shop.dev.localhost`, both served by `app`.
     pub(crate) fn new(app: &App) -> Self {
-        let upstreams = format!("[\"{}\"]", app.url());
+        Self::with_upstreams(&[&app.url()])
+    }
+
+    /// The same, served by the apps at these URLs.
+    pub(crate) fn with_upstreams(urls: &[&str]) -> Self {
+        let upstreams = format!("{urls:?}");
         Self { sections: BTreeMap::new() }
             .set("gateway", "listen", "[\"127.0.0.1:0\"]")
             .set("gateway", "workers", "2")
@@ -74,6 +79,15 @@ impl Setup {
         self
     }
 
+    /// Sets a key of both environments, in place of what was there.
+    pub(crate) fn both(self, key: &str, value: &str) -> Self {
+        self.set("apps.shop.environments.development", key, value).set(
+            "apps.shop.environments.production",
+            key,
+            value,
+        )
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for (section, keys) in &self.sections {
@@ -88,6 +102,15 @@ impl Setup {
     /// Starts a gateway with this configuration and waits until it serves.
     pub(crate) fn start(&self) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
+        let process = Process::start(command(folder.path()).arg("serve"));
+        Gateway { folder, process }
+    }
+
+    /// Starts a gateway in a folder where another file lies beside `proxy.toml`.
+    pub(crate) fn start_beside(&self, name: &str, text: &str) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), text).unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
         let process = Process::start(command(folder.path()).arg("serve"));
         Gateway { folder, process }

@@ -1,9 +1,12 @@
 //! What the tests look at the program through: sockets, processes and files, as a user has them.
 
 pub(crate) mod app;
+pub(crate) mod authority;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
+pub(crate) mod modern;
 pub(crate) mod program;
+pub(crate) mod server;
 pub(crate) mod wire;
 
 use std::thread;
