@@ -16,12 +16,13 @@ use super::headers;
 use super::record::Record;
 use super::reject::{self, Reject};
 use super::response::{Body, Lease};
+use super::route::Route;
 use super::slots::{Occupied, Slot};
 use super::upgrade;
 use super::upload::Upload;
+use super::upstream::Chosen;
 use super::upstream::dial::Unconnected;
 use super::upstream::sender::{Failure, Fate, Sender};
-use super::upstream::{Chosen, Upstreams};
 use super::worker::Worker;
 use crate::model::Refusal;
 
@@ -76,7 +77,7 @@ pub(super) async fn forward(
     let answer = unless_ended(&slot, exchange(worker, &permit, head, upload, &slot, &mut record)).await;
     record.upstream_answered();
     if let (Some(Refusal::UpstreamTimeout), Some(target)) = (slot.ending(), &record.upstream) {
-        permit.route().upstreams.load().failed(target, false, "no answer in time");
+        permit.route().failed(target, false, "no answer in time");
     }
     match answer {
         Ok(answer) => pass_on(answer, &permit, occupied, record),
@@ -133,11 +134,10 @@ async fn exchange(
     record: &mut Record,
 ) -> Result<Answer, Reject> {
     let route = permit.route();
-    let upstreams = route.upstreams.load_full();
     let mut message = Message::from_parts(head, upload);
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = upstreams.choose(&tried) {
+    while let Some(chosen) = route.choose(&tried) {
         let target = chosen.target().clone();
         note_retry(tried.last());
         record.upstream = Some(target.clone());
@@ -153,20 +153,21 @@ async fn exchange(
                     let Some(again) = spare else { return Err(GONE) };
                     message = again;
                 }
-                Err(Failure { fate, .. }) => return Err(unanswered(slot, &upstreams, &chosen, fate)),
+                Err(Failure { fate, .. }) => return Err(unanswered(slot, route, &chosen, fate)),
             }
             note_retry(Some(&chosen));
         }
-        match worker.pool.open(&target, route.timeouts.connect).await {
+        // Boxed: seldom needed, and large.
+        match Box::pin(worker.pool.open(&target, route.timeouts.connect)).await {
             Ok(mut sender) => match sender.send(message, &target).await {
                 Ok(response) => return Ok(answered(worker, chosen, sender, response)),
                 Err(Failure { unsent: Some(unsent), fate }) => {
                     message = *unsent;
-                    failure = unanswered(slot, &upstreams, &chosen, fate);
+                    failure = unanswered(slot, route, &chosen, fate);
                 }
-                Err(Failure { fate, .. }) => return Err(unanswered(slot, &upstreams, &chosen, fate)),
+                Err(Failure { fate, .. }) => return Err(unanswered(slot, route, &chosen, fate)),
             },
-            Err(error) => failure = unconnected(&upstreams, &chosen, &error),
+            Err(error) => failure = unconnected(route, &chosen, &error),
         }
         if failure == BUSY {
             break;
@@ -184,7 +185,7 @@ pub(super) fn note_retry(failed: Option<&Chosen>) {
 }
 
 /// What an app that takes no connection means for the client.
-pub(super) fn unconnected(upstreams: &Upstreams, chosen: &Chosen, error: &Unconnected) -> Reject {
+pub(super) fn unconnected(route: &Route, chosen: &Chosen, error: &Unconnected) -> Reject {
     let reject = match error {
         Unconnected::Full => return BUSY,
         Unconnected::Unreachable(_) => UNREACHABLE,
@@ -192,19 +193,19 @@ pub(super) fn unconnected(upstreams: &Upstreams, chosen: &Chosen, error: &Unconn
         Unconnected::TimedOut => CONNECT_TIMEOUT,
         Unconnected::Insecure(_) => INSECURE,
     };
-    upstreams.failed(chosen.target(), chosen.is_on_trial(), &error.to_string());
+    route.failed(chosen.target(), chosen.is_on_trial(), &error.to_string());
     reject
 }
 
 /// What an app that took a request and gave no answer means for the client.
-pub(super) fn unanswered(slot: &Slot, upstreams: &Upstreams, chosen: &Chosen, fate: Fate) -> Reject {
+pub(super) fn unanswered(slot: &Slot, route: &Route, chosen: &Chosen, fate: Fate) -> Reject {
     let reject = match fate {
         Fate::Garbled => GARBLED,
         Fate::Closed | Fate::Refused | Fate::BrokenOff => GONE,
     };
     // A request that did not arrive whole is not the app's fault.
     if slot.fault.get().is_none() && slot.ending().is_none() {
-        upstreams.failed(chosen.target(), chosen.is_on_trial(), reject.detail);
+        route.failed(chosen.target(), chosen.is_on_trial(), reject.detail);
     }
     reject
 }

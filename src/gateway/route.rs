@@ -10,7 +10,7 @@ use http::HeaderValue;
 use super::reject::Reject;
 use super::upstream::stock::Stock;
 use super::upstream::trust::NoTrust;
-use super::upstream::{Target, Upstreams};
+use super::upstream::{Chosen, Target, Upstreams};
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
 use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal};
@@ -29,7 +29,7 @@ pub struct Route {
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
     /// They may be replaced by others while the rest stays.
-    pub upstreams: ArcSwap<Upstreams>,
+    upstreams: ArcSwap<Upstreams>,
 }
 
 /// Every environment by the hosts that it claims.
@@ -85,6 +85,16 @@ impl Routes {
 }
 
 impl Route {
+    /// The upstream to try next, if there is one.
+    pub(super) fn choose(&self, tried: &[Chosen]) -> Option<Chosen> {
+        self.upstreams.load().choose(tried)
+    }
+
+    /// Notes that an upstream gave a request no answer.
+    pub(super) fn failed(&self, target: &Arc<Target>, on_trial: bool, why: &str) {
+        self.upstreams.load().failed(target, on_trial, why);
+    }
+
     fn new(app: &App, environment: &Environment, index: &Index, upstreams: Upstreams) -> Self {
         // Names are ASCII letters, digits, `-` and `_`: they are header values as they stand.
         let value = |name: &str| HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static(""));

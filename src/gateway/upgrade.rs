@@ -27,10 +27,10 @@ use super::route::Route;
 use super::slots::{Occupied, Slot};
 use super::socket::Socket;
 use super::upload::Upload;
+use super::upstream::Chosen;
 use super::upstream::pool::Driven;
 use super::upstream::sender::{Alone, Failure, Sender};
 use super::upstream::stream::Stream;
-use super::upstream::{Chosen, Upstreams};
 use crate::model::Refusal;
 
 /// An agreed upgrade on its way from the exchange to the driver, which owns the client's socket.
@@ -78,13 +78,12 @@ pub(super) async fn open(
     let slot = occupied.slot().clone();
     let mut message = Message::from_parts(head, upload);
     let answer = unless_ended(&slot, async {
-        let upstreams = route.upstreams.load_full();
-        let (chosen, mut sender, driven) = connect(&route, &upstreams, &mut record).await?;
+        let (chosen, mut sender, driven) = connect(&route, &mut record).await?;
         headers::set_host(message.headers_mut(), route.host_header, chosen.target());
         let response = sender
             .send_upgrade(message)
             .await
-            .map_err(|Failure { fate, .. }| unanswered(&slot, &upstreams, &chosen, fate))?;
+            .map_err(|Failure { fate, .. }| unanswered(&slot, &route, &chosen, fate))?;
         chosen.target().answered();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let lease = Lease { worker: record.worker().clone(), chosen, sender: Sender::Http1(sender) };
@@ -132,21 +131,17 @@ enum Outcome {
 }
 
 /// Connects to the first upstream that lets us; nothing is sent before, so every one of them may be tried.
-async fn connect(
-    route: &Route,
-    upstreams: &Upstreams,
-    record: &mut Record,
-) -> Result<(Chosen, Alone, Driven), Reject> {
+async fn connect(route: &Route, record: &mut Record) -> Result<(Chosen, Alone, Driven), Reject> {
     let mut tried = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = upstreams.choose(&tried) {
+    while let Some(chosen) = route.choose(&tried) {
         note_retry(tried.last());
         record.upstream = Some(chosen.target().clone());
         record.upstream_began = Some(clock::now());
-        let pool = &record.worker().pool;
-        match pool.open_to_upgrade(chosen.target(), route.timeouts.connect).await {
+        let opening = record.worker().pool.open_to_upgrade(chosen.target(), route.timeouts.connect);
+        match Box::pin(opening).await {
             Ok((sender, driven)) => return Ok((chosen, sender, driven)),
-            Err(error) => failure = unconnected(upstreams, &chosen, &error),
+            Err(error) => failure = unconnected(route, &chosen, &error),
         }
         tried.push(chosen);
     }

@@ -14,13 +14,13 @@ use crate::support::until;
 
 #[test]
 fn requests_share_the_connections_there_may_be() {
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let counts = (now.clone(), most.clone());
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
     let app = App::start(move |exchange| {
-        let busy = counts.0.fetch_add(1, Ordering::SeqCst) + 1;
-        counts.1.fetch_max(busy, Ordering::SeqCst);
+        let busy = now.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.fetch_max(busy, Ordering::SeqCst);
         thread::yield_now();
-        counts.0.fetch_sub(1, Ordering::SeqCst);
+        now.fetch_sub(1, Ordering::SeqCst);
         exchange.answer(b"hi");
     });
     let gateway = Setup::new(&app).both("connections", "2").start();

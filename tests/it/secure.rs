@@ -1,6 +1,7 @@
 //! Apps behind TLS: whom the gateway believes, and what it speaks with them.
 
 use http::Version;
+use tokio_rustls::rustls::{ServerConnection, StreamOwned};
 
 use crate::support::app::App;
 use crate::support::authority::{Authority, Issued, Terminator};
@@ -116,13 +117,14 @@ fn websockets_pass_through_tls_over_http11() {
     wire.send("hello");
     assert_eq!(wire.take(5).unwrap(), b"hello");
     wire.wait_for_end();
-    assert_eq!(terminator.spoken(), [Some("http/1.1".to_owned())]);
+    let [agreed] = &terminator.agreed()[..] else { panic!() };
+    assert_eq!(agreed.protocol.as_deref(), Some("http/1.1"));
 }
 
 #[test]
-fn a_cut_off_answer_does_not_pass_for_a_whole_one() {
+fn a_new_connection_takes_the_session_up_again() {
     let authority = Authority::new();
-    // Without a length the answer ends with the connection, and TLS says whether it was ended or cut.
+    // Without a length the answer ends with the connection.
     let app = App::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\n\r\nall there is");
         exchange.close();
@@ -130,6 +132,33 @@ fn a_cut_off_answer_does_not_pass_for_a_whole_one() {
     let terminator = Terminator::before(app.address, authority.issue(&["localhost"]).server(&[]));
     let gateway = gateway(&format!("https://localhost:{}", terminator.address.port()), &authority);
     let token = gateway.mint("production").secret;
-    let answer = gateway.ask(with_token("GET /", "shop.localhost", &token));
-    assert_eq!((answer.status, answer.text()), (200, "all there is"));
+    for _ in 0..3 {
+        let answer = gateway.ask(with_token("GET /", "shop.localhost", &token));
+        assert_eq!((answer.status, answer.text()), (200, "all there is"));
+    }
+    let resumed: Vec<_> = terminator.agreed().iter().map(|agreed| agreed.resumed).collect();
+    assert_eq!(resumed, [false, true, true]);
+}
+
+#[test]
+fn an_answer_that_was_cut_off_does_not_pass_for_a_whole_one() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["localhost"]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway =
+        gateway(&format!("https://localhost:{}", listener.local_addr().unwrap().port()), &authority);
+    let token = gateway.mint("production").secret;
+    let mut wire = gateway.connect();
+    wire.send(with_token("GET /", "shop.localhost", &token));
+    let stream = listener.accept().unwrap().0;
+    let session = ServerConnection::new(issued.server(&["http/1.1"])).unwrap();
+    let mut app = Wire::new(StreamOwned::new(session, stream));
+    app.head().unwrap().unwrap();
+    // No length, and in the end no word of TLS that this was all.
+    app.send("HTTP/1.1 200 OK\r\n\r\nsome of it");
+    let head = wire.head().unwrap().unwrap();
+    assert_eq!(wire.chunk().unwrap(), b"some of it");
+    drop(app);
+    assert!(wire.chunk().is_err());
+    assert_eq!(gateway.logged(head.get("x-request-id").unwrap())["ended"], "upstream_gone");
 }

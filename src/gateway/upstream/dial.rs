@@ -83,8 +83,8 @@ async fn open(
     permit: Option<OwnedSemaphorePermit>,
     protocols: &[&[u8]],
 ) -> Result<(Stream, Protocol), Unconnected> {
-    let opened = timeout_at(Instant::now() + within, async {
-        let deadline = Instant::now() + within;
+    let deadline = Instant::now() + within;
+    let opened = timeout_at(deadline, async {
         match &target.place {
             Place::Socket(path) => Ok((unix(path).await?, Protocol::Http1)),
             Place::Fixed(addresses) => secure(target, tcp(addresses, deadline).await?, protocols).await,

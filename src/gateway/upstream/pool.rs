@@ -79,7 +79,8 @@ pub(crate) type Driven = JoinHandle<hyper::Result<Parts<TokioIo<Observed>>>>;
 impl Pool {
     /// A connection that is open already and not known to be dead.
     pub(crate) fn take(&self, target: &Arc<Target>) -> Option<Sender> {
-        let kept = self.kept.borrow().get(&Arc::as_ptr(target))?.clone();
+        let kept = self.kept.borrow();
+        let kept = kept.get(&Arc::as_ptr(target))?;
         // Those who wait come first.
         if kept.queued.get() > 0 { None } else { kept.take() }
     }

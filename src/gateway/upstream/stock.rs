@@ -100,3 +100,66 @@ fn server_name(address: &Upstream) -> Option<ServerName<'static>> {
     let (host, _) = address.host_and_port()?;
     ServerName::try_from(host.to_owned()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+    use crate::config::HealthCheck;
+
+    #[test]
+    fn what_is_unchanged_goes_on_as_it_is() {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = |params: &CertificateParams| {
+            vec![params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()]
+        };
+        let standings = Standings::default();
+        let (ca, other_ca) = (certificate(&params), certificate(&params));
+        let app = crate::control::sample::config().apps[0].clone();
+        let mut before = app.environments[0].clone();
+        before.upstreams =
+            ["http://a", "https://b", "https://c"].map(|url| Upstream::parse(url).unwrap()).into();
+        before.upstream_ca = Some(ca);
+        let old = Stock::new(&standings, []).upstreams(&app, &before).unwrap();
+        let [a, b, c] = old.targets() else { panic!() };
+        let trust =
+            |target: &Target| target.expected.as_ref().map(|expected| expected.trust.clone()).unwrap();
+        assert!(Arc::ptr_eq(&trust(b), &trust(c)));
+        let reload = |environment: &Environment| {
+            let mut stock = Stock::new(&standings, old.targets().to_vec());
+            stock.upstreams(&app, environment).unwrap().targets().to_vec()
+        };
+        let kept = |now: &[Arc<Target>]| {
+            now.iter().map(|new| [a, b, c].iter().any(|old| Arc::ptr_eq(old, new))).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&reload(&before)), [true, true, true]);
+
+        let mut after = before.clone();
+        after.upstreams.insert(0, Upstream::parse("h2c://a").unwrap());
+        assert_eq!(kept(&reload(&after)), [false, true, true, true]);
+        after = Environment { upstream_ca: Some(other_ca), ..before.clone() };
+        assert_eq!(kept(&reload(&after)), [true, false, false]);
+        after = Environment { connections: 5, ..before.clone() };
+        assert_eq!(kept(&reload(&after)), [false, false, false]);
+        let second = Duration::from_secs(1);
+        let check = HealthCheck {
+            path: "/".parse().unwrap(),
+            interval: second,
+            timeout: second,
+            unhealthy_after: 1,
+            healthy_after: 1,
+        };
+        after = Environment { health_check: Some(check), ..before.clone() };
+        a.standing.down.store(true, Ordering::Relaxed);
+        let checked = reload(&after);
+        assert_eq!(kept(&checked), [false, false, false]);
+        // How it does is known all the same, until nobody looks any more.
+        assert!(Arc::ptr_eq(&checked[0].standing, &a.standing) && a.standing.is_down());
+        after = Environment { connections: 7, ..before };
+        assert!(!reload(&after)[0].standing.is_down());
+    }
+}

@@ -8,8 +8,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 
 /// One that issues certificates; whoever trusts it says so with its `pem`.
 pub(crate) struct Authority {
@@ -26,9 +26,17 @@ pub(crate) struct Issued {
 /// TLS at an address of its own, and the app behind it as it was.
 pub(crate) struct Terminator {
     pub(crate) address: SocketAddr,
-    /// The protocol agreed on for each connection, in the order in which they were opened.
-    spoken: Arc<Mutex<Vec<Option<String>>>>,
+    /// Of each connection, in the order in which they were opened.
+    agreed: Arc<Mutex<Vec<Agreed>>>,
     _runtime: tokio::runtime::Runtime,
+}
+
+/// What was agreed on for a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Agreed {
+    pub(crate) protocol: Option<String>,
+    /// Whether an earlier session was taken up again.
+    pub(crate) resumed: bool,
 }
 
 impl Authority {
@@ -42,7 +50,7 @@ impl Authority {
 
     /// A certificate for these names and addresses.
     pub(crate) fn issue(&self, names: &[&str]) -> Issued {
-        self.sign(CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap())
+        self.sign(&CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap())
     }
 
     /// One that is good for nothing any more.
@@ -50,10 +58,10 @@ impl Authority {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Issued {
+    fn sign(&self, params: &CertificateParams) -> Issued {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
@@ -82,8 +90,8 @@ impl Terminator {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let spoken = Arc::<Mutex<Vec<_>>>::default();
-        let noted = spoken.clone();
+        let agreed = Arc::<Mutex<Vec<_>>>::default();
+        let noted = agreed.clone();
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, noted) = (TlsAcceptor::from(config.clone()), noted.clone());
@@ -91,17 +99,18 @@ impl Terminator {
                     let Ok(mut outside) = acceptor.accept(stream).await else { return };
                     let protocol = outside.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
                     let protocol = protocol.map(|name| String::from_utf8(name).unwrap());
-                    noted.lock().unwrap().push(protocol);
+                    let resumed = outside.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                    noted.lock().unwrap().push(Agreed { protocol, resumed });
                     let mut inside = TcpStream::connect(app).await.unwrap();
                     let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
                 });
             }
         });
-        Self { address, spoken, _runtime: runtime }
+        Self { address, agreed, _runtime: runtime }
     }
 
-    /// What was spoken on each connection that got that far.
-    pub(crate) fn spoken(&self) -> Vec<Option<String>> {
-        self.spoken.lock().unwrap().clone()
+    /// What was agreed on for each connection that got that far.
+    pub(crate) fn agreed(&self) -> Vec<Agreed> {
+        self.agreed.lock().unwrap().clone()
     }
 }
