@@ -1,5 +1,7 @@
 //! Apps behind TLS: whom the gateway believes, and what it speaks with them.
 
+use std::path::Path;
+
 use http::Version;
 use tokio_rustls::rustls::{ServerConnection, StreamOwned};
 
@@ -8,6 +10,8 @@ use crate::support::authority::{Authority, Issued, Terminator};
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::modern::{Modern, Settings};
+use crate::support::program::Program;
+use crate::support::until;
 use crate::support::wire::{Wire, request};
 
 /// A gateway before an https app, believing `authority` alone.
@@ -69,6 +73,10 @@ fn an_app_that_cannot_prove_who_it_is_gets_no_byte() {
             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
         gateway.ask(request("GET /", &upgrade)).refused(502, "upstream_unreachable");
+        // After a few of them the operator is told what exactly is wrong.
+        gateway.ask(with_token("GET /", "shop.localhost", &token)).refused(502, "upstream_unreachable");
+        let told = || gateway.stderr().contains("TLS: invalid peer certificate").then_some(());
+        until("the reason in the log", told);
     };
     refused(&elsewhere.issue(&["localhost"]));
     refused(&authority.issue_expired(&["localhost"]));
@@ -86,6 +94,31 @@ fn an_app_that_cannot_prove_who_it_is_gets_no_byte() {
         wire.wait_for_end();
     });
     gateway.ask(with_token("GET /", "shop.localhost", &token)).refused(502, "upstream_unreachable");
+}
+
+#[test]
+fn the_system_knows_whom_to_believe_unless_told_otherwise() {
+    let authority = Authority::new();
+    let app = Modern::echo(Settings {
+        tls: Some(authority.issue(&["localhost"]).server(&["h2"])),
+        ..Settings::default()
+    });
+    let setup = Setup::with_upstreams(&[&format!("https://localhost:{}", app.address.port())]);
+    // The system's certificates are where these variables say.
+    let folder = tempfile::tempdir().unwrap();
+    let system = folder.path().join("system.pem");
+    let variables = [("SSL_CERT_FILE", system.as_path()), ("SSL_CERT_DIR", Path::new(""))];
+    let gateway = setup.start_in(folder, "system.pem", &authority.pem, &variables);
+    let token = gateway.mint("production").secret;
+    assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &token)).status, 200);
+
+    let program = Program::new(&setup.text());
+    std::fs::write(program.path("none.pem"), "").unwrap();
+    let none = program.path("none.pem");
+    let variables = [("SSL_CERT_FILE", none.to_str().unwrap()), ("SSL_CERT_DIR", "")];
+    let checked = program.run_with(&["check"], &variables);
+    assert_eq!(checked.code, 2, "{checked:?}");
+    assert!(checked.stderr.contains("install its ca-certificates, or set `upstream_ca`"), "{checked:?}");
 }
 
 #[test]

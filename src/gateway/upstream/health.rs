@@ -47,6 +47,16 @@ pub(super) enum Trial {
     Taken,
 }
 
+/// What came of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    Counted,
+    /// The target would be left out if there were another.
+    Indispensable,
+    /// It is left out for so long.
+    Out(Duration),
+}
+
 impl Standing {
     pub(super) fn is_down(&self) -> bool {
         self.down.load(Ordering::Relaxed)
@@ -68,38 +78,39 @@ impl Standing {
         if claim.is_ok() { Trial::Yours } else { Trial::Taken }
     }
 
-    /// Counts a failure; returns for how long the target is left out, if that begins now.
+    /// Counts a failure.
     pub(super) fn note_failure(
         &self,
         now: Moment,
         on_trial: bool,
         has_others: impl FnOnce() -> bool,
-    ) -> Option<Duration> {
+    ) -> Noted {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = self.out_until.load(Ordering::Relaxed);
         let may_go = if until == 0 { failures >= FAILURES && has_others() } else { on_trial };
         if !may_go {
-            return None;
+            return if until == 0 && failures == FAILURES { Noted::Indispensable } else { Noted::Counted };
         }
         let doublings = self.ejections.load(Ordering::Relaxed).min(8);
         let pause = PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
         let out =
             self.out_until.compare_exchange(until, now.after(pause), Ordering::Relaxed, Ordering::Relaxed);
-        out.is_ok().then(|| {
-            self.ejections.fetch_add(1, Ordering::Relaxed);
-            pause
-        })
+        if out.is_err() {
+            return Noted::Counted;
+        }
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+        Noted::Out(pause)
     }
 
-    /// Counts an answer; returns whether that ends the target's being left out.
+    /// Counts an answer; returns whether that ends a row of failures that was worth a word.
     pub(super) fn note_success(&self) -> bool {
         // Nearly always there is nothing to note, and a write would be felt by every worker.
         if self.failures.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        self.failures.store(0, Ordering::Relaxed);
+        let failures = self.failures.swap(0, Ordering::Relaxed);
         self.ejections.store(0, Ordering::Relaxed);
-        self.out_until.swap(0, Ordering::Relaxed) != 0
+        self.out_until.swap(0, Ordering::Relaxed) != 0 || failures >= FAILURES
     }
 }
 
@@ -115,19 +126,22 @@ mod tests {
     fn pauses_double_until_a_trial_is_answered() {
         let standing = Standing::default();
         for _ in 0..FAILURES - 1 {
-            assert_eq!(standing.note_failure(at(1), false, || true), None);
+            assert_eq!(standing.note_failure(at(1), false, || true), Noted::Counted);
         }
-        assert_eq!(standing.note_failure(at(1), false, || true), Some(PAUSE));
+        assert_eq!(standing.note_failure(at(1), false, || true), Noted::Out(PAUSE));
         assert!(standing.is_out(at(5_000)) && !standing.is_healthy());
         // What was under way before and fails now makes it no worse.
-        assert_eq!(standing.note_failure(at(100), false, || true), None);
+        assert_eq!(standing.note_failure(at(100), false, || true), Noted::Counted);
         let mut now = 1;
         for expected in [10, 20, 40, 60, 60] {
             now += 60_000;
             assert_eq!(standing.try_again(at(now)), Trial::Yours);
             assert_eq!(standing.try_again(at(now)), Trial::None);
             assert!(standing.is_out(at(now)));
-            assert_eq!(standing.note_failure(at(now), true, || true), Some(Duration::from_secs(expected)));
+            assert_eq!(
+                standing.note_failure(at(now), true, || true),
+                Noted::Out(Duration::from_secs(expected))
+            );
         }
         assert!(standing.note_success());
         assert!(standing.is_healthy() && !standing.note_success());
@@ -135,16 +149,16 @@ mod tests {
         for _ in 0..FAILURES - 1 {
             standing.note_failure(at(now), false, || true);
         }
-        assert_eq!(standing.note_failure(at(now), false, || true), Some(PAUSE));
+        assert_eq!(standing.note_failure(at(now), false, || true), Noted::Out(PAUSE));
     }
 
     #[test]
     fn the_last_one_stays() {
         let standing = Standing::default();
-        for _ in 0..10 {
-            assert_eq!(standing.note_failure(at(1), false, || false), None);
-        }
-        assert!(standing.is_healthy());
+        let noted: Vec<_> = (0..5).map(|_| standing.note_failure(at(1), false, || false)).collect();
+        let expected = [Noted::Counted, Noted::Counted, Noted::Indispensable, Noted::Counted, Noted::Counted];
+        assert_eq!(noted, expected);
+        assert!(standing.is_healthy() && standing.note_success());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use http::HeaderValue;
 
 use self::cap::Cap;
 use self::dial::Expected;
-use self::health::Moment;
+use self::health::{Moment, Noted, Trial};
 use self::place::Place;
 use self::probe::Check;
 use crate::board::upstream::{Standing, Whose};
@@ -90,9 +90,9 @@ impl Upstreams {
                 })?;
             match best.standing.try_again(now) {
                 // Another request was faster: until it is answered the target stays out.
-                health::Trial::Taken => {}
-                health::Trial::None => return Some(Chosen::new(best, false)),
-                health::Trial::Yours => return Some(Chosen::new(best, true)),
+                Trial::Taken => {}
+                Trial::None => return Some(Chosen::new(best, false)),
+                Trial::Yours => return Some(Chosen::new(best, true)),
             }
         }
     }
@@ -104,8 +104,10 @@ impl Upstreams {
             let mut others = self.targets.iter().filter(|other| !Arc::ptr_eq(other, target));
             others.any(|other| other.standing.is_healthy())
         };
-        if let Some(pause) = target.standing.note_failure(Moment::now(), on_trial, others) {
-            tracing::warn!("{target} is left out for {} s: {why}", pause.as_secs());
+        match target.standing.note_failure(Moment::now(), on_trial, others) {
+            Noted::Counted => tracing::debug!("{target} failed a request: {why}"),
+            Noted::Indispensable => tracing::warn!("{target} fails request after request: {why}"),
+            Noted::Out(pause) => tracing::warn!("{target} is left out for {} s: {why}", pause.as_secs()),
         }
     }
 }

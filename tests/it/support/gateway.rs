@@ -109,10 +109,20 @@ impl Setup {
 
     /// Starts a gateway in a folder where another file lies beside `proxy.toml`.
     pub(crate) fn start_beside(&self, name: &str, text: &str) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
+        self.start_in(tempfile::tempdir().unwrap(), name, text, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_in(
+        &self,
+        folder: TempDir,
+        name: &str,
+        text: &str,
+        variables: &[(&str, &Path)],
+    ) -> Gateway {
         fs::write(folder.path().join(name), text).unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
-        let process = Process::start(command(folder.path()).arg("serve"));
+        let process = Process::start(command(folder.path()).arg("serve").envs(variables.iter().copied()));
         Gateway { folder, process }
     }
 
