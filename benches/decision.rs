@@ -165,7 +165,7 @@ impl Bench {
         }
         ensure!(index.len() == TOKENS as usize, "the index holds {} tokens", index.len());
         let (board, _) = Board::new(1);
-        let settings = Settings::new(&config, &index, &board);
+        let settings = Settings::new(&config, &index, &board, None)?;
         let traffic = board.strangers().clone();
         for app in &config.apps {
             for environment in &app.environments {

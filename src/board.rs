@@ -3,6 +3,7 @@
 
 mod following;
 mod traffic;
+pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::upstream::Standings;
 use crate::model::{AppName, EnvironmentName, Refusal, TokenId};
 use crate::telemetry::Counter;
 
@@ -77,6 +79,7 @@ pub struct Board {
     /// Of every environment that was ever configured since the start: its counts outlive a reload, and do not go back
     /// should it return.
     traffic: Mutex<BTreeMap<(AppName, EnvironmentName), Arc<Traffic>>>,
+    pub upstreams: Standings,
 }
 
 impl Board {
@@ -104,6 +107,7 @@ impl Board {
             accept_errors: Counter::default(),
             strangers: Arc::new(Traffic::new(workers)),
             traffic: Mutex::default(),
+            upstreams: Standings::default(),
         };
         (Arc::new(board), mailboxes)
     }

@@ -137,10 +137,22 @@ pub struct App {
 pub struct Environment {
     pub name: String,
     pub hosts: Vec<String>,
-    pub upstreams: Vec<String>,
+    pub upstreams: Vec<Upstream>,
     pub deployment: String,
     pub on_publish: String,
     pub external_access: ExternalAccess,
+}
+
+/// Where requests go, and how that does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Upstream {
+    pub url: String,
+    /// Whether requests go there as a matter of course: health checks succeed, and requests are answered.
+    pub healthy: bool,
+    /// Requests under way there.
+    pub in_flight: u64,
+    /// Requests that were sent again, there or elsewhere, because it failed them; since the gateway started.
+    pub retries: u64,
 }
 
 /// Whether tokens are let in, and who decides.

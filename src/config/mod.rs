@@ -16,6 +16,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod trust;
 mod value;
 mod written;
 
@@ -24,7 +25,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use http::uri::PathAndQuery;
 use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
 
 use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, Upstream};
 use crate::tls::Pair;
@@ -134,6 +137,23 @@ pub struct Environment {
     pub public_paths: Vec<PathPattern>,
     /// Lets CORS preflights through.
     pub preflight: bool,
+    /// Connections to each upstream, of all workers together. 0: no limit.
+    pub connections: u32,
+    pub health_check: Option<HealthCheck>,
+    /// What https upstreams are judged by instead of the system's certificates; never empty.
+    pub upstream_ca: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// How an app is asked whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub path: PathAndQuery,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failures in a row.
+    pub unhealthy_after: u32,
+    /// Successes in a row.
+    pub healthy_after: u32,
 }
 
 /// Whether an environment lets tokens in.

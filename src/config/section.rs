@@ -96,15 +96,15 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that `key` names a file of its own, `place` being `None` where it does so by default, and gives its path
-    /// in full: what is relative is so to the folder of `proxy.toml`.
+    /// in full.
     pub(super) fn claim(&mut self, key: &'static str, path: &str, place: Option<Place>) -> PathBuf {
-        let path = self.source.base.join(path);
+        let path = self.resolve(path);
         let name = self.name(key);
         self.report.claim(name, path.clone(), place);
         path
     }
 
-    /// The path of a file in full that is not this program's own.
+    /// A path in full: what is relative is so to the folder of `proxy.toml`.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.source.base.join(path)
     }
@@ -206,6 +206,23 @@ impl<'a> Section<'a> {
             done.push(inner.finish(&mut read));
         }
         done
+    }
+
+    /// Reads the table `key`; `None` if it is not given.
+    pub(super) fn given_table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let Some((_, value)) = self.find(key) else {
+            self.asked.push(key);
+            return None;
+        };
+        if value.get_ref().as_table().is_none() {
+            self.table(key, |_| ());
+            return None;
+        }
+        self.table(key, read)
     }
 
     /// Reads the tables under `key`, whose names are the user's, in the order of the file.

@@ -79,5 +79,8 @@ fn environment(name: &str, on_publish: OnPublish) -> Environment {
         timeouts: Timeouts { connect: second, response_header: second, idle: second },
         public_paths: Vec::new(),
         preflight: false,
+        connections: 0,
+        health_check: None,
+        upstream_ca: None,
     }
 }

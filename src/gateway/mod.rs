@@ -10,6 +10,7 @@ pub mod capacity;
 mod clock;
 mod connection;
 pub mod credential;
+mod extent;
 mod farewell;
 mod forward;
 mod frames;
@@ -38,7 +39,7 @@ pub mod tls;
 mod trace;
 mod upgrade;
 mod upload;
-mod upstream;
+pub mod upstream;
 pub mod wall;
 pub mod worker;
 
@@ -62,6 +63,8 @@ use self::request::Request;
 use self::response::Body;
 use self::slots::SlotLimits;
 use self::upload::Upload;
+use self::upstream::stock::Stock;
+use self::upstream::trust::NoTrust;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::config::{Config, Limits};
@@ -104,17 +107,27 @@ pub struct Settings {
 }
 
 impl Settings {
-    #[must_use]
-    pub fn new(config: &Config, index: &Index, board: &Board) -> Self {
-        Self {
-            routes: route::Routes::new(&config.apps, index, board),
+    /// Upstreams that `previous` has as well are taken over from it.
+    ///
+    /// # Errors
+    /// When an upstream is https and there is nothing that it could be judged by.
+    pub fn new(
+        config: &Config,
+        index: &Index,
+        board: &Board,
+        previous: Option<&Self>,
+    ) -> Result<Self, NoTrust> {
+        let in_use = previous.map_or_else(Vec::new, |previous| previous.routes.targets());
+        let mut stock = Stock::new(&board.upstreams, in_use);
+        Ok(Self {
+            routes: route::Routes::new(&config.apps, index, board, &mut stock)?,
             ways: credential::Ways {
                 header: config.tokens.header.clone(),
                 query_parameter: config.tokens.query_parameter.clone(),
             },
             limits: config.gateway.limits.clone(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
-        }
+        })
     }
 }
 

@@ -8,15 +8,14 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use serde::Serialize;
 
 use super::headers;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
 use super::slots::Occupied;
-use super::upload::Upload;
 use super::upstream::Chosen;
+use super::upstream::sender::Sender;
 use super::worker::Worker;
 
 /// The body of any answer.
@@ -50,7 +49,7 @@ pub(super) struct Download {
 pub(super) struct Lease {
     pub worker: Rc<Worker>,
     pub chosen: Chosen,
-    pub sender: SendRequest<Upload>,
+    pub sender: Sender,
 }
 
 /// The body ended before its end.

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
+use crate::board::Board;
 use crate::config::{AccessLog, Loaded};
+use crate::gateway::Settings;
+use crate::index::Index;
 use crate::store::Store;
 
 /// Everything that `serve` would read and judge before its first side effect.
@@ -22,6 +25,8 @@ pub fn check(loaded: &Loaded) -> Result<()> {
         folder_of("gateway.access_log.path", Some(path))?;
     }
     Store::inspect(&config.store.path)?;
+    // Upstreams are judged by certificates that the system may not have.
+    Settings::new(config, &Index::new().0, &Board::new(0).0, None)?;
     Ok(())
 }
 

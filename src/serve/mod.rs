@@ -41,6 +41,7 @@ use crate::control::Control;
 use crate::gateway::capacity::Capacity;
 use crate::gateway::throttle::Throttle;
 use crate::gateway::tls::Handshakes;
+use crate::gateway::upstream::supervisor;
 use crate::gateway::wall::WallClock;
 use crate::gateway::{Drain, Gateway, Settings, listen};
 use crate::index::Index;
@@ -116,7 +117,7 @@ impl Server {
         let (index, writer) = Index::new();
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone())?;
-        let settings = ArcSwap::from_pointee(Settings::new(&config, &index, &board));
+        let settings = ArcSwap::from_pointee(Settings::new(&config, &index, &board, None)?);
         let sources = Sources {
             board: board.clone(),
             index: index.clone(),
@@ -144,7 +145,8 @@ impl Server {
         let ways = listen::Workers { doors: ways, capacity, board: board.clone() };
         let rest = vec![
             runtime.spawn(follower.run(rest_stopping.clone())),
-            runtime.spawn(control.clone().forget_ended(rest_stopping)),
+            runtime.spawn(control.clone().forget_ended(rest_stopping.clone())),
+            runtime.spawn(supervisor::run(gateway.clone(), rest_stopping)),
         ];
         let (reloads, wishes) = mpsc::channel(RELOADS);
         let site = Site::new(control, sources, reloads.clone());

@@ -100,7 +100,12 @@ impl Reloader {
             let output = Output::open(sink(&config.gateway.access_log));
             Some(output.context("gateway.access_log.path")?)
         };
-        let settings = Settings::new(&config, &self.gateway.index, &self.gateway.board);
+        let settings = Settings::new(
+            &config,
+            &self.gateway.index,
+            &self.gateway.board,
+            Some(&self.gateway.settings.load()),
+        )?;
         // A plan that comes to nothing must not have used them up.
         let mut inherited = self.inherited.copy().context("inherited sockets")?;
         let resumption = &self.resumption;

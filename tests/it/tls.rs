@@ -71,7 +71,8 @@ fn bodies_of_any_size_and_websockets_pass() {
     let app = App::start(|exchange| {
         if exchange.head.get("upgrade").is_some() {
             exchange.send(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi",
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhi",
             );
             while let Ok(bytes) = exchange.wire.take(1) {
                 exchange.send(bytes);

@@ -198,7 +198,7 @@ upstreams = ["http://127.0.0.1:1"]
 fn nobody_gets_in_without_the_token() {
     let config = config::parse(CONFIG, Path::new("proxy.toml"), Path::new(""), []).unwrap().config;
     let (index, writer) = Index::new();
-    let settings = Settings::new(&config, &index, &Board::new(1).0);
+    let settings = Settings::new(&config, &index, &Board::new(1).0, None).unwrap();
     let (app, environment) = (AppName::parse("shop").unwrap(), EnvironmentName::parse("production").unwrap());
     writer.open(&TokenApp::One(app), &environment);
     let token = Plaintext::parse(Kind::Token, TOKEN.as_bytes()).unwrap();

@@ -59,7 +59,12 @@ struct Process {
 impl Setup {
     /// An app `shop` with its two environments, `shop.localhost` and `shop.dev.localhost`, both served by `app`.
     pub(crate) fn new(app: &App) -> Self {
-        let upstreams = format!("[\"{}\"]", app.url());
+        Self::with_upstreams(&[&app.url()])
+    }
+
+    /// The same, served by the apps at these URLs.
+    pub(crate) fn with_upstreams(urls: &[&str]) -> Self {
+        let upstreams = format!("{urls:?}");
         Self { sections: BTreeMap::new(), rest: String::new() }
             .set("gateway", "listen", "[\"127.0.0.1:0\"]")
             .set("gateway", "workers", "2")
@@ -81,6 +86,15 @@ impl Setup {
     pub(crate) fn and(mut self, text: &str) -> Self {
         self.rest.push_str(text);
         self
+    }
+
+    /// Sets a key of both environments, in place of what was there.
+    pub(crate) fn both(self, key: &str, value: &str) -> Self {
+        self.set("apps.shop.environments.development", key, value).set(
+            "apps.shop.environments.production",
+            key,
+            value,
+        )
     }
 
     pub(crate) fn text(&self) -> String {
@@ -113,6 +127,25 @@ impl Setup {
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
         let sockets = listen(folder.path());
         let process = Process::inherit(folder.path(), sockets);
+        Gateway { folder, process }
+    }
+
+    /// Starts a gateway in a folder where another file lies beside `proxy.toml`.
+    pub(crate) fn start_beside(&self, name: &str, text: &str) -> Gateway {
+        self.start_in(tempfile::tempdir().unwrap(), name, text, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_in(
+        &self,
+        folder: TempDir,
+        name: &str,
+        text: &str,
+        variables: &[(&str, &Path)],
+    ) -> Gateway {
+        fs::write(folder.path().join(name), text).unwrap();
+        fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
+        let process = Process::start(command(folder.path()).arg("serve").envs(variables.iter().copied()));
         Gateway { folder, process }
     }
 

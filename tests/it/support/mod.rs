@@ -6,7 +6,10 @@ pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod metrics;
+pub(crate) mod modern;
 pub(crate) mod program;
+pub(crate) mod server;
+pub(crate) mod terminator;
 pub(crate) mod wire;
 
 use std::thread;
