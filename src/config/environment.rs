@@ -206,17 +206,19 @@ fn health_path(given: &Given<'_>) -> Result<PathAndQuery, String> {
 
 fn upstream_ca(section: &mut Section<'_>, upstreams: &[Upstream]) -> Option<Vec<CertificateDer<'static>>> {
     let given = section.read("upstream_ca", path)?;
-    let certificates = match trust::read(&section.resolve(&given.value)) {
+    if !upstreams.is_empty() && !upstreams.iter().any(Upstream::is_https) {
+        section.warning(&given.place, "upstream_ca", "has no effect: no upstream here is https");
+    }
+    if !section.looks_into_files() {
+        return None;
+    }
+    match trust::read(&section.resolve(&given.value)) {
         Ok(certificates) => Some(certificates),
         Err(wrong) => {
             section.mistake(&given.place, "upstream_ca", &wrong);
             None
         }
-    };
-    if !upstreams.is_empty() && !upstreams.iter().any(Upstream::is_https) {
-        section.warning(&given.place, "upstream_ca", "has no effect: no upstream here is https");
     }
-    certificates
 }
 
 /// The keys of features that this version lacks.

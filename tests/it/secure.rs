@@ -126,7 +126,8 @@ fn websockets_pass_through_tls_over_http11() {
     let authority = Authority::new();
     let app = App::start(|exchange| {
         exchange.send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nwelcome",
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nwelcome",
         );
         let said = exchange.wire.take(5).unwrap();
         exchange.send(said);

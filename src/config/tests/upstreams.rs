@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
-use super::super::{HealthCheck, Loaded, load};
-use super::{APP, accept, mistakes, refuse, warnings};
+use super::super::{HealthCheck, Loaded, load_to_serve};
+use super::{APP, accept, refuse, warnings};
 
 fn environment(lines: &str) -> crate::config::Environment {
     accept(&format!("{APP}{lines}\n")).config.apps[0].environments[0].clone()
@@ -85,7 +85,7 @@ fn certificates_are_read_with_the_configuration() {
         let path = folder.path().join("proxy.toml");
         let app = APP.replace("http:", scheme);
         std::fs::write(&path, format!("{app}upstream_ca = '{name}'\n")).unwrap();
-        load(&path, [])
+        load_to_serve(&path, [])
     };
     let Loaded { config, warnings, .. } = read("ca.pem", "https:").unwrap();
     assert_eq!(config.apps[0].environments[0].upstream_ca.as_ref().unwrap().len(), 2);
@@ -104,5 +104,5 @@ fn certificates_are_read_with_the_configuration() {
         assert!(error.contains(&expected), "{name}: {error}");
     }
     assert!(Path::new("/dev/zero").exists());
-    assert!(mistakes(&format!("{APP}upstream_ca = '/dev/zero'\n")).concat().contains("is not a file"));
+    assert!(read("/dev/zero", "https:").unwrap_err().to_string().contains("is not a file"));
 }
