@@ -11,6 +11,7 @@ use hyper::client::conn::{TrySendError, http1};
 use super::Target;
 use super::answers::Asked;
 use super::observed::Notes;
+use super::place::Peer;
 use super::pool::FAIR;
 use super::shape;
 use super::shared::Share;
@@ -28,6 +29,7 @@ pub(crate) enum Sender {
 pub(crate) struct Alone {
     sender: http1::SendRequest<Upload>,
     notes: Rc<Notes>,
+    pub(super) peer: Option<Peer>,
     /// Requests sent.
     served: u32,
 }
@@ -105,8 +107,12 @@ impl Failure {
 }
 
 impl Alone {
-    pub(super) const fn new(sender: http1::SendRequest<Upload>, notes: Rc<Notes>) -> Self {
-        Self { sender, notes, served: 0 }
+    pub(super) const fn new(
+        sender: http1::SendRequest<Upload>,
+        notes: Rc<Notes>,
+        peer: Option<Peer>,
+    ) -> Self {
+        Self { sender, notes, peer, served: 0 }
     }
 
     /// Asks for a WebSocket.
