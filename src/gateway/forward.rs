@@ -1,7 +1,7 @@
 //! The last stage before the app: sends what was permitted and waits for the head of the answer.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -72,9 +72,9 @@ pub(super) async fn forward(
     let slot = occupied.slot().clone();
     record.slot = Some(slot.clone());
     if upgrade::wants(&head) {
-        return upgrade::open(permit, head, upload, occupied, record).await;
+        return Box::pin(upgrade::open(permit, head, upload, occupied, record)).await;
     }
-    let answer = unless_ended(&slot, exchange(worker, &permit, head, upload, &slot, &mut record)).await;
+    let answer = unless_ended(&slot, pin!(exchange(worker, &permit, head, upload, &slot, &mut record))).await;
     record.upstream_answered();
     if let (Some(Refusal::UpstreamTimeout), Some(target)) = (slot.ending(), &record.upstream) {
         permit.route().failed(target, false, "no answer in time");
@@ -110,18 +110,16 @@ pub(super) fn pass_on(
 }
 
 /// Runs `exchange` until it is done or its request is ended.
-pub(super) async fn unless_ended<T>(
+pub(super) fn unless_ended<T>(
     slot: &Slot,
-    exchange: impl Future<Output = Result<T, Reject>>,
-) -> Result<T, Reject> {
-    let mut exchange = pin!(exchange);
-    poll_fn(|cx| {
+    mut exchange: Pin<&mut impl Future<Output = Result<T, Reject>>>,
+) -> impl Future<Output = Result<T, Reject>> {
+    poll_fn(move |cx| {
         if let Poll::Ready(refusal) = slot.poll_ended(cx) {
             return Poll::Ready(Err(reject::ended(refusal)));
         }
         exchange.as_mut().poll(cx)
     })
-    .await
 }
 
 /// Tries upstreams until one gives an answer. What may have reached an app is sent again only where that is safe.

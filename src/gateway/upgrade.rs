@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -92,7 +92,7 @@ pub(super) async fn open(
     let slot = occupied.slot().clone();
     let proof = head.headers.get(header::SEC_WEBSOCKET_KEY).map(proof);
     let mut message = Message::from_parts(head, upload);
-    let answer = unless_ended(&slot, async {
+    let exchange = async {
         let (chosen, mut sender, driven) = connect(&route, &mut record).await?;
         headers::set_host(message.headers_mut(), route.host_header, chosen.target());
         let response = sender
@@ -107,8 +107,8 @@ pub(super) async fn open(
         let parts = driven.await.ok().and_then(Result::ok).ok_or(REFUSED)?;
         let (upstream, early) = (parts.io.into_inner().into_inner(), parts.read_buf);
         Ok(Outcome::Agreed { head: response.into_parts().0, upstream, early, chosen })
-    })
-    .await;
+    };
+    let answer = unless_ended(&slot, pin!(exchange)).await;
     record.upstream_answered();
     let (mut parts, upstream, early, chosen) = match answer {
         Ok(Outcome::Agreed { head, upstream, early, chosen }) => (head, upstream, early, chosen),

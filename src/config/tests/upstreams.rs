@@ -79,7 +79,7 @@ fn certificates_are_read_with_the_configuration() {
     let ca = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
     write("ca.pem", format!("some words\n{ca}{ca}").as_bytes());
     write("words.pem", b"nothing but words");
-    write("broken.pem", ca.replace("MII", "MI").as_bytes());
+    write("broken.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     write("cut.pem", &ca.as_bytes()[..100]);
     let read = |name: &str, scheme: &str| {
         let path = folder.path().join("proxy.toml");

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::Target;
-use super::place::Place;
+use super::place::{Peer, Place};
 use super::stream::{Socket, Stream};
 use super::trust::Trust;
 use crate::model::{Scheme, Upstream};
@@ -84,6 +84,7 @@ async fn open(
     protocols: &[&[u8]],
 ) -> Result<(Stream, Protocol), Unconnected> {
     let deadline = Instant::now() + within;
+    let changes = target.place.changes();
     let opened = timeout_at(deadline, async {
         match &target.place {
             Place::Socket(path) => Ok((unix(path).await?, Protocol::Http1)),
@@ -99,7 +100,10 @@ async fn open(
     if let (Err(_), Place::Named(name)) = (&opened, &target.place) {
         name.doubt();
     }
-    opened.map(|(socket, protocol)| (Stream::new(socket, permit), protocol))
+    opened.map(|(socket, protocol)| {
+        let peer = socket.address().map(|address| Peer { address, changes });
+        (Stream::new(socket, peer, permit), protocol)
+    })
 }
 
 async fn unix(path: &PathBuf) -> Result<Socket, Unconnected> {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -29,9 +29,18 @@ pub(crate) struct Name {
     host: String,
     port: u16,
     known: watch::Sender<Known>,
+    /// How often what is known has changed.
+    changes: AtomicU64,
     /// Asks for another look before its time.
     doubt: Notify,
     turn: AtomicUsize,
+}
+
+/// Where a connection leads, and how many changes of the name it has outlived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub address: SocketAddr,
+    pub changes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +53,22 @@ enum Known {
 }
 
 impl Place {
+    /// Whether new connections could lead where this one does. One that is in use all the time would otherwise never
+    /// follow its name to another address.
+    pub(super) fn leads_to(&self, peer: &mut Option<Peer>) -> bool {
+        match (self, peer) {
+            (Self::Named(name), Some(peer)) => name.leads_to(peer),
+            (Self::Named(_), None) | (Self::Socket(_) | Self::Fixed(_), _) => true,
+        }
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        match self {
+            Self::Named(name) => name.changes.load(Ordering::Acquire),
+            Self::Socket(_) | Self::Fixed(_) => 0,
+        }
+    }
+
     pub(super) fn of(upstream: &Upstream) -> Self {
         let (host, port) = match (upstream, upstream.host_and_port()) {
             (Upstream::Tcp(..), Some(place)) => place,
@@ -60,6 +85,7 @@ impl Place {
                 host: host.to_owned(),
                 port,
                 known: watch::Sender::new(Known::NotYet),
+                changes: AtomicU64::new(0),
                 doubt: Notify::new(),
                 turn: AtomicUsize::new(0),
             }),
@@ -86,6 +112,21 @@ impl Name {
         }
     }
 
+    fn leads_to(&self, peer: &mut Peer) -> bool {
+        let changes = self.changes.load(Ordering::Acquire);
+        if peer.changes == changes {
+            return true;
+        }
+        let leads = match &*self.known.borrow() {
+            Known::Addresses(addresses) => addresses.contains(&peer.address),
+            Known::NotYet | Known::Nothing => true,
+        };
+        if leads {
+            peer.changes = changes;
+        }
+        leads
+    }
+
     /// Notes that the addresses may be out of date.
     pub(super) fn doubt(&self) {
         self.doubt.notify_one();
@@ -108,6 +149,7 @@ impl Name {
             Ok(addresses) if !addresses.is_empty() => addresses,
             nothing => {
                 let reason = nothing.err().map_or_else(|| "no address".to_owned(), |error| error.to_string());
+                tracing::debug!("looking up {host}: {reason}");
                 self.known.send_if_modified(|known| {
                     let first = matches!(known, Known::NotYet);
                     if first {
@@ -123,6 +165,7 @@ impl Name {
             let same = matches!(known, Known::Addresses(known) if is_same(known, &addresses));
             if !same {
                 *known = Known::Addresses(addresses.into());
+                self.changes.fetch_add(1, Ordering::Release);
             }
             !same
         });
@@ -201,6 +244,22 @@ mod tests {
         assert_eq!(name.addresses().await.unwrap(), [address("1.1.1.1:80")]);
         name.learn(Ok(vec![address("2.2.2.2:80")]));
         assert_eq!(name.addresses().await.unwrap(), [address("2.2.2.2:80")]);
+    }
+
+    #[test]
+    fn a_connection_is_kept_while_its_name_leads_there() {
+        let place = Place::of(&Upstream::parse("http://app.test:80").unwrap());
+        let Place::Named(name) = &place else { panic!("{place:?}") };
+        let (one, two) = (address("1.1.1.1:80"), address("2.2.2.2:80"));
+        name.learn(Ok(vec![one]));
+        let mut peer = Some(Peer { address: one, changes: place.changes() });
+        assert!(place.leads_to(&mut peer));
+        name.learn(Ok(vec![two, one]));
+        assert!(place.leads_to(&mut peer));
+        name.learn(Ok(vec![two]));
+        assert!(!place.leads_to(&mut peer));
+        let other = Place::of(&Upstream::parse("http://127.0.0.1").unwrap());
+        assert!(other.leads_to(&mut peer) && place.leads_to(&mut None));
     }
 
     #[tokio::test]

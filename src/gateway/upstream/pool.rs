@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Target;
 use super::cap::Cap;
 use super::dial::{self, Protocol, Unconnected};
-use super::observed::{Notes, Observed};
+use super::observed::Observed;
 use super::sender::{Alone, Sender};
 use super::shared::Shared;
 use super::stream::Stream;
@@ -111,9 +111,8 @@ impl Pool {
             None => None,
         };
         let stream = dial::dial_http1(target, within, permit).await?;
-        let (sender, notes, connection) = handshake(stream).await?;
-        let driven = tokio::task::spawn_local(connection.without_shutdown());
-        Ok((Alone::new(sender, notes), driven))
+        let (sender, connection) = handshake(stream).await?;
+        Ok((sender, tokio::task::spawn_local(connection.without_shutdown())))
     }
 
     /// Closes what has been idle too long, or is wanted by another worker.
@@ -159,9 +158,9 @@ impl Kept {
         Some(Sender::Http1(idle.remove(place).sender))
     }
 
-    fn put(&self, sender: Alone) {
+    fn put(&self, mut sender: Alone) {
         let yields = self.others_wait() && (self.queued.get() == 0 || sender.has_served_well());
-        if sender.is_over() || yields {
+        if sender.is_over() || yields || !self.target.place.leads_to(&mut sender.peer) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -201,12 +200,12 @@ impl Kept {
         self.spoken.set(Some(protocol));
         match protocol {
             Protocol::Http1 => {
-                let (sender, notes, connection) = handshake(stream).await?;
+                let (sender, connection) = handshake(stream).await?;
                 tokio::task::spawn_local(async move {
                     // Whoever waits for an answer is told of the failure; nobody else needs to know.
                     let _ = connection.await;
                 });
-                Ok(Sender::Http1(Alone::new(sender, notes)))
+                Ok(Sender::Http1(sender))
             }
             Protocol::Http2 => {
                 let opening = Shared::open(stream, self.freed.clone());
@@ -315,7 +314,8 @@ impl Kept {
             keep
         });
         self.shared.borrow_mut().retain(|shared| {
-            if wanted > 0 || others_wait && shared.has_served_well() {
+            let unfair = others_wait && shared.has_served_well();
+            if wanted > 0 || unfair || !shared.still_leads_to(&self.target.place) {
                 shared.retire();
                 wanted = wanted.saturating_sub(1);
             }
@@ -354,14 +354,15 @@ impl Drop for Counted<'_> {
     }
 }
 
-type Handshaken = (http1::SendRequest<Upload>, Rc<Notes>, http1::Connection<TokioIo<Observed>, Upload>);
-
-async fn handshake(stream: Stream) -> Result<Handshaken, Unconnected> {
+async fn handshake(
+    stream: Stream,
+) -> Result<(Alone, http1::Connection<TokioIo<Observed>, Upload>), Unconnected> {
+    let peer = stream.peer();
     let (observed, notes) = Observed::new(stream);
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .handshake(TokioIo::new(observed))
         .await
         .map_err(|error| Unconnected::Unreachable(std::io::Error::other(error).into()))?;
-    Ok((sender, notes, connection))
+    Ok((Alone::new(sender, notes, peer), connection))
 }

@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 
 use super::Target;
 use super::answers::Asked;
 use super::observed::Notes;
+use super::place::Peer;
 use super::pool::FAIR;
 use super::shape;
 use super::shared::Share;
@@ -28,6 +29,7 @@ pub(crate) enum Sender {
 pub(crate) struct Alone {
     sender: http1::SendRequest<Upload>,
     notes: Rc<Notes>,
+    pub(super) peer: Option<Peer>,
     /// Requests sent.
     served: u32,
 }
@@ -59,44 +61,66 @@ impl Sender {
         matches!(self, Self::Http2(_))
     }
 
-    /// Sends a request and waits for the head of the answer.
-    pub(crate) async fn send(
+    /// Sends a request and waits for the head of the answer. The message is on its way before this returns: a future
+    /// that kept it would be several times as large.
+    pub(crate) fn send(
         &mut self,
         mut message: Request<Upload>,
         target: &Target,
-    ) -> Result<Response<Incoming>, Failure> {
-        match self {
+    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
+        let sent = match self {
             Self::Http1(alone) => {
                 shape::to_http1(&mut message);
                 let asked = if message.method() == Method::HEAD { Asked::Head } else { Asked::Other };
-                alone.send(message, asked).await
+                Sent::Alone(alone.send(message, asked))
             }
             Self::Http2(share) => {
                 shape::to_http2(&mut message, target);
-                let sent = share.sender.try_send_request(message).await;
-                sent.map_err(|mut failed| {
-                    let fate = fate(failed.error());
-                    if fate == Fate::Refused || share.sender.is_closed() {
+                Sent::Shared(share.sender.try_send_request(message), share)
+            }
+        };
+        async move {
+            match sent {
+                Sent::Alone(sent) => sent.await,
+                Sent::Shared(sent, share) => sent.await.map_err(|failed| {
+                    let failure = Failure::of(failed);
+                    if failure.fate == Fate::Refused || share.sender.is_closed() {
                         share.retire();
                     }
-                    Failure { fate, unsent: failed.take_message().map(Box::new) }
-                })
+                    failure
+                }),
             }
         }
     }
 }
 
+/// A request on its way.
+enum Sent<'a, A, S> {
+    Alone(A),
+    Shared(S, &'a Share),
+}
+
+impl Failure {
+    fn of(mut failed: TrySendError<Request<Upload>>) -> Self {
+        Self { fate: fate(failed.error()), unsent: failed.take_message().map(Box::new) }
+    }
+}
+
 impl Alone {
-    pub(super) const fn new(sender: http1::SendRequest<Upload>, notes: Rc<Notes>) -> Self {
-        Self { sender, notes, served: 0 }
+    pub(super) const fn new(
+        sender: http1::SendRequest<Upload>,
+        notes: Rc<Notes>,
+        peer: Option<Peer>,
+    ) -> Self {
+        Self { sender, notes, peer, served: 0 }
     }
 
     /// Asks for a WebSocket.
-    pub(crate) async fn send_upgrade(
+    pub(crate) fn send_upgrade(
         &mut self,
         message: Request<Upload>,
-    ) -> Result<Response<Incoming>, Failure> {
-        self.send(message, Asked::Upgrade).await
+    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
+        self.send(message, Asked::Upgrade)
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -113,14 +137,21 @@ impl Alone {
         self.served >= FAIR
     }
 
-    async fn send(&mut self, message: Request<Upload>, asked: Asked) -> Result<Response<Incoming>, Failure> {
+    fn send(
+        &mut self,
+        message: Request<Upload>,
+        asked: Asked,
+    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
         self.served = self.served.saturating_add(1);
         self.notes.ask(asked);
-        let sent = self.sender.try_send_request(message).await;
-        sent.map_err(|mut failed| {
-            let fate = if self.notes.is_flawed() { Fate::Garbled } else { fate(failed.error()) };
-            Failure { fate, unsent: failed.take_message().map(Box::new) }
-        })
+        let sent = self.sender.try_send_request(message);
+        let notes = &self.notes;
+        async move {
+            sent.await.map_err(|failed| {
+                let failure = Failure::of(failed);
+                if notes.is_flawed() { Failure { fate: Fate::Garbled, ..failure } } else { failure }
+            })
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::dial::Unconnected;
+use super::place::{Peer, Place};
 use super::pool::FAIR;
 use super::stream::Stream;
 use crate::gateway::clock;
@@ -40,6 +41,7 @@ const PONG: Duration = Duration::from_secs(10);
 pub(super) struct Shared {
     sender: SendRequest<Upload>,
     driver: Rc<Driver>,
+    peer: Cell<Option<Peer>>,
     streams: Cell<usize>,
     /// Requests that it carried.
     served: Cell<u32>,
@@ -64,6 +66,7 @@ impl Shared {
     /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there is room for
     /// another request.
     pub(super) async fn open(stream: Stream, freed: Rc<Notify>) -> Result<Rc<Self>, Unconnected> {
+        let peer = stream.peer();
         let (sender, connection) = Builder::new(Local)
             .timer(TokioTimer::new())
             .initial_max_send_streams(UNTOLD)
@@ -95,6 +98,7 @@ impl Shared {
         let opened = Self {
             sender,
             driver,
+            peer: Cell::new(peer),
             streams: Cell::new(0),
             served: Cell::new(0),
             used: Cell::new(clock::now()),
@@ -132,6 +136,14 @@ impl Shared {
     /// Whether it has served so much that it is fair to give its place to another worker.
     pub(super) fn has_served_well(&self) -> bool {
         self.served.get() >= FAIR
+    }
+
+    /// Whether a new connection could lead where this one does.
+    pub(super) fn still_leads_to(&self, place: &Place) -> bool {
+        let mut peer = self.peer.get();
+        let leads = place.leads_to(&mut peer);
+        self.peer.set(peer);
+        leads
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -1,6 +1,7 @@
 //! A connection to an app, whatever carries it.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::client::TlsStream;
 
+use super::place::Peer;
+
 /// An open connection to an upstream.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -17,6 +20,8 @@ pub(crate) struct Stream {
     /// The app takes no more bytes. What it said before is still to be read: an app that refuses an upload and closes
     /// has answered, and an error here would keep the HTTP library from looking.
     deaf: bool,
+    /// `None`: a socket.
+    peer: Option<Peer>,
     /// Its place among the connections that may be open.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -29,9 +34,28 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
+impl Socket {
+    /// Where it leads, of a connection over the network.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl Stream {
-    pub(super) const fn new(socket: Socket, permit: Option<OwnedSemaphorePermit>) -> Self {
-        Self { socket, deaf: false, _permit: permit }
+    pub(super) const fn new(
+        socket: Socket,
+        peer: Option<Peer>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self { socket, deaf: false, peer, _permit: permit }
+    }
+
+    pub(super) const fn peer(&self) -> Option<Peer> {
+        self.peer
     }
 
     /// Makes the close that follows one that cannot pass for an orderly end, where the transport has such a thing.
