@@ -1,5 +1,7 @@
 //! HTTP/2 requests on their way to an HTTP/1.1 app: whatever could mean something else there is refused.
 
+use std::sync::mpsc::channel;
+
 use crate::support::app::App;
 use crate::support::gateway::Gateway;
 use crate::support::http2::{
@@ -18,7 +20,10 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let app = App::echo();
+        Self::before(App::echo())
+    }
+
+    fn before(app: App) -> Self {
         let gateway = Gateway::before(&app);
         let token = gateway.mint("production").secret;
         let client = connect(gateway.address());
@@ -158,15 +163,25 @@ fn some_methods_end_here() {
 
 #[test]
 fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
-    let mut stage = Stage::new();
+    let (tell, told) = channel();
+    let app = App::start(move |exchange| {
+        let tell = |what: &str| tell.send((exchange.wire.stream.connection, what.to_owned())).unwrap();
+        tell(exchange.head.target());
+        let body = exchange.body();
+        exchange.answer(if body.is_empty() { b"hello" } else { &body });
+    });
+    let mut stage = Stage::before(app);
     for (length, body) in [("10", &b"short"[..]), ("2", b"too long"), ("5", b"")] {
         let fields = [head("POST", "/"), vec![(b"content-length", length.as_bytes())]].concat();
         let outcome = stage.send(&fields, body);
         assert!(matches!(outcome, Outcome::Reset(PROTOCOL_ERROR)), "{length}: {outcome:?}");
     }
-    // What such a request was sent over is not used again: the app would take this for the rest of it.
+    // What such a request was sent over is not used again: the app may wait for the rest of it.
     let Outcome::Whole(answer, _) = stage.send(&head("GET", "/next"), b"") else { panic!("no answer") };
     assert_eq!(answer.text(), "hello");
+    let seen: Vec<(usize, String)> = told.try_iter().collect();
+    let (fresh, _) = seen.iter().find(|(_, path)| path == "/next").unwrap();
+    assert_eq!(seen.iter().filter(|(connection, _)| connection == fresh).count(), 1, "{seen:?}");
     let complete: Vec<_> =
         stage.app.requests().into_iter().filter(|request| !request.body.is_empty()).collect();
     assert!(complete.is_empty(), "{complete:?}");
