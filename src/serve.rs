@@ -50,7 +50,7 @@ pub struct Server {
     drain: watch::Sender<Drain>,
     accepting: Vec<Task>,
     admin: Background,
-    /// The follower, and what forgets old tokens: the admin side's last answers still wait for them.
+    /// The follower, and what keeps the house: the admin side's last answers still wait for them.
     rest: Vec<Task>,
     stop_rest: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
@@ -112,7 +112,7 @@ impl Server {
         let limit = Arc::new(Semaphore::new(config.gateway.limits.connections.min(Semaphore::MAX_PERMITS)));
         let rest = vec![
             runtime.spawn(follower.run(rest_stopping.clone())),
-            runtime.spawn(control.clone().forget_ended(rest_stopping)),
+            runtime.spawn(control.clone().keep_house(rest_stopping)),
         ];
         let admin = Background {
             task: runtime.spawn(admin.run(control, board.clone(), admin_stopping)),

@@ -1,12 +1,12 @@
-//! `/v1/apps`.
+//! `/v1/apps`, and the switch of an environment.
 
 use http::StatusCode;
 
 use super::call::{Answer, Call, json};
 use super::fields::Fields;
 use super::wire;
+use crate::config::ExternalAccess;
 use crate::control::{AppView, EnvironmentView};
-use crate::model::INITIAL_DEPLOYMENT;
 
 pub(super) fn list(call: Call) -> Answer {
     Box::pin(async move {
@@ -19,7 +19,7 @@ pub(super) fn list(call: Call) -> Answer {
 
 pub(super) fn show(call: Call) -> Answer {
     Box::pin(async move {
-        let app = call.state.control.show_app(call.caller()?, &call.name).await?;
+        let app = call.state.control.show_app(call.caller()?, call.name(0)).await?;
         json(StatusCode::OK, &shown(&app))
     })
 }
@@ -38,12 +38,39 @@ fn environment(view: &EnvironmentView) -> wire::Environment {
     wire::Environment {
         name: environment.name.to_string(),
         hosts: environment.hosts.iter().map(ToString::to_string).collect(),
-        upstreams: environment.upstreams.iter().map(ToString::to_string).collect(),
-        deployment: INITIAL_DEPLOYMENT.to_owned(),
+        upstreams: view
+            .released
+            .as_ref()
+            .unwrap_or(&environment.upstreams)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        upstreams_from: if view.released.is_some() { "deployment" } else { "configuration" }.to_owned(),
+        deployment: view.deployment.to_string(),
         on_publish: environment.on_publish.to_string(),
         external_access: wire::ExternalAccess {
             mode: environment.external_access.as_str().to_owned(),
             open: view.open,
         },
     }
+}
+
+pub(super) fn switch(call: Call) -> Answer {
+    Box::pin(async move {
+        let mut fields = Fields::of_body(&call.body, false)?;
+        let enabled = fields.flag("enabled");
+        let faults = fields.end(&["enabled"]);
+        let (control, caller) = (&call.state.control, call.caller()?);
+        let (app, name) = (call.name(0), call.name(1));
+        let receipt = control.switch_external_access(caller, app, name, enabled, faults).await?;
+        let open = enabled.unwrap_or_default();
+        let body = wire::Switched {
+            external_access: wire::ExternalAccess {
+                mode: ExternalAccess::OnFirstToken.as_str().to_owned(),
+                open,
+            },
+            ended: wire::EndedCounts { requests: receipt.requests, streams: receipt.streams },
+        };
+        json(StatusCode::OK, &body)
+    })
 }

@@ -16,13 +16,15 @@ pub(super) async fn caller(
     origin: Option<Origin>,
     headers: &HeaderMap,
 ) -> Result<Caller, Problem> {
-    if origin == Some(Origin::Socket) {
-        return Ok(Caller::Operator);
-    }
+    let from = match origin {
+        Some(Origin::Socket) => return Ok(Caller::Operator),
+        Some(Origin::Tcp(peer)) => peer.ip().to_canonical(),
+        None => return Err(Problem::unauthorized("this needs a management key")),
+    };
     let refused = || Problem::unauthorized("the management key is unknown, expired or revoked");
     let key = key(headers)?;
     let key = Plaintext::parse(Kind::Key, key).ok_or_else(refused)?;
-    control.caller(&key).await?.ok_or_else(refused)
+    control.caller(&key, from).await?.ok_or_else(refused)
 }
 
 fn key(headers: &HeaderMap) -> Result<&[u8], Problem> {

@@ -1,6 +1,11 @@
 //! A request's fields, read one by one so that all that is wrong with them is told at once.
 
+use std::fmt;
+
 use bytes::Bytes;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
@@ -21,8 +26,17 @@ impl Fields {
             return Ok(Self { rest: Map::new(), faults });
         }
         let rest = match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) => {
+            Ok(Body::Object(pairs)) => {
+                let mut rest = Map::new();
+                for (name, value) in pairs {
+                    if rest.contains_key(&name) {
+                        faults.add(&quotable(&name), "is given more than once");
+                    }
+                    rest.insert(name, value);
+                }
+                rest
+            }
+            Ok(Body::Other) => {
                 faults.add("", "the body must be a JSON object");
                 Map::new()
             }
@@ -79,6 +93,38 @@ impl Fields {
         taken
     }
 
+    /// Takes a text that may be taken away: `null` is a value of its own.
+    pub(super) fn text_or_none(&mut self, name: &str) -> Option<Option<String>> {
+        let none = self.rest.get(name) == Some(&Value::Null);
+        let text = self.text(name);
+        if none { Some(None) } else { text.map(Some) }
+    }
+
+    /// The same of a list, whose absence is an empty one.
+    pub(super) fn texts_or_none(&mut self, name: &str) -> Option<Vec<String>> {
+        let none = self.rest.get(name) == Some(&Value::Null);
+        let texts = self.texts(name);
+        if none { Some(Vec::new()) } else { texts }
+    }
+
+    /// Takes a truth value, which a query writes as `true` or `false`.
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.rest.remove(name)? {
+            Value::Bool(flag) => Some(flag),
+            Value::String(text) if text == "true" => Some(true),
+            Value::String(text) if text == "false" => Some(false),
+            _ => {
+                self.faults.add(name, "must be true or false");
+                None
+            }
+        }
+    }
+
+    /// Notes what is wrong with a field that was taken.
+    pub(super) fn fault(&mut self, name: &str, message: &str) {
+        self.faults.add(name, message);
+    }
+
     /// Ends the taking: whatever is left is unknown.
     pub(super) fn end(mut self, known: &[&str]) -> Faults {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -86,6 +132,43 @@ impl Fields {
             self.faults.add(&quotable(name), format!("is unknown; known are: {known}"));
         }
         self.faults
+    }
+}
+
+/// A body's fields as they were written, twice where they were.
+enum Body {
+    Object(Vec<(String, Value)>),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Vec<(String, Value)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(pairs)
+            }
+        }
+
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if !raw.get().starts_with('{') {
+            // Read through, so that what is no JSON at all is told apart.
+            serde_json::from_str::<IgnoredAny>(raw.get()).map_err(D::Error::custom)?;
+            return Ok(Self::Other);
+        }
+        let pairs = serde_json::Deserializer::from_str(raw.get()).deserialize_map(Pairs);
+        pairs.map(Self::Object).map_err(D::Error::custom)
     }
 }
 

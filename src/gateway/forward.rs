@@ -121,7 +121,7 @@ async fn exchange(
     let mut message = Message::from_parts(head, upload);
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = route.upstreams.choose(&tried) {
+    while let Some(chosen) = route.choose(&tried) {
         let target = chosen.target().clone();
         record.upstream = Some(target.clone());
         record.upstream_began = Some(clock::now());

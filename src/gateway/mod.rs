@@ -33,6 +33,7 @@ mod upstream;
 pub mod wall;
 pub mod worker;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -56,8 +57,8 @@ use self::upload::Upload;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::config::{Config, Limits};
-use crate::index::{Index, NEVER};
-use crate::model::{Refusal, TokenId};
+use crate::index::Index;
+use crate::model::Refusal;
 use crate::telemetry::AccessLog;
 
 /// Paths under this are the gateway's own on every host.
@@ -116,19 +117,25 @@ impl Gateway {
     }
 }
 
-/// The whole decision, from an accepted request to the proof that it may be forwarded. Pure: no I/O, no clock; `now`
-/// is in Unix milliseconds.
+/// The whole decision, from an accepted request to the proof that it may be forwarded. Pure but for the use of a
+/// token's rate: no I/O, no clock; `now` is in Unix milliseconds.
 ///
 /// # Errors
 /// The first refusal that applies, in the contract's order.
-pub fn decide(settings: &Settings, index: &Index, request: &Request, now: i64) -> Result<Permit, Reject> {
+pub fn decide(
+    settings: &Settings,
+    index: &Index,
+    request: &Request,
+    client: IpAddr,
+    now: i64,
+) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host())?;
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
     }
-    let authenticated = authenticate::authenticate(index, presented, now)?;
-    authorize::authorize(authenticated, route)
+    let authenticated = authenticate::authenticate(index, presented, &route.state, now)?;
+    authorize::authorize(authenticated, request, client, route, now)
 }
 
 /// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
@@ -165,7 +172,7 @@ async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arriv
         return own(worker, connection, ordinal, &request, record);
     }
     let now = worker.now();
-    let permit = match decide(&settings, &worker.gateway.index, &request, now)
+    let permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
         .and_then(|permit| fits(&settings, &request, permit))
     {
         Ok(permit) => permit,
@@ -176,14 +183,12 @@ async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arriv
     };
 
     let timeouts = permit.route().timeouts;
-    let (token, expires) =
-        permit.holder().map_or((TokenId::NONE, NEVER), |holder| (holder.id, holder.expires));
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
-    let occupied = worker.slots.enter(token, expires, still, connection);
+    let occupied = worker.slots.enter(permit.pass(), still, connection);
     worker.stir();
-    if permit.holder().is_some() {
-        record.token = Some(token);
-        worker.used(token, LastUse { at: now, client: client.address });
+    if let Some(pass) = permit.pass() {
+        record.token = Some(pass.token);
+        worker.used(pass.token, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), connection, ordinal, limit, timeouts.response_header);

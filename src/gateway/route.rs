@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 
 use super::reject::Reject;
-use super::upstream::Upstreams;
+use super::upstream::{Chosen, Upstreams};
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
-use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal};
+use crate::model::{AppName, EnvironmentName, HostPattern, NameRef, PathPattern, Refusal, Upstream};
 
 /// One environment of one app, resolved for the request path.
 #[derive(Debug)]
@@ -25,6 +26,16 @@ pub struct Route {
     pub timeouts: Timeouts,
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
+    /// Those of the configuration.
+    listed: Vec<Upstream>,
+    pub upstreams: ArcSwap<InForce>,
+}
+
+/// The upstreams that requests go to.
+#[derive(Debug)]
+pub struct InForce {
+    /// Of the environment's state, when they were taken from there.
+    generation: u64,
     pub upstreams: Upstreams,
 }
 
@@ -56,6 +67,13 @@ impl Routes {
         routes
     }
 
+    /// The route of an environment, wherever it is claimed.
+    #[must_use]
+    pub fn of(&self, app: NameRef, name: NameRef) -> Option<&Arc<Route>> {
+        let mut all = self.exact.values().chain(self.wildcard.values());
+        all.find(|route| route.state.app == app && route.state.name == name)
+    }
+
     /// The environment that claims `host`, which is in lower case and without a port.
     ///
     /// # Errors
@@ -85,8 +103,37 @@ impl Route {
             timeouts: environment.timeouts,
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
-            upstreams: Upstreams::new(&environment.upstreams),
+            listed: environment.upstreams.clone(),
+            upstreams: ArcSwap::from_pointee(InForce {
+                generation: 0,
+                upstreams: Upstreams::new(&environment.upstreams),
+            }),
         }
+    }
+
+    /// Whether the environment lets tokens in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self.external_access {
+            ExternalAccess::On => true,
+            ExternalAccess::Off => false,
+            ExternalAccess::OnFirstToken => self.state.is_open(),
+        }
+    }
+
+    /// The least busy upstream that was not tried yet, of those that the current release has.
+    #[must_use]
+    pub fn choose(&self, tried: &[Chosen]) -> Option<Chosen> {
+        let generation = self.state.generation();
+        let in_force = self.upstreams.load();
+        if in_force.generation == generation {
+            return in_force.upstreams.choose(tried);
+        }
+        let released = self.state.upstreams();
+        let upstreams = Upstreams::new(released.as_deref().unwrap_or(&self.listed));
+        let fresh = Arc::new(InForce { generation, upstreams });
+        self.upstreams.store(fresh.clone());
+        fresh.upstreams.choose(tried)
     }
 }
 

@@ -133,7 +133,7 @@ async fn connect(
 ) -> Result<(Chosen, SendRequest<Upload>, Driven), Reject> {
     let mut tried = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = route.upstreams.choose(&tried) {
+    while let Some(chosen) = route.choose(&tried) {
         record.upstream = Some(chosen.target().clone());
         record.upstream_began = Some(clock::now());
         match pool::connect_to_upgrade(chosen.target(), route.timeouts.connect).await {

@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::super::{OpenError, StoreError};
-use super::work::{self, Marks, Work};
+use super::super::{NotDone, OpenError, StoreError};
+use super::work::{self, Halt, Marks, Work};
 use super::{Health, Opened, feed};
 
 /// Commands that wait; past it callers wait to be queued.
@@ -63,7 +63,7 @@ impl Writer {
     }
 
     /// Runs `act` in the next transaction and returns what it gave once that is on disk.
-    pub(in crate::store) async fn write<T, F>(&self, act: F) -> Result<T, StoreError>
+    async fn write<T, F>(&self, act: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Work<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -72,6 +72,20 @@ impl Writer {
         let command = Queued { act: Some(act), result: None, answer };
         self.commands.send(Box::new(command)).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
+    }
+
+    /// As [`Self::write`], for what may be refused.
+    pub(in crate::store) async fn command<T, F>(&self, act: F) -> Result<T, NotDone>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Work<'_>) -> Result<T, Halt> + Send + 'static,
+    {
+        let act = |work: &mut Work<'_>| match act(work) {
+            Ok(done) => Ok(Ok(done)),
+            Err(Halt::Refused(refused)) => Ok(Err(refused)),
+            Err(Halt::Failed(e)) => Err(e),
+        };
+        Ok(self.write(act).await??)
     }
 
     /// Has `work` done behind all commands; returns how many things it did.
