@@ -62,14 +62,14 @@ pub(super) fn switch(call: Call) -> Answer {
         let faults = fields.end(&["enabled"]);
         let (control, caller) = (&call.state.control, call.caller()?);
         let (app, name) = (call.name(0), call.name(1));
-        let receipt = control.switch_external_access(caller, app, name, enabled, faults).await?;
+        let switched = control.switch_external_access(caller, app, name, enabled, faults).await?;
         let open = enabled.unwrap_or_default();
         let body = wire::Switched {
             external_access: wire::ExternalAccess {
                 mode: ExternalAccess::OnFirstToken.as_str().to_owned(),
                 open,
             },
-            ended: wire::EndedCounts { requests: receipt.requests, streams: receipt.streams },
+            ended: wire::EndedCounts { requests: switched.requests, streams: switched.streams },
         };
         json(StatusCode::OK, &body)
     })

@@ -3,7 +3,6 @@
 use super::repeat::{Made, Once, gone, made};
 use super::{Caller, Control, Fault, Faults, Page, apps, cursor, page, page_length};
 use crate::config::{Environment, ExternalAccess};
-use crate::index::Receipt;
 use crate::model::{AppName, Deployment, DeploymentId, EnvironmentName, Scope, Upstream};
 use crate::store::{NewDeployment, Prospect, ProspectFilter};
 
@@ -30,6 +29,14 @@ pub struct Release {
     pub tokens_ended: u64,
     /// Whether this call put another deployment in the place of the one before.
     pub fresh: bool,
+}
+
+/// What the switch of an environment stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Switched {
+    /// Requests ended before their answer began, and answers cut short.
+    pub requests: u64,
+    pub streams: u64,
 }
 
 /// Which page of deployments to list, as asked for; `faults` is what was already found wrong with the request.
@@ -144,7 +151,7 @@ impl Control {
         environment: &str,
         on: Option<bool>,
         mut faults: Faults,
-    ) -> Result<Receipt, Fault> {
+    ) -> Result<Switched, Fault> {
         caller.require(Scope::Deploy)?;
         let place = self.place(caller, app, environment)?;
         if on.is_none() {
@@ -162,7 +169,8 @@ impl Control {
         let (app, name, on) = (place.app, place.environment.name, on.unwrap_or_default());
         let switched = self.store.switch_environment(act, app, name, on).await;
         let revision = switched.map_err(|e| Fault::refused(e, "environment"))?;
-        Ok(self.reached.wait(revision).await)
+        let receipt = self.reached.wait(revision).await;
+        Ok(Switched { requests: receipt.requests, streams: receipt.streams })
     }
 
     async fn published_before(&self, place: Place, number: &str, ended: u64) -> Result<Release, Fault> {

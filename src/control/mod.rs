@@ -33,7 +33,7 @@ use crate::store::Store;
 pub use apps::{AppView, EnvironmentView};
 pub use audit::{Backup, Entries, ListEntries};
 pub use caller::Caller;
-pub use deployments::{ListDeployments, Publish, Release};
+pub use deployments::{ListDeployments, Publish, Release, Switched};
 pub use fault::{Fault, Faults, FieldFault};
 pub use keys::{ListKeys, MintKey, MintedKey};
 pub use members::{AddMember, EditMember, ListMembers};

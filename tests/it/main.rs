@@ -7,11 +7,13 @@
     reason = "all of this is test code, and a failed unwrap is a failed test"
 )]
 
+mod access;
 mod admin;
 mod allocation;
 mod cli;
 mod credentials;
 mod demo;
+mod deployments;
 mod framing;
 mod headers;
 mod lifecycle;
@@ -20,6 +22,7 @@ mod public;
 mod record;
 mod refusals;
 mod regression;
+mod scopes;
 mod secrecy;
 mod smuggling;
 mod store;

@@ -1,6 +1,7 @@
 //! What the tests look at the program through: sockets, processes and files, as a user has them.
 
 pub(crate) mod app;
+pub(crate) mod caller;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod program;
