@@ -16,6 +16,8 @@ mod rotation;
 mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod upkeep;
 
@@ -119,47 +121,4 @@ fn page<T>(mut items: Vec<T>, length: usize, id: impl Fn(&T) -> String) -> Page<
     items.truncate(length);
     let next_cursor = items.last().filter(|_| more).map(id);
     Page { items, next_cursor }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::watch;
-
-    use super::*;
-    use crate::board::Board;
-    use crate::index::Index;
-    use crate::model::Lifetime;
-    use crate::sync::Follower;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_ended_long_enough_ago_is_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("s.db")).unwrap();
-        let (index, writer) = Index::new();
-        let (board, _) = Board::new(0);
-        let follower = Follower::load(&store, writer, board).unwrap();
-        let mut config = sample::config();
-        config.tokens.keep_ended = Lifetime::parse("1ms").unwrap();
-        let control = Control::new(store.clone(), index.reached(), Arc::new(ArcSwap::from_pointee(config)));
-        let (_stop, stopping) = watch::channel(false);
-        tokio::spawn(follower.run(stopping.clone()));
-        tokio::spawn(control.clone().keep_house(stopping));
-
-        let asked = |lifetime: &str| MintToken {
-            app: Some("shop".to_owned()),
-            environment: Some("production".to_owned()),
-            expires_in: Some(lifetime.to_owned()),
-            ..MintToken::default()
-        };
-        let gone = control.mint_token(&Caller::Operator, asked("1h")).await.unwrap();
-        let kept = control.mint_token(&Caller::Operator, asked("7d")).await.unwrap();
-        let id = gone.token.id.to_string();
-        let revoked = control.revoke_token(&Caller::Operator, &id, None, Faults::default()).await.unwrap();
-        assert!(revoked.token.revoked.is_some());
-        let at = index.revision();
-        store.revisions().wait_for(|revision| *revision > at).await.unwrap();
-        index.reached().wait(at + 1).await;
-        assert!(index.get(&gone.value.unwrap().digest()).is_none());
-        assert!(index.get(&kept.value.unwrap().digest()).is_some());
-    }
 }

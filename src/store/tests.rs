@@ -1,5 +1,8 @@
 //! What the store promises, over real files.
 
+mod endings;
+mod migration;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +15,8 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::credential::{Kind, Plaintext};
 use crate::model::{
-    EnvironmentName, Label, Lifetime, MemberName, OnPublish, Rules, Scope, Text, Token, TokenApp, TokenId,
+    AppName, DeploymentId, EnvironmentName, Label, Lifetime, MemberName, OnPublish, Rules, Scope, Text,
+    Token, TokenApp, TokenId,
 };
 
 fn fresh() -> (TempDir, PathBuf) {
@@ -335,10 +339,7 @@ async fn filters_narrow_and_do_not_widen() {
     assert_eq!(ids(every()).await, [other.id, hers.id]);
     assert_eq!(ids(TokenFilter { owner: Some(ann), ..every() }).await, [hers.id]);
     assert_eq!(ids(TokenFilter { member: Some("operator".into()), ..every() }).await, [other.id]);
-    assert_eq!(
-        ids(TokenFilter { within: crate::model::AppName::parse("shop").ok(), ..every() }).await,
-        [other.id]
-    );
+    assert_eq!(ids(TokenFilter { within: AppName::parse("shop").ok(), ..every() }).await, [other.id]);
     assert_eq!(ids(TokenFilter { status: Some(Status::Active), ..every() }).await, [hers.id]);
     assert_eq!(ids(TokenFilter { status: Some(Status::Revoked), ..every() }).await, [other.id]);
     assert_eq!(ids(TokenFilter { q: Some("ci 100%".into()), ..every() }).await, [other.id, hers.id]);

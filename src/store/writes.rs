@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// When it was refused or could not be written.
     pub async fn mint_token(&self, act: Act, new: NewToken, limits: Limits) -> Result<(Token, u64), NotDone> {
-        self.0.writer.command(move |work| tokens::mint::mint(work, &act, new, limits)).await
+        self.0.writer.command(move |work| tokens::mint::mint(work, &act, &new, limits)).await
     }
 
     /// Stores a successor of a token, and brings the end of that one forward.
@@ -79,7 +79,7 @@ impl Store {
     /// # Errors
     /// When it was refused or could not be written.
     pub async fn mint_key(&self, act: Act, new: NewKey) -> Result<(Key, u64), NotDone> {
-        self.0.writer.command(move |work| keys::mint(work, &act, new)).await
+        self.0.writer.command(move |work| keys::mint(work, &act, &new)).await
     }
 
     /// Revokes a management key, once.

@@ -22,7 +22,7 @@ const SELECT: &str =
     coalesce(k.revoked_by, m.removed_by) AS revoked_by, k.last_used_at, k.last_used_from
     FROM keys k JOIN members m ON m.id = k.member";
 
-pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: NewKey) -> Result<(Key, u64), Halt> {
+pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: &NewKey) -> Result<(Key, u64), Halt> {
     begin(work, act)?;
     let member = members::find_or_add(work, act, &new.member)?;
     let id = work.next_key(act.at);

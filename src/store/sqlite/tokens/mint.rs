@@ -15,7 +15,7 @@ use crate::model::{KeyId, Lifetime, Status, Token, TokenApp};
 pub(in crate::store) fn mint(
     work: &mut Work<'_>,
     act: &Act,
-    new: NewToken,
+    new: &NewToken,
     limits: Limits,
 ) -> Result<(Token, u64), Halt> {
     begin(work, act)?;
