@@ -255,7 +255,7 @@ fn a_dry_run_tells_whom_it_would_cut_off_and_does_nothing() {
         let counts = (answer["would_end_count"].as_u64(), answer["would_keep_count"].as_u64());
         (ids("would_end"), ids("would_keep"), counts)
     };
-    let expected = (vec![stopped.id.clone()], vec![kept.id.clone()], (Some(1), Some(1)));
+    let expected = (vec![stopped.id.clone()], vec![kept.id], (Some(1), Some(1)));
     assert_eq!(look(&operator, "blue"), expected);
     assert_eq!(look(&operator, "initial").2, (Some(0), Some(2)));
     assert_eq!(code(&gateway, &stopped), "ok");

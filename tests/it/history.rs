@@ -155,9 +155,13 @@ fn a_backup_is_a_whole_store_taken_while_it_is_used() {
     let mut gateway = Gateway::before(&app);
     let tokens: Vec<_> = (0..200).map(|_| gateway.mint("production")).collect();
     let copy = std::thread::scope(|scope| {
-        let minting = scope.spawn(|| (0..50).map(|_| gateway.mint("production")).count());
+        let minting = scope.spawn(|| {
+            for _ in 0..50 {
+                gateway.mint("production");
+            }
+        });
         let answer = Caller::operator(&gateway).ask("GET /v1/backup", None);
-        assert_eq!(minting.join().unwrap(), 50);
+        minting.join().unwrap();
         answer
     });
     assert_eq!((copy.status, copy.get("content-type")), (200, Some("application/vnd.sqlite3")));

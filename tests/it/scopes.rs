@@ -10,7 +10,7 @@ use crate::support::wire::request;
 
 const HOST: &str = "shop.localhost";
 
-fn mint(gateway: &Gateway, rules: Value) -> Minted {
+fn mint(gateway: &Gateway, rules: &Value) -> Minted {
     let mut body = json!({ "app": "shop", "environment": "production", "expires_in": "1h" });
     body.as_object_mut().unwrap().extend(rules.as_object().unwrap().clone());
     gateway.mint_with(body)
@@ -27,7 +27,7 @@ fn code(gateway: &Gateway, line: &str, token: &Minted) -> String {
 fn scopes_open_their_methods_and_paths_and_nothing_else() {
     let app = App::echo();
     let gateway = Gateway::before(&app);
-    let token = mint(&gateway, json!({ "scopes": ["GET,HEAD /healthz", "POST /webhooks/*", "* /api/*"] }));
+    let token = mint(&gateway, &json!({ "scopes": ["GET,HEAD /healthz", "POST /webhooks/*", "* /api/*"] }));
     for line in ["GET /healthz", "GET /healthz?deep=1", "POST /webhooks/", "DELETE /api/a/b", "PURGE /api/"] {
         assert_eq!(code(&gateway, line, &token), "ok", "{line}");
     }
@@ -59,7 +59,7 @@ fn scopes_open_their_methods_and_paths_and_nothing_else() {
         }
     }
     assert_eq!(app.requests().len(), reached);
-    let free = mint(&gateway, json!({ "scopes": [] }));
+    let free = mint(&gateway, &json!({ "scopes": [] }));
     assert_eq!(code(&gateway, "GET /api//a", &free), "ok", "without scopes any path will do");
 }
 
@@ -67,7 +67,7 @@ fn scopes_open_their_methods_and_paths_and_nothing_else() {
 fn networks_are_judged_on_the_client_behind_trusted_proxies() {
     let app = App::echo();
     let gateway = Setup::new(&app).set("gateway", "trusted_proxies", "[\"127.0.0.1\"]").start();
-    let narrow = mint(&gateway, json!({ "allowed_addresses": ["10.0.0.0/8", "::ffff:192.0.2.7"] }));
+    let narrow = mint(&gateway, &json!({ "allowed_addresses": ["10.0.0.0/8", "::ffff:192.0.2.7"] }));
     let from = |client: &str| {
         let fields = [("Host", HOST), ("X-Portcullis-Token", &*narrow.secret), ("X-Forwarded-For", client)];
         let answer = gateway.ask(request("GET /", &fields));
@@ -88,7 +88,7 @@ fn networks_are_judged_on_the_client_behind_trusted_proxies() {
     assert_eq!(shown["allowed_addresses"], json!(["10.0.0.0/8", "192.0.2.7"]));
 
     let untrusting = Gateway::before(&app);
-    let token = mint(&untrusting, json!({ "allowed_addresses": ["10.0.0.0/8"] }));
+    let token = mint(&untrusting, &json!({ "allowed_addresses": ["10.0.0.0/8"] }));
     let fields = [("Host", HOST), ("X-Portcullis-Token", &*token.secret), ("X-Forwarded-For", "10.1.2.3")];
     assert_eq!(untrusting.ask(request("GET /", &fields)).code(), "address_not_allowed");
 }
@@ -97,7 +97,7 @@ fn networks_are_judged_on_the_client_behind_trusted_proxies() {
 fn a_rate_counts_what_passes_all_else_on_every_worker() {
     let app = App::echo();
     let gateway = Gateway::before(&app);
-    let token = mint(&gateway, json!({ "rate_limit": "5/1h", "scopes": ["GET /a"] }));
+    let token = mint(&gateway, &json!({ "rate_limit": "5/1h", "scopes": ["GET /a"] }));
     for _ in 0..10 {
         assert_eq!(code(&gateway, "GET /b", &token), "insufficient_scope");
     }
@@ -109,7 +109,7 @@ fn a_rate_counts_what_passes_all_else_on_every_worker() {
     assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
     let wait: u32 = refused.get("retry-after").unwrap().parse().unwrap();
     assert!((1..=720).contains(&wait), "{wait}");
-    let other = mint(&gateway, json!({ "rate_limit": "1000000/1s" }));
+    let other = mint(&gateway, &json!({ "rate_limit": "1000000/1s" }));
     assert_eq!(code(&gateway, "GET /a", &other), "ok", "a token's rate is its own");
 
     // A wider rate lets more in at once; that it was used is not forgotten.
@@ -128,7 +128,7 @@ fn refusals_come_in_the_order_of_the_contract() {
         .set("apps.blog.environments.production", "upstreams", &format!("[\"{}\"]", app.url()))
         .start();
     let everything = json!({ "scopes": ["GET /a"], "allowed_addresses": ["10.0.0.1"], "rate_limit": "1/1h" });
-    let token = mint(&gateway, everything);
+    let token = mint(&gateway, &everything);
     let ask = |host: &str| gateway.ask(with_token("GET /b", host, &token.secret)).code();
     let operator = Caller::operator(&gateway);
     let edit = |body: Value| operator.get(200, &format!("PATCH /v1/tokens/{}", token.id), Some(body));
@@ -182,5 +182,5 @@ fn rules_that_mean_nothing_are_refused_by_field() {
     let leaked = format!("GET /{}", gateway.mint("production").secret);
     assert_eq!(fields(json!({ "scopes": [leaked] })), ["scopes"]);
     let full = json!({ "scopes": vec!["GET /a"; 50], "allowed_addresses": vec!["10.0.0.1"; 100] });
-    mint(&gateway, full);
+    mint(&gateway, &full);
 }
