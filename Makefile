@@ -4,6 +4,7 @@ CONFIG ?= proxy.toml
 CASES ?= 20000
 ROUNDS ?= 10
 KILLS ?= 300
+REQUESTS ?= 200000
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
@@ -35,6 +36,7 @@ soak:
 	@scripts/setup cc curl
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
+	REQUESTS=$(REQUESTS) cargo test --locked --all-features --test it races::
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
 		cargo test --locked --all-features --test it || exit 1; \

@@ -138,8 +138,12 @@ pub(super) struct Environments {
 
 impl Environments {
     pub(super) fn name(&mut self, name: &str) -> NameRef {
+        if let Some(known) = self.names.get(name) {
+            return *known;
+        }
         let next = NameRef::nth(self.names.len());
-        *self.names.entry(name.into()).or_insert(next)
+        self.names.insert(name.into(), next);
+        next
     }
 
     pub(super) fn find(&self, app: NameRef, name: NameRef) -> Option<&Arc<EnvironmentState>> {
