@@ -17,6 +17,9 @@ pub(super) async fn caller(
     headers: &HeaderMap,
 ) -> Result<Caller, Problem> {
     let from = match origin {
+        Some(Origin::Socket) if was_forwarded(headers) => {
+            return Err(Problem::forbidden("the admin socket takes no requests that a proxy forwarded"));
+        }
         Some(Origin::Socket) => return Ok(Caller::Operator),
         Some(Origin::Tcp(peer)) => peer.ip().to_canonical(),
         None => return Err(Problem::unauthorized("this needs a management key")),
@@ -25,6 +28,12 @@ pub(super) async fn caller(
     let key = key(headers)?;
     let key = Plaintext::parse(Kind::Key, key).ok_or_else(refused)?;
     control.caller(&key, from).await?.ok_or_else(refused)
+}
+
+/// Whether a proxy, such as the gateway itself, sent the request on for somebody who could not open the socket.
+fn was_forwarded(headers: &HeaderMap) -> bool {
+    let forwarded = |name: &str| name == "forwarded" || name == "via" || name.starts_with("x-forwarded-");
+    headers.keys().any(|name| forwarded(name.as_str()) || name.as_str().starts_with("x-portcullis-"))
 }
 
 fn key(headers: &HeaderMap) -> Result<&[u8], Problem> {

@@ -28,7 +28,10 @@ pub(super) fn list(call: Call) -> Answer {
 pub(super) fn publish(call: Call) -> Answer {
     Box::pin(async move {
         let mut query = Fields::of_query(&call.uri)?;
-        let dry_run = query.flag("dry_run").unwrap_or(false);
+        let dry_run = query.text("dry_run");
+        if dry_run.as_deref().is_some_and(|dry_run| !matches!(dry_run, "true" | "false")) {
+            query.fault("dry_run", "must be true or false");
+        }
         query.end(&["dry_run"]).none()?;
         let mut fields = Fields::of_body(&call.body, false)?;
         let asked = Publish {
@@ -40,7 +43,7 @@ pub(super) fn publish(call: Call) -> Answer {
             faults: fields.end(&["id", "upstreams"]),
         };
         let (control, caller) = (&call.state.control, call.caller()?);
-        if dry_run {
+        if dry_run.as_deref() == Some("true") {
             let prospect = control.look_ahead(caller, asked).await?;
             let now = control.now();
             let body = wire::Prospect {

@@ -107,12 +107,10 @@ impl Fields {
         if none { Some(Vec::new()) } else { texts }
     }
 
-    /// Takes a truth value, which a query writes as `true` or `false`.
+    /// Takes a truth value.
     pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.rest.remove(name)? {
             Value::Bool(flag) => Some(flag),
-            Value::String(text) if text == "true" => Some(true),
-            Value::String(text) if text == "false" => Some(false),
             _ => {
                 self.faults.add(name, "must be true or false");
                 None

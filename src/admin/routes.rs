@@ -122,7 +122,7 @@ async fn answer(state: State, route: &'static Route, names: Vec<String>, request
         let expected = condition::expected(&head.headers);
         let name = condition::idempotency_key(&head.headers)?;
         let body = serve::body(body).await?;
-        let once = name.map(|key| condition::once(key, &head.method, &head.uri, &body));
+        let once = name.map(|key| condition::once(&key, &head.method, &head.uri, &body));
         (route.handler)(Call { state, caller, uri: head.uri, names, expected, once, body }).await
     };
     attempt.await.unwrap_or_else(|problem| problem.render(&id))

@@ -1,8 +1,11 @@
 //! Publishing releases, and the switch for every token of an environment.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
 use super::repeat::{Made, Once, gone, made};
 use super::{Caller, Control, Fault, Faults, Page, apps, cursor, page, page_length};
-use crate::config::{Environment, ExternalAccess};
+use crate::config::{Admin, Environment, ExternalAccess};
 use crate::model::{AppName, Deployment, DeploymentId, EnvironmentName, Scope, Upstream};
 use crate::store::{NewDeployment, Prospect, ProspectFilter};
 
@@ -65,7 +68,7 @@ impl Control {
         if let Some(repeat) = self.earlier(&act).await? {
             return self.published_before(place, &repeat.subject, repeat.ended).await;
         }
-        let (id, upstreams) = judge(asked)?;
+        let (id, upstreams) = judge(asked, &self.config.load().admin)?;
         let (app, environment) = (place.app.clone(), place.environment.name.clone());
         let new = NewDeployment { app, environment, id, upstreams };
         match made(self.store.publish(act, new).await, "environment")? {
@@ -91,7 +94,7 @@ impl Control {
     pub async fn look_ahead(&self, caller: &Caller, asked: Publish) -> Result<Prospect, Fault> {
         caller.require(Scope::Deploy)?;
         let place = self.place(caller, &asked.app, &asked.environment)?;
-        let (id, _) = judge(asked)?;
+        let (id, _) = judge(asked, &self.config.load().admin)?;
         let filter = ProspectFilter {
             app: place.app,
             environment: place.environment.name,
@@ -191,21 +194,21 @@ impl Control {
     }
 }
 
-fn judge(asked: Publish) -> Result<(DeploymentId, Option<Vec<Upstream>>), Fault> {
+fn judge(asked: Publish, admin: &Admin) -> Result<(DeploymentId, Option<Vec<Upstream>>), Fault> {
     let mut faults = asked.faults;
     let id = match asked.id.as_deref() {
-        Some(id) => faults.take("id", DeploymentId::parse(id)),
+        Some(id) => faults.name("id", id, DeploymentId::parse),
         None => {
             faults.add("id", "is missing: what to call the deployment, as in `blue` or a commit");
             None
         }
     };
-    let upstreams = asked.upstreams.map(|urls| upstreams(&urls, &mut faults));
+    let upstreams = asked.upstreams.map(|urls| upstreams(&urls, admin, &mut faults));
     faults.none()?;
     Ok((id.ok_or(Fault::Invalid(Vec::new()))?, upstreams))
 }
 
-fn upstreams(urls: &[String], faults: &mut Faults) -> Vec<Upstream> {
+fn upstreams(urls: &[String], admin: &Admin, faults: &mut Faults) -> Vec<Upstream> {
     const FIELD: &str = "upstreams";
     if !(1..=UPSTREAMS).contains(&urls.len()) {
         faults.add(
@@ -213,5 +216,56 @@ fn upstreams(urls: &[String], faults: &mut Faults) -> Vec<Upstream> {
             format!("must be 1 to {UPSTREAMS} URLs; leave it out for those of the configuration"),
         );
     }
-    urls.iter().take(UPSTREAMS).filter_map(|url| faults.take(FIELD, Upstream::parse(url))).collect()
+    let parsed = urls.iter().take(UPSTREAMS).filter_map(|url| faults.name(FIELD, url, Upstream::parse));
+    let parsed: Vec<_> = parsed.collect();
+    if parsed.iter().any(|upstream| leads_to(upstream, admin)) {
+        faults.add(FIELD, "leads to the admin side: whoever has a token would be let in there");
+    }
+    parsed
+}
+
+/// Whether an upstream is the admin side, as far as can be told without asking a name server. The admin socket refuses
+/// what was forwarded in any case.
+fn leads_to(upstream: &Upstream, admin: &Admin) -> bool {
+    if let Some((host, port)) = upstream.host_and_port() {
+        let address = match host {
+            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            host => host.parse::<IpAddr>().ok(),
+        };
+        let ours = |ip: IpAddr| ip == admin.listen.ip() || ip.to_canonical().is_loopback();
+        return port == admin.listen.port() && address.is_some_and(ours);
+    }
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = upstream.to_string();
+    path.strip_prefix("unix:").is_some_and(|path| real(Path::new(path)) == real(&admin.socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_side_is_no_upstream() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        std::fs::write(&socket, "").unwrap();
+        let link = folder.path().join("link.sock");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        let listen = "10.0.0.1:9180".parse().unwrap();
+        let admin = Admin { listen, socket: socket.clone(), ..super::super::sample::config().admin };
+        let leads = |url: &str| leads_to(&Upstream::parse(url).unwrap(), &admin);
+        for bad in
+            ["http://10.0.0.1:9180", "http://127.0.0.1:9180", "http://localhost:9180", "http://[::1]:9180"]
+        {
+            assert!(leads(bad), "{bad}");
+        }
+        for good in ["http://10.0.0.1:9181", "http://10.0.0.2:9180", "http://127.0.0.1", "unix:/run/app.sock"]
+        {
+            assert!(!leads(good), "{good}");
+        }
+        let dotted = folder.path().join("../").join(folder.path().file_name().unwrap()).join("admin.sock");
+        for path in [socket, link, dotted] {
+            assert!(leads(&format!("unix:{}", path.display())), "{}", path.display());
+        }
+    }
 }

@@ -7,6 +7,9 @@ use crate::store::{NotDone, Refused, StoreError};
 /// Faults told at once: the fields of a stranger are as many as the stranger likes.
 const TOLD: usize = 50;
 
+/// What is wrong with text that holds a credential.
+pub(super) const CREDENTIAL: &str = "holds a token or a management key: those are never stored";
+
 /// One wrong field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldFault {
@@ -30,11 +33,24 @@ impl Faults {
         result.map_err(|e| self.add(field, e.to_string())).ok()
     }
 
+    /// Takes what `parse` makes of a name, but never a credential: what was written here would be shown for years.
+    pub(super) fn name<T, E: std::fmt::Display>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if holds_credential(text) {
+            self.add(field, CREDENTIAL);
+        }
+        self.take(field, parse(text))
+    }
+
     /// Takes free text, but never a credential: what was written here would be shown for years.
     pub(super) fn text<const MAX: usize>(&mut self, field: &str, text: Option<&str>) -> Option<Text<MAX>> {
         let text = text.unwrap_or_default();
         if holds_credential(text) {
-            self.add(field, "holds a token or a management key: those are never stored");
+            self.add(field, CREDENTIAL);
         }
         self.take(field, Text::parse(text))
     }

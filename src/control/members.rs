@@ -46,7 +46,7 @@ impl Control {
             return Ok((self.member_added_before(&repeat.subject).await?, false));
         }
         let name = name("name", asked.name.as_deref(), &mut faults);
-        let email = asked.email.as_deref().map(|email| faults.take("email", Email::parse(email)));
+        let email = asked.email.as_deref().map(|email| faults.name("email", email, Email::parse));
         faults.none()?;
         let Some(name) = name else { return Err(Fault::Invalid(Vec::new())) };
         match made(self.store.add_member(act, name, email.flatten()).await, "member")? {
@@ -89,7 +89,7 @@ impl Control {
         let mut faults = asked.faults;
         let name = asked.name.as_deref().and_then(|asked| name("name", Some(asked), &mut faults));
         let email =
-            asked.email.map(|email| email.and_then(|email| faults.take("email", Email::parse(&email))));
+            asked.email.map(|email| email.and_then(|email| faults.name("email", &email, Email::parse)));
         faults.none()?;
         let edit = MemberEdit { name, email, expected: asked.expected };
         let edited = self.store.edit_member(caller.act(self.now()), of, edit).await;
@@ -131,5 +131,5 @@ pub(super) fn name(field: &str, asked: Option<&str>, faults: &mut Faults) -> Opt
     if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(asked)) {
         faults.add(field, format!("`{asked}` stands for someone else in the audit log: choose another name"));
     }
-    faults.take(field, MemberName::parse(asked))
+    faults.name(field, asked, MemberName::parse)
 }

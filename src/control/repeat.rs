@@ -8,8 +8,8 @@ use crate::store::{Act, NotDone, Refused, Repeat};
 /// Makes a call that comes twice happen once.
 #[derive(Clone, Debug)]
 pub struct Once {
-    /// As the caller named it.
-    pub key: String,
+    /// The SHA-256 of the caller's name for it.
+    pub key: [u8; 32],
     /// The SHA-256 of what is asked for.
     pub request: [u8; 32],
 }

@@ -1,7 +1,7 @@
 //! Scopes, networks and rates as callers write them.
 
 use super::Faults;
-use super::fault::holds_credential;
+use super::fault::{CREDENTIAL, holds_credential};
 use crate::model::{NETWORKS, Network, Rate, SCOPES, TokenScope};
 
 pub(super) fn scopes(asked: &[String], faults: &mut Faults) -> Vec<TokenScope> {
@@ -10,7 +10,7 @@ pub(super) fn scopes(asked: &[String], faults: &mut Faults) -> Vec<TokenScope> {
         faults.add(FIELD, format!("must be at most {SCOPES}"));
     }
     if asked.iter().any(|scope| holds_credential(scope)) {
-        faults.add(FIELD, "holds a token or a management key: those are never stored");
+        faults.add(FIELD, CREDENTIAL);
     }
     asked.iter().take(SCOPES).filter_map(|scope| faults.take(FIELD, TokenScope::parse(scope))).collect()
 }

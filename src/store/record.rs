@@ -26,8 +26,8 @@ pub struct Act {
 /// Makes a call that comes twice happen once.
 #[derive(Clone, Debug)]
 pub struct Once {
-    /// As the caller named it.
-    pub key: String,
+    /// The SHA-256 of the caller's name for it.
+    pub key: [u8; 32],
     /// The SHA-256 of what was asked for.
     pub request: [u8; 32],
 }

@@ -300,6 +300,8 @@ fn what_cannot_be_published_is_refused() {
         json!({ "id": "a", "upstreams": ["http://user@a"] }),
         json!({ "id": "a", "upstreams": "http://a" }),
         json!({ "id": "a", "surprise": 1 }),
+        json!({ "id": gateway.mint("development").secret }),
+        json!({ "id": "a", "upstreams": [format!("unix:{}", gateway.path("portcullis.sock").display())] }),
     ] {
         let answer = operator.ask(&format!("POST {PATH}"), Some(body.clone()));
         assert_eq!((answer.status, answer.code().as_str()), (422, "validation_failed"), "{body}: {answer:?}");
@@ -308,7 +310,20 @@ fn what_cannot_be_published_is_refused() {
         let answer = operator.ask(&format!("POST {path}/deployments"), Some(json!({ "id": "a" })));
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
-    let answer = operator.ask(&format!("POST {PATH}?dry_run=maybe"), Some(json!({ "id": "a" })));
+    let answer = operator.ask(&format!("POST {PATH}?dry_run=1"), Some(json!({ "id": "a" })));
     assert_eq!(answer.status, 422);
     assert_eq!(operator.get(200, &format!("GET {PATH}"), None)["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_release_leads_nobody_to_the_admin_socket() {
+    let gateway = Gateway::before(&App::echo());
+    let token = gateway.mint("production");
+    // Under another name, which nobody can tell when it is published.
+    let link = gateway.path("app.sock");
+    let body = json!({ "id": "initial", "upstreams": [format!("unix:{}", link.display())] });
+    Caller::operator(&gateway).get(200, &format!("POST {PATH}"), Some(body));
+    std::os::unix::fs::symlink(gateway.path("portcullis.sock"), link).unwrap();
+    let answer = gateway.ask(with_token("GET /v1/whoami", PRODUCTION, &token.secret));
+    assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{answer:?}");
 }

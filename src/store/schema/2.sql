@@ -51,10 +51,11 @@ ALTER TABLE keys ADD COLUMN last_used_from TEXT;
 ALTER TABLE audit ADD COLUMN member INTEGER REFERENCES members (id);
 CREATE INDEX audit_by_member ON audit (member, seq) WHERE member IS NOT NULL;
 
--- What a call with an `Idempotency-Key` made. `caller` is a management key's id, or `operator`.
+-- What a call with an `Idempotency-Key` made. `caller` is a management key's id, or `operator`; of the name that the
+-- caller chose, and of what was asked for, only the SHA-256 is here.
 CREATE TABLE repeats (
     caller TEXT NOT NULL,
-    key TEXT NOT NULL,
+    key BLOB NOT NULL CHECK (length(key) = 32),
     request BLOB NOT NULL CHECK (length(request) = 32),
     subject TEXT NOT NULL,
     ended INTEGER NOT NULL,

@@ -17,6 +17,8 @@ use crate::model::OnPublish;
 
 /// How long a write or a read waits for another program that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
+/// Statements that a connection keeps prepared: more than any one kind of work needs.
+const STATEMENTS: usize = 64;
 /// What the write-ahead log may keep on disk once it was copied back, in bytes.
 const LOG_KEPT: i64 = 64 << 20;
 /// What means something else in the path of a URI (<https://www.sqlite.org/uri.html>).
@@ -116,6 +118,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // What publishing does to a token is decided in one place, for the gateway and for lists.
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("has_ended", 3, flags, |context| {

@@ -46,7 +46,7 @@ pub(in crate::store) fn find(conn: &Connection, act: &Act) -> rusqlite::Result<O
         "SELECT request, subject, ended, (SELECT max(revision) FROM feed) AS revision FROM repeats
          WHERE caller = ? AND key = ? AND at > ?",
     )?
-    .query_row((caller(act), &once.key, since.as_millisecond()), |row| {
+    .query_row((caller(act), once.key, since.as_millisecond()), |row| {
         if row.get::<_, [u8; 32]>("request")? != once.request {
             return Ok(Err(()));
         }

@@ -134,7 +134,7 @@ async fn calls_are_remembered_for_a_day() {
     let (_folder, path) = fresh();
     let store = Store::open(&path).unwrap();
     let start = Timestamp::now();
-    let once = |request: u8| Some(Once { key: "a".to_owned(), request: [request; 32] });
+    let once = |request: u8| Some(Once { key: [7; 32], request: [request; 32] });
     let at = |hours: i64, request| Act { at: start + hours.hours(), once: once(request), ..act() };
     let mint = async |act: Act| store.mint_token(act, token(), Limits::default()).await;
     let first = mint(at(0, 1)).await.unwrap().0.id;
