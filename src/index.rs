@@ -2,12 +2,11 @@
 //! store that both are at. Only the follower holds the [`Writer`].
 
 mod environment;
+mod table;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
-use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::credential::Digest;
@@ -15,6 +14,7 @@ use crate::model::{AppName, EnvironmentName, Limiter, NameRef, OnPublish, Rules,
 
 use environment::Environments;
 pub use environment::{EnvironmentState, Standing};
+use table::Table;
 
 /// `expires` of a token that never does.
 pub const NEVER: i64 = i64::MAX;
@@ -57,8 +57,7 @@ pub struct Receipt {
 /// What the gateway's readers and the follower share.
 #[derive(Debug)]
 pub struct Index {
-    /// Boxed: a table is up to half empty, and its empty places are as large as its full ones.
-    tokens: DashMap<Digest, Box<Identity>, BuildHasherDefault<DigestHasher>>,
+    tokens: Table,
     environments: RwLock<Environments>,
     revision: watch::Sender<u64>,
     receipts: Mutex<VecDeque<(u64, Receipt)>>,
@@ -69,7 +68,7 @@ impl Index {
     #[must_use]
     pub fn new() -> (Arc<Self>, Writer) {
         let index = Arc::new(Self {
-            tokens: DashMap::default(),
+            tokens: Table::default(),
             environments: RwLock::default(),
             revision: watch::Sender::new(0),
             receipts: Mutex::default(),
@@ -80,7 +79,7 @@ impl Index {
     /// The binding of the token with this digest.
     #[must_use]
     pub fn get(&self, digest: &Digest) -> Option<Identity> {
-        self.tokens.get(digest).map(|entry| Identity::clone(entry.value()))
+        self.tokens.get(digest)
     }
 
     /// The live state of an environment, the same one for the index's whole life.
@@ -103,7 +102,7 @@ impl Index {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens.len() == 0
     }
 
     /// The revision in force.
@@ -160,7 +159,7 @@ impl Writer {
         if rules.are_none() {
             return None;
         }
-        let before = self.0.tokens.get(digest).and_then(|entry| entry.restrictions.clone());
+        let before = self.0.tokens.get(digest).and_then(|before| before.restrictions);
         let limiter =
             rules.rate.map(|rate| match before.as_ref().and_then(|before| before.limiter.as_ref()) {
                 Some(used) => used.carried_on(rate),
@@ -171,7 +170,7 @@ impl Writer {
 
     /// Puts a token in force; returns what was known of it before.
     pub fn put(&self, digest: Digest, identity: Identity) -> Option<Identity> {
-        self.0.tokens.insert(digest, Box::new(identity)).map(|before| *before)
+        self.0.tokens.put(&digest, identity)
     }
 
     pub fn remove(&self, digest: &Digest) {
@@ -179,8 +178,8 @@ impl Writer {
     }
 
     /// Forgets every token that `keep` refuses: for reloading where the feed has a gap.
-    pub fn retain(&self, mut keep: impl FnMut(&Digest, &Identity) -> bool) {
-        self.0.tokens.retain(|digest, identity| keep(digest, identity));
+    pub fn retain(&self, keep: impl FnMut(&Digest, &Identity) -> bool) {
+        self.0.tokens.retain(keep);
     }
 
     /// Puts what the store says of an environment in force; `*` for what holds in every app.
@@ -199,22 +198,6 @@ impl Writer {
     }
 }
 
-/// Digests are uniform already: their own first eight bytes are the hash.
-#[derive(Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,12 +213,6 @@ mod tests {
         assert!(!waiting.is_finished());
         writer.publish(3, [(2, Receipt { requests: 1, streams: 4 })]);
         assert_eq!(waiting.await.unwrap(), Receipt { requests: 1, streams: 4 });
-    }
-
-    #[test]
-    fn a_million_tokens_leave_room_for_their_labels() {
-        assert!(size_of::<Identity>() <= 72, "{}", size_of::<Identity>());
-        assert_eq!(align_of::<Identity>(), 8);
     }
 
     #[test]

@@ -174,3 +174,38 @@ impl<'de> Deserialize<'de> for Body {
 fn quotable(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(20).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Fault;
+
+    fn wrong(body: &str) -> Vec<String> {
+        let mut fields = Fields::of_body(&Bytes::copy_from_slice(body.as_bytes()), false).unwrap();
+        fields.text("a");
+        match fields.end(&["a"]).none() {
+            Err(Fault::Invalid(faults)) => faults.into_iter().map(|fault| fault.field).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_name_stands_for_one_value() {
+        assert!(wrong(r#"{"a": "x"}"#).is_empty());
+        assert_eq!(wrong(r#"{"a": "x", "a": "y"}"#), ["a"]);
+        assert_eq!(wrong(r#"{"a": "x", "\u0061": "x"}"#), ["a"], "however it is written");
+        assert_eq!(wrong(r#"{"a": 1, "b": [], "b": {}}"#), ["b", "a"]);
+        for other in ["[]", "null", "5", " \"a\" "] {
+            assert_eq!(wrong(other), [""], "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_by_place_alone() {
+        for body in ["", "{", "{\"a\": pct_x}", "{} {}", "[1,]", "{\"a\":1,}"] {
+            let problem = Fields::of_body(&Bytes::copy_from_slice(body.as_bytes()), false).unwrap_err();
+            assert!(!format!("{problem:?}").contains("pct_"), "{problem:?}");
+        }
+        assert!(Fields::of_body(&Bytes::new(), true).is_ok());
+    }
+}
