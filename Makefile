@@ -7,6 +7,7 @@ KILLS ?= 300
 FUZZ_SECONDS ?= 600
 RELOADS ?= 50
 RESTARTS ?= 5
+REQUESTS ?= 200000
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
@@ -40,6 +41,7 @@ soak:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --all-features --test it fuzz:: -- --test-threads 8
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
 	RELOADS=$(RELOADS) RESTARTS=$(RESTARTS) cargo test --locked --all-features --test it -- reloads_under restarts_behind
+	REQUESTS=$(REQUESTS) cargo test --locked --all-features --test it races::
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \
 		cargo test --locked --all-features --test it || exit 1; \

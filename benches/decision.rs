@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::Command;
 
@@ -20,14 +21,15 @@ use portcullis::gateway::framing::Framing;
 use portcullis::gateway::head::{BodyLength, Head, HeadLimits};
 use portcullis::gateway::request::Request;
 use portcullis::gateway::{Settings, decide};
-use portcullis::index::{Identity, Index, NEVER};
-use portcullis::model::{Refusal, TokenId};
+use portcullis::index::{Identity, Index, NEVER, Standing};
+use portcullis::model::{OnPublish, Refusal, TokenApp, TokenId};
 use sha2::Digest as _;
 
 const TOKENS: u32 = 10_000;
 /// The rounds of a case's two runs.
 const ROUNDS: [u32; 2] = [1_000, 11_000];
 const NOW: i64 = 1_767_225_600_000;
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The example of the token format; fixed, so that every run takes the same path through the table.
 const MINTED: &str = "pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17";
@@ -156,8 +158,11 @@ impl Bench {
             app: Some(writer.name("shop")),
             environment: writer.name("production"),
             expires: NEVER,
+            minted_under: 0,
+            on_publish: OnPublish::Stop,
             revoked: false,
             label: Some("bench".into()),
+            restrictions: None,
         };
         writer.put(token.digest(), shop.clone());
         for number in 1..TOKENS {
@@ -169,7 +174,8 @@ impl Bench {
         let traffic = board.strangers().clone();
         for app in &config.apps {
             for environment in &app.environments {
-                writer.open(&portcullis::model::TokenApp::One(app.name.clone()), &environment.name);
+                let opened = Standing { opened: true, ..Standing::default() };
+                writer.set(&TokenApp::One(app.name.clone()), &environment.name, opened);
             }
         }
 
@@ -191,8 +197,9 @@ impl Bench {
         let Ok(request) = Request::accept(parts, Some(head)) else { bail!("the request was not accepted") };
         let framing = Framing::new(HeadLimits { bytes: 65_536, fields: 100 });
         let bench = Self { case, settings, index, request, raw: raw.into_bytes(), framing, token, traffic };
-        let refusal =
-            decide(&bench.settings, &bench.index, &bench.request, NOW).err().map(|reject| reject.refusal);
+        let refusal = decide(&bench.settings, &bench.index, &bench.request, CLIENT, NOW)
+            .err()
+            .map(|reject| reject.refusal);
         let other = matches!(case, Case::Digest | Case::RawHead | Case::Counting);
         let expected = if other { refusal } else { case.refusal() };
         ensure!(refusal == expected, "{}: the decision was {refusal:?}", case.name());
@@ -227,7 +234,7 @@ fn run(bench: &mut Bench, rounds: u32) {
             }
             Case::Header | Case::Bearer | Case::Query | Case::UnknownToken | Case::NoToken => {
                 let decision =
-                    decide(black_box(&bench.settings), &bench.index, black_box(&bench.request), NOW);
+                    decide(black_box(&bench.settings), &bench.index, black_box(&bench.request), CLIENT, NOW);
                 // A refusal is part of the answer, not a failure.
                 let _ = black_box(decision);
             }

@@ -1,23 +1,30 @@
 //! What the gateway posts for others to read, and what it is asked: last use of tokens, and requests to end what is
 //! in flight. One post per worker, so that workers do not wait for each other.
 
+mod denial;
+mod ending;
 mod following;
+mod releases;
 mod traffic;
 pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::denial::Denials;
 use self::upstream::Standings;
-use crate::model::{AppName, EnvironmentName, Refusal, TokenId};
+use crate::model::{AppName, EnvironmentName, TokenId};
 use crate::telemetry::Counter;
 
+pub use denial::Denial;
+pub use ending::{Affected, Ending, Stopped};
 pub use following::Following;
+pub use releases::{Notice, Releases};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 
 /// How long an ending waits for a worker to confirm: past it the change counts as in force, for the worker applies
@@ -32,22 +39,6 @@ pub struct LastUse {
     pub client: IpAddr,
 }
 
-/// Which requests in flight are to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    Token(TokenId),
-}
-
-/// An order to a worker to end requests in flight.
-#[derive(Debug)]
-pub struct Ending {
-    pub which: Which,
-    /// What a request whose response has not begun is told.
-    pub refusal: Refusal,
-    /// Takes the counts of requests and streams ended.
-    pub done: oneshot::Sender<(u64, u64)>,
-}
-
 /// One worker's place on the board.
 #[derive(Debug)]
 pub struct Post {
@@ -57,12 +48,18 @@ pub struct Post {
     /// Heads that never became requests.
     pub refused_heads: Counter,
     last_use: Mutex<HashMap<TokenId, LastUse>>,
+    denials: Denials,
     mailbox: mpsc::UnboundedSender<Ending>,
 }
 
 impl Post {
     pub fn used(&self, token: TokenId, last: LastUse) {
         self.last_use.lock().unwrap_or_else(PoisonError::into_inner).insert(token, last);
+    }
+
+    /// Remembers a refusal for a while.
+    pub fn denied(&self, denial: Denial) {
+        self.denials.note(denial);
     }
 }
 
@@ -80,12 +77,14 @@ pub struct Board {
     /// should it return.
     traffic: Mutex<BTreeMap<(AppName, EnvironmentName), Arc<Traffic>>>,
     pub upstreams: Standings,
+    pub releases: Releases,
 }
 
 impl Board {
     /// A board for `workers` workers, and each worker's mailbox.
     #[must_use]
     pub fn new(workers: usize) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Ending>>) {
+        let refusals = Arc::new(AtomicU64::new(1));
         let (posts, mailboxes) = (0..workers)
             .map(|number| {
                 let (mailbox, receiver) = mpsc::unbounded_channel();
@@ -94,6 +93,7 @@ impl Board {
                     connections: AtomicUsize::new(0),
                     refused_heads: Counter::default(),
                     last_use: Mutex::default(),
+                    denials: Denials::new(refusals.clone()),
                     mailbox,
                 };
                 (Arc::new(post), receiver)
@@ -108,6 +108,7 @@ impl Board {
             strangers: Arc::new(Traffic::new(workers)),
             traffic: Mutex::default(),
             upstreams: Standings::default(),
+            releases: Releases::default(),
         };
         (Arc::new(board), mailboxes)
     }
@@ -150,24 +151,35 @@ impl Board {
         known.iter().map(|(names, traffic)| (names.clone(), traffic.totals())).collect()
     }
 
-    /// Ends what is in flight for `which` on every worker; returns how many requests and streams that stopped.
-    pub async fn end(&self, which: Which, refusal: Refusal) -> (u64, u64) {
+    /// Has every worker judge anew what is in flight and `affected`; returns what that stopped.
+    pub async fn end(&self, affected: Affected) -> Vec<Stopped> {
+        let affected = Arc::new(affected);
         let mut answers = Vec::with_capacity(self.posts.len());
         for post in &self.posts {
             let (done, answer) = oneshot::channel();
-            if post.mailbox.send(Ending { which, refusal, done }).is_ok() {
+            if post.mailbox.send(Ending { of: affected.clone(), done }).is_ok() {
                 answers.push(answer);
             }
         }
         let deadline = tokio::time::Instant::now() + CONFIRMATION;
-        let (mut requests, mut streams) = (0, 0);
+        let mut all = Vec::new();
         for answer in answers {
-            if let Ok(Ok((ended_requests, ended_streams))) = tokio::time::timeout_at(deadline, answer).await {
-                requests += ended_requests;
-                streams += ended_streams;
+            if let Ok(Ok(stopped)) = tokio::time::timeout_at(deadline, answer).await {
+                all.extend(stopped);
             }
         }
-        (requests, streams)
+        all
+    }
+
+    /// The remembered refusals that are `wanted`, newest first, each with a number that grows.
+    #[must_use]
+    pub fn denials(&self, wanted: impl Fn(&Denial) -> bool) -> Vec<(u64, Denial)> {
+        let mut all = Vec::new();
+        for post in &self.posts {
+            post.denials.read(&wanted, &mut all);
+        }
+        all.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        all
     }
 
     /// Takes every last use noted since the last call, the latest of each token.

@@ -1,27 +1,27 @@
 //! What the gateway reads: every token's binding by its digest, every environment's state, and the revision of the
 //! store that both are at. Only the follower holds the [`Writer`].
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod environment;
+mod table;
 
-use dashmap::DashMap;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+
 use tokio::sync::watch;
 
 use crate::credential::Digest;
-use crate::model::{AppName, EnvironmentName, TokenApp, TokenId};
+use crate::model::{AppName, EnvironmentName, Limiter, NameRef, OnPublish, Rules, TokenApp, TokenId};
+
+use environment::Environments;
+pub use environment::{EnvironmentState, Standing};
+use table::Table;
 
 /// `expires` of a token that never does.
 pub const NEVER: i64 = i64::MAX;
 /// How many receipts are kept for callers that have yet to collect theirs.
 const RECEIPTS: usize = 4096;
 
-/// A name as a small number, equal exactly where the names are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NameRef(u32);
-
-/// What one token is bound to, as the decision needs it.
+/// What one token is bound to, as the decision needs it. Small: there may be a million of them.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub id: TokenId,
@@ -30,25 +30,21 @@ pub struct Identity {
     pub environment: NameRef,
     /// Unix milliseconds; [`NEVER`] for none.
     pub expires: i64,
+    /// The number of the deployment that it was minted under.
+    pub minted_under: u32,
+    pub on_publish: OnPublish,
     pub revoked: bool,
     /// As the app receives it: percent-encoded; `None` where empty.
     pub label: Option<Arc<str>>,
+    /// What few tokens have.
+    pub restrictions: Option<Arc<Restrictions>>,
 }
 
-/// The state of one environment that the store decides.
+/// The rules of one token, and the use that was made of its rate.
 #[derive(Debug)]
-pub struct EnvironmentState {
-    pub app: NameRef,
-    pub name: NameRef,
-    opened: AtomicBool,
-}
-
-impl EnvironmentState {
-    /// Whether a token was ever minted for it.
-    #[must_use]
-    pub fn opened(&self) -> bool {
-        self.opened.load(Ordering::Acquire)
-    }
+pub struct Restrictions {
+    pub rules: Rules,
+    pub limiter: Option<Limiter>,
 }
 
 /// What an ending stopped: requests not yet answered, and answers under way.
@@ -61,31 +57,10 @@ pub struct Receipt {
 /// What the gateway's readers and the follower share.
 #[derive(Debug)]
 pub struct Index {
-    tokens: DashMap<Digest, Identity, BuildHasherDefault<DigestHasher>>,
-    environments: Mutex<Environments>,
+    tokens: Table,
+    environments: RwLock<Environments>,
     revision: watch::Sender<u64>,
     receipts: Mutex<VecDeque<(u64, Receipt)>>,
-}
-
-#[derive(Debug, Default)]
-struct Environments {
-    names: HashMap<Box<str>, NameRef>,
-    states: HashMap<(NameRef, NameRef), Arc<EnvironmentState>>,
-    /// Environment names that a token for every app has opened.
-    opened_for_every_app: Vec<NameRef>,
-}
-
-impl Environments {
-    fn name(&mut self, name: &str) -> NameRef {
-        let next = NameRef(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        *self.names.entry(name.into()).or_insert(next)
-    }
-
-    fn state(&mut self, app: &AppName, environment: &EnvironmentName) -> &Arc<EnvironmentState> {
-        let (app, name) = (self.name(app.as_str()), self.name(environment.as_str()));
-        let opened = AtomicBool::new(self.opened_for_every_app.contains(&name));
-        self.states.entry((app, name)).or_insert_with(|| Arc::new(EnvironmentState { app, name, opened }))
-    }
 }
 
 impl Index {
@@ -93,8 +68,8 @@ impl Index {
     #[must_use]
     pub fn new() -> (Arc<Self>, Writer) {
         let index = Arc::new(Self {
-            tokens: DashMap::default(),
-            environments: Mutex::default(),
+            tokens: Table::default(),
+            environments: RwLock::default(),
             revision: watch::Sender::new(0),
             receipts: Mutex::default(),
         });
@@ -104,12 +79,19 @@ impl Index {
     /// The binding of the token with this digest.
     #[must_use]
     pub fn get(&self, digest: &Digest) -> Option<Identity> {
-        self.tokens.get(digest).map(|entry| entry.value().clone())
+        self.tokens.get(digest)
     }
 
     /// The live state of an environment, the same one for the index's whole life.
     pub fn environment(&self, app: &AppName, environment: &EnvironmentName) -> Arc<EnvironmentState> {
-        self.lock().state(app, environment).clone()
+        self.write().state(app, environment).clone()
+    }
+
+    /// The same of one that was spoken of before.
+    #[must_use]
+    pub fn known_environment(&self, app: NameRef, environment: NameRef) -> Option<Arc<EnvironmentState>> {
+        let environments = self.environments.read().unwrap_or_else(PoisonError::into_inner);
+        environments.find(app, environment).cloned()
     }
 
     /// Tokens held.
@@ -120,7 +102,7 @@ impl Index {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens.len() == 0
     }
 
     /// The revision in force.
@@ -135,8 +117,8 @@ impl Index {
         Reached(self.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Environments> {
-        self.environments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Environments> {
+        self.environments.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,12 +150,27 @@ impl Writer {
     /// The small number that stands for `name` in an [`Identity`].
     #[must_use]
     pub fn name(&self, name: &str) -> NameRef {
-        self.0.lock().name(name)
+        self.0.write().name(name)
+    }
+
+    /// The rules as an [`Identity`] holds them. A token that is in force already keeps the use of its rate.
+    #[must_use]
+    pub fn restrictions(&self, digest: &Digest, rules: Rules) -> Option<Arc<Restrictions>> {
+        if rules.are_none() {
+            return None;
+        }
+        let before = self.0.tokens.get(digest).and_then(|before| before.restrictions);
+        let limiter =
+            rules.rate.map(|rate| match before.as_ref().and_then(|before| before.limiter.as_ref()) {
+                Some(used) => used.carried_on(rate),
+                None => Limiter::new(rate),
+            });
+        Some(Arc::new(Restrictions { rules, limiter }))
     }
 
     /// Puts a token in force; returns what was known of it before.
     pub fn put(&self, digest: Digest, identity: Identity) -> Option<Identity> {
-        self.0.tokens.insert(digest, identity)
+        self.0.tokens.put(&digest, identity)
     }
 
     pub fn remove(&self, digest: &Digest) {
@@ -181,25 +178,13 @@ impl Writer {
     }
 
     /// Forgets every token that `keep` refuses: for reloading where the feed has a gap.
-    pub fn retain(&self, mut keep: impl FnMut(&Digest, &Identity) -> bool) {
-        self.0.tokens.retain(|digest, identity| keep(digest, identity));
+    pub fn retain(&self, keep: impl FnMut(&Digest, &Identity) -> bool) {
+        self.0.tokens.retain(keep);
     }
 
-    /// Notes that a token was minted for `environment` of `app`.
-    pub fn open(&self, app: &TokenApp, environment: &EnvironmentName) {
-        let mut environments = self.0.lock();
-        match app {
-            TokenApp::One(app) => environments.state(app, environment).opened.store(true, Ordering::Release),
-            TokenApp::Every => {
-                let name = environments.name(environment.as_str());
-                if !environments.opened_for_every_app.contains(&name) {
-                    environments.opened_for_every_app.push(name);
-                }
-                for state in environments.states.values().filter(|state| state.name == name) {
-                    state.opened.store(true, Ordering::Release);
-                }
-            }
-        }
+    /// Puts what the store says of an environment in force; `*` for what holds in every app.
+    pub fn set(&self, app: &TokenApp, environment: &EnvironmentName, standing: Standing) {
+        self.0.write().set(app, environment, standing);
     }
 
     /// Declares everything up to `revision` in force; `receipts` are of revisions up to it.
@@ -213,25 +198,10 @@ impl Writer {
     }
 }
 
-/// Digests are uniform already: their own first eight bytes are the hash.
-#[derive(Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Rate;
 
     #[tokio::test]
     async fn a_revision_is_awaited_with_its_receipt() {
@@ -246,19 +216,27 @@ mod tests {
     }
 
     #[test]
-    fn a_token_for_every_app_opens_environments_known_before_and_after() {
+    fn an_edit_of_the_rules_keeps_the_use_of_the_rate() {
         let (index, writer) = Index::new();
-        let (shop, blog) = (AppName::parse("shop").unwrap(), AppName::parse("blog").unwrap());
-        let production = EnvironmentName::parse("production").unwrap();
-        let development = EnvironmentName::parse("development").unwrap();
-        let before = index.environment(&shop, &production);
-        assert!(!before.opened());
-        writer.open(&TokenApp::Every, &production);
-        assert!(before.opened());
-        assert!(index.environment(&blog, &production).opened());
-        assert!(!index.environment(&shop, &development).opened());
-        writer.open(&TokenApp::One(shop.clone()), &development);
-        assert!(index.environment(&shop, &development).opened());
-        assert!(!index.environment(&blog, &development).opened());
+        let digest = Digest::from_bytes([7; 32]);
+        let rules = Rules { rate: Rate::parse("1/1h").ok(), ..Rules::default() };
+        assert!(writer.restrictions(&digest, Rules::default()).is_none());
+        let mut identity = Identity {
+            id: TokenId::NONE,
+            app: None,
+            environment: writer.name("production"),
+            expires: NEVER,
+            minted_under: 0,
+            on_publish: OnPublish::Keep,
+            revoked: false,
+            label: None,
+            restrictions: writer.restrictions(&digest, rules.clone()),
+        };
+        writer.put(digest, identity.clone());
+        let admit = || index.get(&digest).unwrap().restrictions.unwrap().limiter.as_ref().unwrap().admit(0);
+        assert_eq!(admit(), Ok(()));
+        identity.restrictions = writer.restrictions(&digest, rules);
+        writer.put(digest, identity);
+        assert!(admit().is_err());
     }
 }

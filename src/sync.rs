@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::board::{Board, Which};
+use crate::board::{Affected, Board, LastUse, Stopped};
 use crate::credential::Digest;
-use crate::index::{self, Identity, NEVER, Receipt};
-use crate::model::{Refusal, TokenApp, TokenId};
-use crate::store::{Binding, Changed, Feed, Followed, Loaded, Store, StoreError};
+use crate::index::{self, Identity, NEVER, Receipt, Standing};
+use crate::model::{NameRef, TokenApp, TokenId};
+use crate::store::{Binding, Changed, EnvironmentRow, Feed, Followed, Loaded, Store, StoreError, Use};
 
 /// Revisions applied at once.
 const BATCH: usize = 512;
@@ -40,8 +39,7 @@ pub struct Follower {
 /// What one look at the feed asks for.
 struct Look {
     at: u64,
-    /// Tokens whose requests must end, with the last revision that says so.
-    endings: HashMap<TokenId, u64>,
+    affected: Affected,
     /// Whether the feed may hold more.
     full: bool,
 }
@@ -55,8 +53,8 @@ impl Follower {
         let feed = store.feed();
         let began = Instant::now();
         let at = feed.load(|loaded| match loaded {
-            Loaded::Token(binding) => drop(put(&writer, &binding)),
-            Loaded::Opened(app, environment) => writer.open(&app, &environment),
+            Loaded::Token(binding) => drop(put(&writer, binding)),
+            Loaded::Environment(row) => drop(set(&writer, row)),
         })?;
         writer.publish(at, []);
         board.following.caught_up(began);
@@ -105,7 +103,7 @@ impl Follower {
             let began = Instant::now();
             let look = self.look().await?;
             // In force means both: the next request is refused, and those in flight have ended.
-            let receipts = self.end(look.endings).await;
+            let receipts = self.end(look.affected).await;
             if look.at != self.at {
                 self.writer.publish(look.at, receipts);
                 self.at = look.at;
@@ -127,70 +125,103 @@ impl Follower {
         }
     }
 
-    /// Ends what is in flight for each token, all at once: a thousand revocations take as long as one.
-    async fn end(&self, endings: HashMap<TokenId, u64>) -> Vec<(u64, Receipt)> {
-        let mut ending = JoinSet::new();
-        for (token, revision) in endings {
-            let board = self.board.clone();
-            ending.spawn(async move {
-                let (requests, streams) = board.end(Which::Token(token), Refusal::TokenRevoked).await;
-                (revision, Receipt { requests, streams })
-            });
+    /// Has new releases put in force, and ends what is in flight and no longer may be, all at once: a thousand
+    /// revocations take as long as one.
+    async fn end(&self, affected: Affected) -> Vec<(u64, Receipt)> {
+        if affected.is_empty() {
+            return Vec::new();
         }
-        ending.join_all().await
+        let releases = async {
+            if !affected.environments.is_empty() {
+                self.board.releases.announce().await;
+            }
+        };
+        let ((), ended) = tokio::join!(releases, self.board.end(affected.clone()));
+        let mut receipts: HashMap<u64, Receipt> = HashMap::new();
+        for Stopped { revision, requests, streams } in ended {
+            let receipt = receipts.entry(revision).or_default();
+            receipt.requests += requests;
+            receipt.streams += streams;
+        }
+        receipts.into_iter().collect()
     }
 }
 
 fn look(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
-    let mut endings = HashMap::new();
+    let mut affected = Affected::default();
     let followed = feed.follow(after, BATCH, |revision, changed| match changed {
         Changed::Token(binding) => {
-            let (id, revoked) = (binding.id, binding.revoked);
-            put(writer, &binding);
-            if revoked {
-                endings.insert(id, revision);
+            let (id, now) = (binding.id, Span::of(&binding));
+            // What was not in force before has nothing in flight.
+            if put(writer, binding).is_some_and(|before| now.is_shorter_than(&before)) {
+                affected.tokens.insert(id, revision);
             }
         }
         Changed::Forgotten(id, digest) => {
             writer.remove(&digest);
-            endings.insert(id, revision);
+            affected.tokens.insert(id, revision);
         }
-        Changed::Opened(app, environment) => writer.open(&app, &environment),
+        Changed::Environment(row) => {
+            if let Some(environment) = set(writer, row) {
+                affected.environments.insert(environment, revision);
+            }
+        }
         Changed::Other => {}
     })?;
     match followed {
-        Followed::UpTo(at) => Ok(Look { at, endings, full: at - after == BATCH as u64 }),
+        Followed::UpTo(at) => Ok(Look { at, affected, full: at - after == BATCH as u64 }),
         Followed::Gap => reload(feed, writer, after),
     }
 }
 
-/// Loads everything anew, and ends what was in force and no longer is.
+/// Loads everything anew, and has what was in force and may no longer be judged anew.
 fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
     tracing::warn!(revision = after, "the change feed no longer reaches back: loading everything again");
     let mut present: HashSet<Digest> = HashSet::new();
-    let mut ended = Vec::new();
+    let (mut tokens, mut environments) = (Vec::new(), Vec::new());
     let at = feed.load(|loaded| match loaded {
         Loaded::Token(binding) => {
-            let (id, revoked) = (binding.id, binding.revoked);
+            let (id, now) = (binding.id, Span::of(&binding));
             present.insert(binding.digest);
-            let before = put(writer, &binding);
-            if revoked && before.is_some_and(|before| !before.revoked) {
-                ended.push(id);
+            if put(writer, binding).is_some_and(|before| now.is_shorter_than(&before)) {
+                tokens.push(id);
             }
         }
-        Loaded::Opened(app, environment) => writer.open(&app, &environment),
+        Loaded::Environment(row) => environments.extend(set(writer, row)),
     })?;
     writer.retain(|digest, identity| {
         let keep = present.contains(digest);
         if !keep {
-            ended.push(identity.id);
+            tokens.push(identity.id);
         }
         keep
     });
-    Ok(Look { at, endings: ended.into_iter().map(|id| (id, at)).collect(), full: false })
+    let affected = Affected {
+        tokens: tokens.into_iter().map(|id| (id, at)).collect(),
+        environments: environments.into_iter().map(|environment| (environment, at)).collect(),
+        all: None,
+    };
+    Ok(Look { at, affected, full: false })
 }
 
-fn put(writer: &index::Writer, binding: &Binding) -> Option<Identity> {
+/// How long a token lives, as far as its own row says.
+struct Span {
+    revoked: bool,
+    expires: i64,
+}
+
+impl Span {
+    fn of(binding: &Binding) -> Self {
+        Self { revoked: binding.revoked, expires: binding.expires_at.unwrap_or(NEVER) }
+    }
+
+    fn is_shorter_than(&self, before: &Identity) -> bool {
+        self.revoked && !before.revoked || self.expires < before.expires
+    }
+}
+
+fn put(writer: &index::Writer, binding: Binding) -> Option<Identity> {
+    let label = (!binding.label.is_empty()).then(|| utf8_percent_encode(&binding.label, ENCODED).to_string());
     let identity = Identity {
         id: binding.id,
         app: match &binding.app {
@@ -199,27 +230,43 @@ fn put(writer: &index::Writer, binding: &Binding) -> Option<Identity> {
         },
         environment: writer.name(binding.environment.as_str()),
         expires: binding.expires_at.unwrap_or(NEVER),
+        minted_under: binding.deployment,
+        on_publish: binding.on_publish,
         revoked: binding.revoked,
-        label: (!binding.label.is_empty())
-            .then(|| utf8_percent_encode(&binding.label, ENCODED).to_string().into()),
+        label: label.map(Arc::from),
+        restrictions: writer.restrictions(&binding.digest, binding.rules),
     };
     writer.put(binding.digest, identity)
 }
 
+/// Puts an environment's state in force; names the one environment whose requests that may end.
+fn set(writer: &index::Writer, row: EnvironmentRow) -> Option<(NameRef, NameRef)> {
+    let EnvironmentRow { app, name, opened, switched, deployment, published, upstreams } = row;
+    writer.set(&app, &name, Standing { opened, switched, deployment, published, upstreams });
+    match app {
+        // That something may be let in ends nothing.
+        TokenApp::Every => None,
+        TokenApp::One(app) => Some((writer.name(app.as_str()), writer.name(name.as_str()))),
+    }
+}
+
 /// Takes last uses off the board and writes them down, now and then and at the end.
 async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiver<bool>) {
-    let mut unwritten: HashMap<TokenId, i64> = HashMap::new();
+    let mut unwritten: HashMap<TokenId, LastUse> = HashMap::new();
     loop {
         let ending = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(LAST_USES) => false,
         };
         for (token, last) in board.take_last_uses() {
-            let at = unwritten.entry(token).or_insert(last.at);
-            *at = last.at.max(*at);
+            let seen = unwritten.entry(token).or_insert(last);
+            if seen.at < last.at {
+                *seen = last;
+            }
         }
         if !unwritten.is_empty() {
-            let uses = unwritten.iter().map(|(token, at)| (*token, *at)).collect();
+            let uses =
+                unwritten.iter().map(|(of, last)| Use { of: *of, at: last.at, from: last.client }).collect();
             // The writer says once why it cannot write; what it did not take waits here, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {
                 unwritten.clear();
@@ -242,11 +289,17 @@ mod tests {
     use super::*;
     use crate::credential::{Kind, Plaintext};
     use crate::index::Index;
-    use crate::model::{EnvironmentName, Label, OnPublish, Text};
-    use crate::store::{Act, NewToken};
+    use crate::model::{EnvironmentName, Label, OnPublish, Rules, Text, TokenId};
+    use crate::store::{Act, Limits, NewToken};
 
     fn act() -> Act {
-        Act { at: Timestamp::now(), actor: "operator".to_owned(), key: None }
+        Act {
+            at: Timestamp::now(),
+            actor: "operator".to_owned(),
+            key: None,
+            from: "socket".to_owned(),
+            once: None,
+        }
     }
 
     fn token(value: &Plaintext) -> NewToken {
@@ -257,16 +310,16 @@ mod tests {
             description: Text::default(),
             app: TokenApp::parse("shop").unwrap(),
             environment: EnvironmentName::parse("production").unwrap(),
-            deployment: None,
             on_publish: OnPublish::Keep,
-            created_by: None,
+            rules: Rules::default(),
             expires_at: None,
+            lifetime: None,
         }
     }
 
     async fn mint(store: &Store) -> (Digest, TokenId, u64) {
         let value = Plaintext::generate(Kind::Token).unwrap();
-        let (minted, revision) = store.mint_token(act(), token(&value)).await.unwrap().unwrap();
+        let (minted, revision) = store.mint_token(act(), token(&value), Limits::default()).await.unwrap();
         (value.digest(), minted.id, revision)
     }
 
@@ -291,15 +344,16 @@ mod tests {
             let ending = mailbox.recv().await.unwrap();
             // By now the next request must be refused already.
             assert!(refusing.get(&after.0).unwrap().revoked);
-            ending.done.send((1, 2)).unwrap();
-            ending.which
+            let revision = ending.of.tokens[&after.1];
+            ending.done.send(vec![Stopped { revision, requests: 1, streams: 2 }]).unwrap();
+            ending.of.as_ref().clone()
         });
-        let revoked = store.revoke_token(act(), after.1, None).await.unwrap().unwrap();
+        let revoked = store.revoke_token(act(), after.1, None).await.unwrap();
         let receipt = index.reached().wait(revoked.revision).await;
         assert_eq!(receipt, Receipt { requests: 1, streams: 2 });
-        assert_eq!(worker.await.unwrap(), Which::Token(after.1));
+        assert_eq!(worker.await.unwrap().tokens, HashMap::from([(after.1, revoked.revision)]));
 
-        board.posts()[0].used(before.1, crate::board::LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
+        board.posts()[0].used(before.1, LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
         stop.send_replace(true);
         following.await.unwrap();
         let used = store.token(before.1).await.unwrap().unwrap().last_used_at;
@@ -320,7 +374,7 @@ mod tests {
         let follower = Follower::load(&store, writer, board).unwrap();
         let mut last = 0;
         for (_, id, _) in &tokens {
-            last = store.revoke_token(act(), *id, None).await.unwrap().unwrap().revision;
+            last = store.revoke_token(act(), *id, None).await.unwrap().revision;
         }
         let (_stop, stopping) = watch::channel(false);
         let started = Instant::now();

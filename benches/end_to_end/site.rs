@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use portcullis::credential::{Kind, Plaintext};
-use portcullis::model::{AppName, EnvironmentName, Label, OnPublish, Text, TokenApp};
-use portcullis::store::{Act, NewToken, Store};
+use portcullis::model::{AppName, EnvironmentName, Label, OnPublish, Rules, Text, TokenApp};
+use portcullis::store::{Act, Limits, NewToken, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -57,13 +57,17 @@ impl Site {
             let mut minting = JoinSet::new();
             for token in &self.tokens {
                 let (store, new) = (store.clone(), new_token(token)?);
-                let act = Act { at: Timestamp::now(), actor: "bench".to_owned(), key: None };
-                minting.spawn(async move { store.mint_token(act, new).await });
+                let act = Act {
+                    at: Timestamp::now(),
+                    actor: "bench".to_owned(),
+                    key: None,
+                    from: "bench".to_owned(),
+                    once: None,
+                };
+                minting.spawn(async move { store.mint_token(act, new, Limits::default()).await });
             }
             for minted in minting.join_all().await {
-                if minted?.is_none() {
-                    bail!("a token was not stored");
-                }
+                minted?;
             }
             store.close().await;
             Ok(())
@@ -89,9 +93,9 @@ fn new_token(token: &Plaintext) -> Result<NewToken> {
         description: Text::default(),
         app: TokenApp::One(AppName::parse("shop")?),
         environment: EnvironmentName::parse("production")?,
-        deployment: None,
         on_publish: OnPublish::Keep,
-        created_by: None,
+        rules: Rules::default(),
         expires_at: None,
+        lifetime: None,
     })
 }

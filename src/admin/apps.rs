@@ -1,4 +1,4 @@
-//! `/v1/apps`.
+//! `/v1/apps`, and the switch of an environment.
 
 use std::sync::atomic::Ordering;
 
@@ -9,9 +9,9 @@ use super::fields::Fields;
 use super::wire;
 use crate::board::Board;
 use crate::board::upstream::Whose;
-use crate::config::{App, Environment};
+use crate::config::{App, Environment, ExternalAccess};
 use crate::control::{AppView, EnvironmentView};
-use crate::model::{INITIAL_DEPLOYMENT, Upstream};
+use crate::model::Upstream;
 
 pub(super) fn list(call: Call) -> Answer {
     Box::pin(async move {
@@ -24,7 +24,7 @@ pub(super) fn list(call: Call) -> Answer {
 
 pub(super) fn show(call: Call) -> Answer {
     Box::pin(async move {
-        let app = call.state.control.show_app(call.caller()?, &call.name).await?;
+        let app = call.state.control.show_app(call.caller()?, call.name(0)).await?;
         json(StatusCode::OK, &shown(&app, &call.state.board))
     })
 }
@@ -47,18 +47,41 @@ fn shown_environment(app: &App, view: &EnvironmentView, board: &Board) -> wire::
     wire::Environment {
         name: environment.name.to_string(),
         hosts: environment.hosts.iter().map(ToString::to_string).collect(),
-        upstreams: environment
-            .upstreams
+        upstreams: view
+            .released
+            .as_ref()
+            .unwrap_or(&environment.upstreams)
             .iter()
             .map(|address| upstream(app, environment, address, board))
             .collect(),
-        deployment: INITIAL_DEPLOYMENT.to_owned(),
+        upstreams_from: if view.released.is_some() { "deployment" } else { "configuration" }.to_owned(),
+        deployment: view.deployment.to_string(),
         on_publish: environment.on_publish.to_string(),
         external_access: wire::ExternalAccess {
             mode: environment.external_access.as_str().to_owned(),
             open: view.open,
         },
     }
+}
+
+pub(super) fn switch(call: Call) -> Answer {
+    Box::pin(async move {
+        let mut fields = Fields::of_body(&call.body, false)?;
+        let enabled = fields.flag("enabled");
+        let faults = fields.end(&["enabled"]);
+        let (control, caller) = (&call.state.control, call.caller()?);
+        let (app, name) = (call.name(0), call.name(1));
+        let switched = control.switch_external_access(caller, app, name, enabled, faults).await?;
+        let open = enabled.unwrap_or_default();
+        let body = wire::Switched {
+            external_access: wire::ExternalAccess {
+                mode: ExternalAccess::OnFirstToken.as_str().to_owned(),
+                open,
+            },
+            ended: wire::EndedCounts { requests: switched.requests, streams: switched.streams },
+        };
+        json(StatusCode::OK, &body)
+    })
 }
 
 fn upstream(app: &App, environment: &Environment, address: &Upstream, board: &Board) -> wire::Upstream {

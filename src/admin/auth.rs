@@ -16,13 +16,24 @@ pub(super) async fn caller(
     origin: Option<Origin>,
     headers: &HeaderMap,
 ) -> Result<Caller, Problem> {
-    if origin == Some(Origin::Socket) {
-        return Ok(Caller::Operator);
-    }
+    let from = match origin {
+        Some(Origin::Socket) if was_forwarded(headers) => {
+            return Err(Problem::forbidden("the admin socket takes no requests that a proxy forwarded"));
+        }
+        Some(Origin::Socket) => return Ok(Caller::Operator),
+        Some(Origin::Tcp(peer)) => peer.ip().to_canonical(),
+        None => return Err(Problem::unauthorized("this needs a management key")),
+    };
     let refused = || Problem::unauthorized("the management key is unknown, expired or revoked");
     let key = key(headers)?;
     let key = Plaintext::parse(Kind::Key, key).ok_or_else(refused)?;
-    control.caller(&key).await?.ok_or_else(refused)
+    control.caller(&key, from).await?.ok_or_else(refused)
+}
+
+/// Whether a proxy, such as the gateway itself, sent the request on for somebody who could not open the socket.
+fn was_forwarded(headers: &HeaderMap) -> bool {
+    let forwarded = |name: &str| name == "forwarded" || name == "via" || name.starts_with("x-forwarded-");
+    headers.keys().any(|name| forwarded(name.as_str()) || name.as_str().starts_with("x-portcullis-"))
 }
 
 fn key(headers: &HeaderMap) -> Result<&[u8], Problem> {

@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use super::problem::Problem;
 use super::reload::ReloadDoor;
 use crate::board::Board;
-use crate::control::{Caller, Control};
+use crate::control::{Caller, Control, Once};
 
 /// What all calls share.
 #[derive(Clone, Debug)]
@@ -33,8 +33,12 @@ pub(super) struct Call {
     pub(super) uri: Uri,
     /// Which kinds of answer the caller takes.
     pub(super) accept: Option<HeaderValue>,
-    /// What stands for the `{…}` in the route's path; empty where it has none.
-    pub(super) name: String,
+    /// What stands for each `{…}` in the route's path.
+    pub(super) names: Vec<String>,
+    /// The revisions of which one must be there for an edit; `None`: any.
+    pub(super) expected: Option<Vec<u64>>,
+    /// What makes the call happen once, however often it comes.
+    pub(super) once: Option<Once>,
     pub(super) body: Bytes,
 }
 
@@ -43,6 +47,20 @@ impl Call {
     pub(super) fn caller(&self) -> Result<&Caller, Problem> {
         self.caller.as_ref().ok_or_else(|| Problem::unauthorized("this needs a management key"))
     }
+
+    /// What stands for a `{…}` in the route's path, by its place; what has names finds nothing under the empty one.
+    pub(super) fn name(&self, place: usize) -> &str {
+        self.names.get(place).map_or("", String::as_str)
+    }
+}
+
+/// A JSON answer about something that can be edited, with what names its state.
+pub(super) fn tagged(status: StatusCode, revision: u64, body: &impl Serialize) -> Result<Response, Problem> {
+    let mut response = json(status, body)?;
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{revision}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
 }
 
 pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;

@@ -18,7 +18,7 @@ pub(super) fn list(call: Call) -> Answer {
             faults: fields.end(&["limit", "cursor"]),
         };
         let page = call.state.control.list_keys(call.caller()?, asked).await?;
-        let now = Timestamp::now();
+        let now = call.state.control.now();
         let items = page.items.iter().map(|key| shown(key, now)).collect::<Vec<_>>();
         json(StatusCode::OK, &wire::Page { items, next_cursor: page.next_cursor })
     })
@@ -33,21 +33,23 @@ pub(super) fn mint(call: Call) -> Answer {
             app: fields.text("app"),
             label: fields.text("label"),
             expires_in: fields.text("expires_in"),
+            once: call.once.clone(),
             faults: fields.end(&["member", "scopes", "app", "label", "expires_in"]),
         };
         let minted = call.state.control.mint_key(call.caller()?, asked).await?;
+        let status = if minted.value.is_some() { StatusCode::CREATED } else { StatusCode::OK };
         let body = wire::MintedKey {
-            key: shown(&minted.key, Timestamp::now()),
-            secret: Some(minted.value.reveal().to_owned()),
+            key: shown(&minted.key, call.state.control.now()),
+            secret: minted.value.map(|value| value.reveal().to_owned()),
         };
-        json(StatusCode::CREATED, &body)
+        json(status, &body)
     })
 }
 
 pub(super) fn revoke(call: Call) -> Answer {
     Box::pin(async move {
-        let key = call.state.control.revoke_key(call.caller()?, &call.name).await?;
-        json(StatusCode::OK, &wire::RevokedKey { key: shown(&key, Timestamp::now()) })
+        let key = call.state.control.revoke_key(call.caller()?, call.name(0)).await?;
+        json(StatusCode::OK, &wire::RevokedKey { key: shown(&key, call.state.control.now()) })
     })
 }
 
@@ -70,5 +72,8 @@ fn shown(key: &Key, now: Timestamp) -> wire::Key {
         created_at: key.created_at,
         expires_at: key.expires_at,
         revoked_at: key.revoked_at,
+        revoked_by: key.revoked_by.clone(),
+        last_used_at: key.last_used_at,
+        last_used_from: key.last_used_from.map(|address| address.to_string()),
     }
 }

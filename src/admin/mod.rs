@@ -1,14 +1,20 @@
-//! The side that mints, lists and revokes: an HTTP API on a Unix socket, whose owner is the operator, and on a TCP
+//! The side that mints, publishes, lists and revokes: an HTTP API on a Unix socket, whose owner is the operator, and on a TCP
 //! address, where a management key says who calls.
 
 mod apps;
+mod audit;
 mod auth;
+mod backup;
 mod call;
+mod condition;
+mod denials;
+mod deployments;
 mod fields;
 mod health;
 mod host;
 mod keys;
 mod listen;
+mod members;
 mod metrics;
 mod problem;
 mod reload;

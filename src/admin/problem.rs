@@ -16,6 +16,8 @@ pub(super) struct Problem {
     code: &'static str,
     detail: String,
     errors: Vec<FieldFault>,
+    /// Of tokens: how many there may be, and how many live.
+    limit: Option<(u64, u64)>,
 }
 
 /// Marks an answer's request, in the answer and in its header.
@@ -24,7 +26,7 @@ pub(super) struct RequestId(pub(super) String);
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new() }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), limit: None }
     }
 
     pub(super) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -56,6 +58,8 @@ impl Problem {
                 .into_iter()
                 .map(|fault| wire::FieldError { field: fault.field, message: fault.message })
                 .collect(),
+            limit: self.limit.map(|(limit, _)| limit),
+            live: self.limit.map(|(_, live)| live),
         };
         // A struct of strings and numbers always serializes.
         let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
@@ -99,6 +103,13 @@ impl From<Fault> for Problem {
             Fault::Invalid(errors) => {
                 Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
             }
+            Fault::Unauthorized => Self::unauthorized(&detail),
+            Fault::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
+            Fault::Limit { limit, live, .. } => Self {
+                limit: Some((limit, live)),
+                ..Self::new(StatusCode::CONFLICT, "limit_reached", detail)
+            },
+            Fault::Stale => Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
             // What exactly failed is in the log, for the operator alone.
             Fault::Unavailable(_) => {
                 Self::unavailable("the store cannot be used just now: nothing was changed; try again")

@@ -10,8 +10,11 @@ use http::{Method, StatusCode, header};
 
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
-use super::{apps, auth, health, keys, metrics, reload, serve, tokens};
-use crate::control::{Caller, Faults};
+use super::{
+    apps, audit, auth, backup, condition, denials, deployments, health, keys, members, metrics, reload,
+    serve, tokens,
+};
+use crate::control::Caller;
 use crate::model::Scope;
 
 /// What a caller must have.
@@ -22,6 +25,8 @@ pub(super) enum Need {
     /// Any management key in force.
     Key,
     Scope(Scope),
+    /// Everything, and in every app.
+    Workspace,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,19 +43,41 @@ const fn route(method: &'static Method, path: &'static str, need: Need, handler:
 
 const READ: Need = Need::Scope(Scope::Read);
 const MINT: Need = Need::Scope(Scope::Mint);
+const DEPLOY: Need = Need::Scope(Scope::Deploy);
+const DELETE: Need = Need::Scope(Scope::Delete);
 const ADMIN: Need = Need::Scope(Scope::Admin);
+
+const DEPLOYMENTS: &str = "/v1/apps/{app}/environments/{environment}/deployments";
+const DEPLOYMENT: &str = "/v1/apps/{app}/environments/{environment}/deployments/{id}";
+const EXTERNAL_ACCESS: &str = "/v1/apps/{app}/environments/{environment}/external-access";
 
 pub(super) const ROUTES: &[Route] = &[
     route(&Method::GET, "/v1/tokens", READ, tokens::list),
     route(&Method::POST, "/v1/tokens", MINT, tokens::mint),
     route(&Method::GET, "/v1/tokens/{id}", READ, tokens::show),
+    route(&Method::PATCH, "/v1/tokens/{id}", MINT, tokens::edit),
+    route(&Method::DELETE, "/v1/tokens/{id}", DELETE, tokens::delete),
     route(&Method::POST, "/v1/tokens/{id}/revoke", MINT, tokens::revoke),
+    route(&Method::POST, "/v1/tokens/{id}/rotate", MINT, tokens::rotate),
+    route(&Method::GET, "/v1/members", Need::Workspace, members::list),
+    route(&Method::POST, "/v1/members", Need::Workspace, members::add),
+    route(&Method::GET, "/v1/members/{name}", Need::Workspace, members::show),
+    route(&Method::PATCH, "/v1/members/{name}", Need::Workspace, members::edit),
+    route(&Method::DELETE, "/v1/members/{name}", Need::Workspace, members::remove),
     route(&Method::GET, "/v1/keys", READ, keys::list),
     route(&Method::POST, "/v1/keys", ADMIN, keys::mint),
     route(&Method::DELETE, "/v1/keys/{id}", ADMIN, keys::revoke),
     route(&Method::GET, "/v1/apps", READ, apps::list),
     route(&Method::GET, "/v1/apps/{app}", READ, apps::show),
-    route(&Method::POST, "/v1/reload", ADMIN, reload::reload),
+    route(&Method::GET, DEPLOYMENTS, READ, deployments::list),
+    route(&Method::POST, DEPLOYMENTS, DEPLOY, deployments::publish),
+    route(&Method::DELETE, DEPLOYMENT, DELETE, deployments::archive),
+    route(&Method::PUT, EXTERNAL_ACCESS, DEPLOY, apps::switch),
+    route(&Method::GET, "/v1/denials", READ, denials::list),
+    route(&Method::GET, "/v1/denials/{request_id}", READ, denials::show),
+    route(&Method::GET, "/v1/audit", READ, audit::list),
+    route(&Method::GET, "/v1/backup", Need::Workspace, backup::download),
+    route(&Method::POST, "/v1/reload", Need::Workspace, reload::reload),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
     route(&Method::GET, "/healthz", Need::Nothing, health::live),
     route(&Method::GET, "/readyz", Need::Nothing, health::ready),
@@ -61,10 +88,10 @@ pub(super) const ROUTES: &[Route] = &[
 pub(super) fn router(state: &State) -> Router {
     let router = ROUTES.iter().fold(Router::new(), |router, route| {
         let state = state.clone();
-        let answer = move |name: Result<Path<String>, PathRejection>, request: Request| {
-            // No name, or one that is not UTF-8: what has names finds nothing under the empty one.
-            let name = name.map(|Path(name)| name).unwrap_or_default();
-            answer(state.clone(), route, name, request)
+        let answer = move |names: Result<Path<Vec<String>>, PathRejection>, request: Request| {
+            // None, or one that is not UTF-8.
+            let names = names.map(|Path(names)| names).unwrap_or_default();
+            answer(state.clone(), route, names, request)
         };
         router.route(route.path, on(filter(route.method), answer))
     });
@@ -90,30 +117,19 @@ fn request_id(request: &Request) -> RequestId {
 }
 
 /// Who calls, whether they may, what they sent; then the handler.
-async fn answer(state: State, route: &'static Route, name: String, request: Request) -> Response {
+async fn answer(state: State, route: &'static Route, names: Vec<String>, request: Request) -> Response {
     let id = request_id(&request);
     let attempt = async {
         let (head, body) = request.into_parts();
         let caller = admit(&state, route.need, &head).await?;
-        refuse_repeats(&head)?;
+        let expected = condition::expected(&head.headers);
+        let name = condition::idempotency_key(&head.headers)?;
         let body = serve::body(body).await?;
         let accept = head.headers.get(header::ACCEPT).cloned();
-        (route.handler)(Call { state, caller, uri: head.uri, accept, name, body }).await
+        let once = name.map(|key| condition::once(&key, &head.method, &head.uri, &body));
+        (route.handler)(Call { state, caller, uri: head.uri, accept, names, expected, once, body }).await
     };
     attempt.await.unwrap_or_else(|problem| problem.render(&id))
-}
-
-/// Repeats are not recognised in this version: whoever counts on that must hear of it before a second token exists.
-fn refuse_repeats(head: &Parts) -> Result<(), Problem> {
-    if !head.headers.contains_key("idempotency-key") {
-        return Ok(());
-    }
-    let mut faults = Faults::default();
-    faults.add(
-        "Idempotency-Key",
-        "is not available in this version: leave it out, and look before asking again",
-    );
-    Ok(faults.none()?)
 }
 
 async fn admit(state: &State, need: Need, head: &Parts) -> Result<Option<Caller>, Problem> {
@@ -123,8 +139,10 @@ async fn admit(state: &State, need: Need, head: &Parts) -> Result<Option<Caller>
         return Ok(None);
     }
     let caller = auth::caller(&state.control, origin, &head.headers).await?;
-    if let Need::Scope(scope) = need {
-        caller.require(scope)?;
+    match need {
+        Need::Scope(scope) => caller.require(scope)?,
+        Need::Workspace => caller.require_workspace()?,
+        Need::Nothing | Need::Key => {}
     }
     Ok(Some(caller))
 }

@@ -1,12 +1,14 @@
 //! `/v1/tokens`.
 
+use axum::response::Response;
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::call::{Answer, Call, json};
+use super::call::{Answer, Call, json, tagged};
 use super::fields::Fields;
+use super::problem::Problem;
 use super::wire;
-use crate::control::{ListTokens, MintToken};
+use crate::control::{EditToken, ListTokens, MintToken, Minted, Revoked, Rotate};
 use crate::model::Token;
 
 /// Who made a token that no member made.
@@ -21,12 +23,22 @@ pub(super) fn list(call: Call) -> Answer {
             status: fields.text("status"),
             member: fields.text("member"),
             q: fields.text("q"),
+            expiring: fields.text("expiring"),
             limit: fields.text("limit"),
             cursor: fields.text("cursor"),
-            faults: fields.end(&["app", "environment", "status", "member", "q", "limit", "cursor"]),
+            faults: fields.end(&[
+                "app",
+                "environment",
+                "status",
+                "member",
+                "q",
+                "expiring",
+                "limit",
+                "cursor",
+            ]),
         };
         let page = call.state.control.list_tokens(call.caller()?, asked).await?;
-        let now = Timestamp::now();
+        let now = call.state.control.now();
         let items = page.items.iter().map(|token| shown(token, now)).collect::<Vec<_>>();
         json(StatusCode::OK, &wire::Page { items, next_cursor: page.next_cursor })
     })
@@ -42,24 +54,94 @@ pub(super) fn mint(call: Call) -> Answer {
             environment: fields.text("environment"),
             expires_in: fields.text("expires_in"),
             expires_at: fields.text("expires_at"),
-            faults: fields.end(&["label", "description", "app", "environment", "expires_in", "expires_at"]),
+            scopes: fields.texts("scopes"),
+            allowed_addresses: fields.texts("allowed_addresses"),
+            rate_limit: fields.text("rate_limit"),
+            on_publish: fields.text("on_publish"),
+            once: call.once.clone(),
+            faults: fields.end(&[
+                "label",
+                "description",
+                "app",
+                "environment",
+                "expires_in",
+                "expires_at",
+                "scopes",
+                "allowed_addresses",
+                "rate_limit",
+                "on_publish",
+            ]),
         };
         let minted = call.state.control.mint_token(call.caller()?, asked).await?;
-        let value = minted.value.reveal();
-        let body = wire::MintedToken {
-            token: shown(&minted.token, Timestamp::now()),
-            secret: Some(value.to_owned()),
-            authorization: Some(format!("Bearer {value}")),
-            query_parameter: call.state.control.query_parameter().map(|name| format!("?{name}={value}")),
-        };
-        json(StatusCode::CREATED, &body)
+        handed_over(&call, &minted)
     })
+}
+
+pub(super) fn rotate(call: Call) -> Answer {
+    Box::pin(async move {
+        let mut fields = Fields::of_body(&call.body, true)?;
+        let asked = Rotate {
+            overlap: fields.text("overlap"),
+            expires_in: fields.text("expires_in"),
+            once: call.once.clone(),
+            faults: fields.end(&["overlap", "expires_in"]),
+        };
+        let minted = call.state.control.rotate_token(call.caller()?, call.name(0), asked).await?;
+        handed_over(&call, &minted)
+    })
+}
+
+/// The answer that holds a value, or says that an earlier one did.
+fn handed_over(call: &Call, minted: &Minted) -> Result<Response, Problem> {
+    let control = &call.state.control;
+    let value = minted.value.as_ref().map(|value| value.reveal());
+    let parameter = value.zip(control.query_parameter());
+    let body = wire::MintedToken {
+        token: shown(&minted.token, control.now()),
+        secret: value.map(str::to_owned),
+        authorization: value.map(|value| format!("Bearer {value}")),
+        query_parameter: parameter.map(|(value, name)| format!("?{name}={value}")),
+    };
+    let status = if value.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    tagged(status, minted.token.revision, &body)
 }
 
 pub(super) fn show(call: Call) -> Answer {
     Box::pin(async move {
-        let token = call.state.control.show_token(call.caller()?, &call.name).await?;
-        json(StatusCode::OK, &shown(&token, Timestamp::now()))
+        let token = call.state.control.show_token(call.caller()?, call.name(0)).await?;
+        tagged(StatusCode::OK, token.revision, &shown(&token, call.state.control.now()))
+    })
+}
+
+pub(super) fn edit(call: Call) -> Answer {
+    Box::pin(async move {
+        let mut fields = Fields::of_body(&call.body, true)?;
+        let mut asked = EditToken {
+            label: fields.text_or_none("label").map(Option::unwrap_or_default),
+            description: fields.text_or_none("description").map(Option::unwrap_or_default),
+            scopes: fields.texts_or_none("scopes"),
+            allowed_addresses: fields.texts_or_none("allowed_addresses"),
+            rate_limit: fields.text_or_none("rate_limit"),
+            expires_in: fields.text("expires_in"),
+            expected: call.expected.clone(),
+            ..EditToken::default()
+        };
+        match fields.text_or_none("expires_at") {
+            Some(None) => fields.fault("expires_at", "can only be brought forward"),
+            Some(Some(end)) => asked.expires_at = Some(end),
+            None => {}
+        }
+        asked.faults = fields.end(&[
+            "label",
+            "description",
+            "scopes",
+            "allowed_addresses",
+            "rate_limit",
+            "expires_in",
+            "expires_at",
+        ]);
+        let token = call.state.control.edit_token(call.caller()?, call.name(0), asked).await?;
+        tagged(StatusCode::OK, token.revision, &shown(&token, call.state.control.now()))
     })
 }
 
@@ -69,16 +151,29 @@ pub(super) fn revoke(call: Call) -> Answer {
         let reason = fields.text("reason");
         let faults = fields.end(&["reason"]);
         let control = &call.state.control;
-        let revoked = control.revoke_token(call.caller()?, &call.name, reason.as_deref(), faults).await?;
-        let body = wire::RevokedToken {
-            token: shown(&revoked.token, Timestamp::now()),
-            ended: wire::EndedCounts { requests: revoked.requests, streams: revoked.streams },
-        };
-        json(StatusCode::OK, &body)
+        let revoked = control.revoke_token(call.caller()?, call.name(0), reason.as_deref(), faults).await?;
+        ended(&call, &revoked)
     })
 }
 
-fn shown(token: &Token, now: Timestamp) -> wire::Token {
+pub(super) fn delete(call: Call) -> Answer {
+    Box::pin(async move {
+        let deleted = call.state.control.delete_token(call.caller()?, call.name(0)).await?;
+        ended(&call, &deleted)
+    })
+}
+
+fn ended(call: &Call, revoked: &Revoked) -> Result<Response, Problem> {
+    let body = wire::RevokedToken {
+        token: shown(&revoked.token, call.state.control.now()),
+        ended: wire::EndedCounts { requests: revoked.requests, streams: revoked.streams },
+    };
+    json(StatusCode::OK, &body)
+}
+
+/// A token as everybody is shown it.
+pub(super) fn shown(token: &Token, now: Timestamp) -> wire::Token {
+    let replaced = token.replaced_at(now).zip(token.replaced.as_ref());
     wire::Token {
         id: token.id.to_string(),
         label: token.label.to_string(),
@@ -87,19 +182,23 @@ fn shown(token: &Token, now: Timestamp) -> wire::Token {
         environment: token.environment.to_string(),
         deployment: token.deployment.clone(),
         on_publish: token.on_publish.to_string(),
-        // What tokens do not have yet is what they do not restrict.
-        scopes: Vec::new(),
-        allowed_addresses: Vec::new(),
-        rate_limit: None,
+        scopes: token.rules.scopes.iter().map(ToString::to_string).collect(),
+        allowed_addresses: token.rules.networks.iter().map(ToString::to_string).collect(),
+        rate_limit: token.rules.rate.map(|rate| rate.to_string()),
         hint: token.hint.clone(),
         status: token.status(now).as_str().to_owned(),
         created_at: token.created_at,
         created_by: token.created_by.as_ref().map_or_else(|| OPERATOR.to_owned(), ToString::to_string),
         expires_at: token.expires_at,
         last_used_at: token.last_used_at,
+        last_used_from: token.last_used_from.map(|address| address.to_string()),
         revoked_at: token.revoked.as_ref().map(|ended| ended.at),
         revoked_by: token.revoked.as_ref().map(|ended| ended.by.clone()),
         revoke_reason: token.revoked.as_ref().and_then(|ended| ended.reason.clone()),
-        successor: None,
+        replaced_at: replaced.as_ref().map(|(at, _)| *at),
+        replaced_by: replaced.map(|(_, replaced)| replaced.by.clone()),
+        predecessor: token.predecessor.map(|id| id.to_string()),
+        successor: token.successor.map(|id| id.to_string()),
+        revision: token.revision,
     }
 }

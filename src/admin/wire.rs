@@ -23,10 +23,18 @@ pub struct Token {
     pub created_by: String,
     pub expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
+    /// The client's address, as the gateway judged it.
+    pub last_used_from: Option<String>,
     pub revoked_at: Option<Timestamp>,
     pub revoked_by: Option<String>,
     pub revoke_reason: Option<String>,
+    /// When it ended with its deployment, and who published the next.
+    pub replaced_at: Option<Timestamp>,
+    pub replaced_by: Option<String>,
+    pub predecessor: Option<String>,
     pub successor: Option<String>,
+    /// Also the `ETag`: changes with each edit.
+    pub revision: u64,
 }
 
 /// The body of `POST /v1/tokens`: exactly one of `expires_in` and `expires_at`.
@@ -43,9 +51,48 @@ pub struct MintToken {
     pub expires_in: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_addresses: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_publish: Option<String>,
 }
 
-/// The one answer that holds a token's value.
+/// The body of `PATCH /v1/tokens/{id}`. What is absent stays; `null` takes away, or for `rate_limit` lifts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditToken {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_addresses: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Option<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+    /// Not later than it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+/// The body of `POST /v1/tokens/{id}/rotate`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+}
+
+/// The one answer that holds a token's value; where an earlier answer to the same call did, all but `token` is null.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct MintedToken {
     pub token: Token,
@@ -96,6 +143,9 @@ pub struct Key {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+    pub revoked_by: Option<String>,
+    pub last_used_at: Option<Timestamp>,
+    pub last_used_from: Option<String>,
 }
 
 /// The body of `POST /v1/keys`. Without `expires_in` the key never expires.
@@ -137,7 +187,10 @@ pub struct App {
 pub struct Environment {
     pub name: String,
     pub hosts: Vec<String>,
+    /// Those that requests go to.
     pub upstreams: Vec<Upstream>,
+    /// Who says so: `configuration` or `deployment`.
+    pub upstreams_from: String,
     pub deployment: String,
     pub on_publish: String,
     pub external_access: ExternalAccess,
@@ -173,6 +226,127 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
+/// The body of `PUT …/external-access`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    pub enabled: bool,
+}
+
+/// The answer of `PUT …/external-access`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Switched {
+    pub external_access: ExternalAccess,
+    pub ended: EndedCounts,
+}
+
+/// The body of `POST …/deployments`. Without `upstreams` the configuration's serve.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstreams: Option<Vec<String>>,
+}
+
+/// A published release.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Deployment {
+    pub id: String,
+    /// 0 for the one that nobody published; an id that is published again has another.
+    pub number: u32,
+    pub current: bool,
+    /// Null for the one that nobody published.
+    pub published_at: Option<Timestamp>,
+    pub published_by: Option<String>,
+    /// When it was last published under its id.
+    pub released_at: Option<Timestamp>,
+    /// Null where the configuration's serve.
+    pub upstreams: Option<Vec<String>>,
+    pub archived_at: Option<Timestamp>,
+}
+
+/// The answer of `POST …/deployments`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Published {
+    pub deployment: Deployment,
+    pub tokens_ended: u64,
+}
+
+/// The answer of `POST …/deployments?dry_run=true`: of the live tokens that are pinned to the environment's deployments
+/// those that the caller may see, and how many there are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prospect {
+    pub would_end: Vec<Token>,
+    pub would_keep: Vec<Token>,
+    pub would_end_count: u64,
+    pub would_keep_count: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Member {
+    pub name: String,
+    pub email: Option<String>,
+    pub created_at: Timestamp,
+    /// Also the `ETag`: changes with each edit.
+    pub revision: u64,
+}
+
+/// The body of `POST /v1/members`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddMember {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+/// The body of `PATCH /v1/members/{name}`. What is absent stays; `null` takes the address away.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditMember {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Option<String>>,
+}
+
+/// The answer of `DELETE /v1/members/{name}`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RemovedMember {
+    pub tokens_ended: u64,
+    pub keys_ended: u64,
+}
+
+/// A request that the gateway refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Denial {
+    pub request_id: String,
+    pub at: Timestamp,
+    pub code: String,
+    pub status: u16,
+    pub app: Option<String>,
+    pub environment: Option<String>,
+    /// Null where possession of none was shown.
+    pub token: Option<String>,
+    pub method: String,
+    /// Without its query.
+    pub path: String,
+    pub address: String,
+}
+
+/// An entry of the audit log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub actor: String,
+    pub action: String,
+    pub subject: String,
+    /// With `from`: `socket`, an address, or `portcullis`.
+    pub detail: serde_json::Value,
+}
+
 /// The answer of `GET /v1/whoami`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Whoami {
@@ -201,6 +375,11 @@ pub struct Problem {
     pub request_id: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Of `limit_reached`: how many tokens there may be, and how many live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

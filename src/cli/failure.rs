@@ -134,6 +134,8 @@ mod tests {
             detail: "the \u{1b}[31mdetail".into(),
             request_id: String::new(),
             errors,
+            limit: None,
+            live: None,
         })
     }
 

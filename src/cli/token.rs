@@ -136,6 +136,7 @@ impl Create {
                 environment: self.environment.clone(),
                 expires_in,
                 expires_at,
+                ..MintToken::default()
             },
         )?;
         let minted: MintedToken = answer.json()?;
@@ -344,7 +345,7 @@ mod tests {
                 "deployment":"initial","on_publish":"stop","scopes":[],"allowed_addresses":[],"rate_limit":null,
                 "hint":"Lq17","status":"active","created_at":"2026-11-21T12:00:00Z","created_by":"operator",
                 "expires_at":"2026-11-28T12:00:00Z","last_used_at":null,"revoked_at":null,"revoked_by":null,
-                "revoke_reason":null,"successor":null}"#,
+                "revoke_reason":null,"successor":null,"revision":1}"#,
         )
         .unwrap();
         let minted = MintedToken {

@@ -111,6 +111,10 @@ pub struct Tokens {
     pub max_lifetime: Lifetime,
     pub allow_never: bool,
     pub keep_ended: Lifetime,
+    /// Live tokens in the workspace; 0: no limit.
+    pub max_active: u32,
+    /// Live tokens of one member; 0: no limit.
+    pub max_active_per_member: u32,
 }
 
 #[derive(Clone, Debug)]

@@ -233,7 +233,6 @@ fn environments_are_judged_too() {
 #[test]
 fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
     for (text, expected) in [
-        ("[tokens]\nmax_active = 5\n", "2:14: `tokens.max_active` is not available in this version"),
         ("[leaks]\naction = 'grace:1h'\n", "2:10: `leaks.action` is not available in this version"),
         ("[leaks]\ngithub_keys = 'keys.json'\n", "2:15: `leaks.github_keys` is not available"),
         ("[leaks]\naction = 'burn'\n", "2:10: `leaks.action` wants \"revoke\", or as in \"grace:1h\""),

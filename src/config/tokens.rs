@@ -50,7 +50,7 @@ const TAKEN: [&str; 22] = [
 
 pub(super) fn read(section: &mut Section<'_>) -> Tokens {
     let (max_lifetime, lifetimes) = lifetimes(section);
-    let tokens = Tokens {
+    Tokens {
         query_parameter: section.or(
             "query_parameter",
             Some("project-protection-bypass".to_owned()),
@@ -61,10 +61,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Tokens {
         max_lifetime,
         allow_never: section.or("allow_never", false, boolean),
         keep_ended: section.or("keep_ended", Lifetime::days(90), lifetime),
-    };
-    section.not_yet("max_active", number(0..=u32::MAX), |max| *max == 0);
-    section.not_yet("max_active_per_member", number(0..=u32::MAX), |max| *max == 0);
-    tokens
+        max_active: section.or("max_active", 0, number(0..=u32::MAX)),
+        max_active_per_member: section.or("max_active_per_member", 0, number(0..=u32::MAX)),
+    }
 }
 
 /// Whether one lifetime ends before another does, both begun at the same moment. Calendar months and years differ in

@@ -1,16 +1,16 @@
 //! One value as it was given, and the kinds of value that keys want. A kind says what is wanted as the end of a
 //! sentence that the key begins: `gateway.workers` "wants a whole number from 0 to 1024".
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use toml::de::DeValue;
 
 use super::report::Place;
-use crate::model::Lifetime;
+use crate::model::{Lifetime, Network};
 
 /// The longest that anything may be told to wait: there is no "for ever", and clocks need not fear an overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -159,12 +159,7 @@ pub(super) fn address(given: &Given<'_>) -> Result<SocketAddr, String> {
 /// A network, or an address, which is a network of one. IPv4 in IPv6 clothes becomes IPv4, as do peers.
 pub(super) fn network(given: &Given<'_>) -> Result<IpNet, String> {
     const WHAT: &str = "a network or an address, as in \"10.0.0.0/8\" or \"192.0.2.7\"";
-    let text = given.text(WHAT)?;
-    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network = parsed.map_err(|_| format!("wants {WHAT}"))?;
-    let IpNet::V6(six) = network else { return Ok(network) };
-    let mapped = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
-    Ok(mapped.and_then(|(four, prefix)| Ipv4Net::new(four, prefix).ok()).map_or(network, IpNet::V4))
+    Network::parse(given.text(WHAT)?).map(|network| network.as_net()).map_err(|_| format!("wants {WHAT}"))
 }
 
 /// The path of a file, as written.

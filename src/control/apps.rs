@@ -2,7 +2,8 @@
 
 use super::{Caller, Control, Fault};
 use crate::config::{App, Config, Environment, ExternalAccess};
-use crate::model::{AppName, EnvironmentName, TokenApp};
+use crate::model::{AppName, DeploymentId, TokenApp, Upstream};
+use crate::store::EnvironmentRow;
 
 /// An app that the caller may see.
 #[derive(Debug)]
@@ -18,16 +19,20 @@ pub struct EnvironmentView {
     pub environment: Environment,
     /// Whether tokens are let in now.
     pub open: bool,
+    /// What it serves.
+    pub deployment: DeploymentId,
+    /// Those of the current release, where it has its own in the place of the configuration's.
+    pub released: Option<Vec<Upstream>>,
 }
 
 impl Control {
     /// # Errors
     /// When the store cannot be read.
     pub async fn list_apps(&self, caller: &Caller) -> Result<Vec<AppView>, Fault> {
-        let openings = self.store.openings().await?;
+        let rows = self.store.environments().await?;
         let config = self.config.load_full();
         let seen = config.apps.iter().filter(|app| caller.may_see_app(&app.name));
-        Ok(seen.map(|app| view(app, &openings)).collect())
+        Ok(seen.map(|app| view(app, &rows)).collect())
     }
 
     /// # Errors
@@ -39,23 +44,22 @@ impl Control {
     }
 }
 
-fn view(app: &App, openings: &[(TokenApp, EnvironmentName)]) -> AppView {
-    let opened = |name: &EnvironmentName| {
-        openings.iter().any(|(of, opened)| {
-            opened == name
-                && match of {
-                    TokenApp::Every => true,
-                    TokenApp::One(of) => *of == app.name,
-                }
-        })
-    };
-    let environments = app.environments.iter().map(|environment| EnvironmentView {
-        open: match environment.external_access {
-            ExternalAccess::On => true,
-            ExternalAccess::Off => false,
-            ExternalAccess::OnFirstToken => opened(&environment.name),
-        },
-        environment: environment.clone(),
+fn view(app: &App, rows: &[EnvironmentRow]) -> AppView {
+    let environments = app.environments.iter().map(|environment| {
+        let of_name = || rows.iter().filter(|row| row.name == environment.name);
+        let own = of_name().find(|row| row.app == TokenApp::One(app.name.clone()));
+        let opened = own.is_some_and(|row| row.opened)
+            || of_name().any(|row| row.app == TokenApp::Every && row.opened);
+        EnvironmentView {
+            open: match environment.external_access {
+                ExternalAccess::On => true,
+                ExternalAccess::Off => false,
+                ExternalAccess::OnFirstToken => own.and_then(|row| row.switched).unwrap_or(opened),
+            },
+            deployment: own.map_or_else(DeploymentId::initial, |row| row.deployment.clone()),
+            released: own.and_then(|row| row.upstreams.clone()),
+            environment: environment.clone(),
+        }
     });
     AppView { environments: environments.collect(), app: app.clone() }
 }

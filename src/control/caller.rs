@@ -1,11 +1,16 @@
 //! Who calls, and what of others' they may see.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use jiff::Timestamp;
 
-use super::{Control, Fault, now};
+use super::repeat::Once;
+use super::{Control, Fault};
 use crate::credential::Plaintext;
 use crate::model::{AppName, Key, KeyId, MemberName, Scope, Scopes, Token, TokenApp};
-use crate::store::{Act, TokenFilter};
+use crate::store::{self, Act, TokenFilter, Use};
 
 /// The caller of a command.
 #[derive(Clone, Debug)]
@@ -13,7 +18,25 @@ pub enum Caller {
     /// Whoever may open the admin socket: everything is theirs to do.
     Operator,
     /// A member, by a management key.
-    Member { key: KeyId, name: MemberName, scopes: Scopes, app: Option<AppName> },
+    Member { key: KeyId, name: MemberName, scopes: Scopes, app: Option<AppName>, from: IpAddr },
+}
+
+/// Where the operator calls from.
+const SOCKET: &str = "socket";
+
+/// When and from where keys were last used, until that is written down. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyUses(Arc<Mutex<HashMap<KeyId, Use<KeyId>>>>);
+
+impl KeyUses {
+    fn note(&self, last: Use<KeyId>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(last.of, last);
+    }
+
+    pub(super) fn take(&self) -> Vec<Use<KeyId>> {
+        let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        taken.into_values().collect()
+    }
 }
 
 /// Names that would be taken for someone else in the audit log and in lists.
@@ -45,6 +68,28 @@ impl Caller {
         }
     }
 
+    #[must_use]
+    pub(super) fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::Operator => None,
+            Self::Member { key, .. } => Some(*key),
+        }
+    }
+
+    /// For what concerns every app and every member.
+    ///
+    /// # Errors
+    /// When the caller's key may not do everything, or is bound to one app.
+    pub fn require_workspace(&self) -> Result<(), Fault> {
+        self.require(Scope::Admin)?;
+        match self.app() {
+            None => Ok(()),
+            Some(app) => Err(Fault::Forbidden(format!(
+                "this needs a management key that is bound to no app; this one is bound to `{app}`"
+            ))),
+        }
+    }
+
     /// # Errors
     /// When the caller's key does not have `scope`.
     pub fn require(&self, scope: Scope) -> Result<(), Fault> {
@@ -68,19 +113,30 @@ impl Caller {
             TokenApp::Every => self.app().is_none(),
             TokenApp::One(app) => self.may_see_app(app),
         };
-        in_reach && self.only_own().is_none_or(|own| token.created_by.as_ref() == Some(own))
+        let own = |own| !token.orphaned && token.created_by.as_ref() == Some(own);
+        in_reach && self.only_own().is_none_or(own)
     }
 
     pub(super) fn may_see_key(&self, key: &Key) -> bool {
         let in_reach = self.app().is_none_or(|bound| key.app.as_ref() == Some(bound));
-        in_reach && self.only_own().is_none_or(|own| key.member == *own)
+        in_reach && self.only_own().is_none_or(|own| !key.orphaned && key.member == *own)
     }
 
     /// The head of the audit entry of what the caller does now.
     pub(super) fn act(&self, at: Timestamp) -> Act {
+        self.act_once(at, None)
+    }
+
+    /// The same of a call that may come again.
+    pub(super) fn act_once(&self, at: Timestamp, once: Option<Once>) -> Act {
+        let once = once.map(|Once { key, request }| store::Once { key, request });
         match self {
-            Self::Operator => Act { at, actor: TokenFilter::OPERATOR.to_owned(), key: None },
-            Self::Member { key, name, .. } => Act { at, actor: name.to_string(), key: Some(*key) },
+            Self::Operator => {
+                Act { at, actor: TokenFilter::OPERATOR.to_owned(), key: None, from: SOCKET.to_owned(), once }
+            }
+            Self::Member { key, name, from, .. } => {
+                Act { at, actor: name.to_string(), key: Some(*key), from: from.to_string(), once }
+            }
         }
     }
 }
@@ -90,16 +146,13 @@ impl Control {
     ///
     /// # Errors
     /// When the store cannot be read: it is asked each time, so that a revoked key ends at once.
-    pub async fn caller(&self, key: &Plaintext) -> Result<Option<Caller>, Fault> {
-        let digest = key.digest();
-        let found = self.store.key_by_digest(digest).await?;
+    pub async fn caller(&self, key: &Plaintext, from: IpAddr) -> Result<Option<Caller>, Fault> {
+        let now = self.now();
+        let found = self.store.key_by_digest(key.digest()).await?;
         let in_force =
-            found.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now()));
-        Ok(in_force.map(|key| Caller::Member {
-            key: key.id,
-            name: key.member,
-            scopes: key.scopes,
-            app: key.app,
-        }))
+            found.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
+        let Some(key) = in_force else { return Ok(None) };
+        self.key_uses.note(Use { of: key.id, at: now.as_millisecond(), from });
+        Ok(Some(Caller::Member { key: key.id, name: key.member, scopes: key.scopes, app: key.app, from }))
     }
 }

@@ -9,14 +9,21 @@ use crate::model::{Expiry, Lifetime};
 /// The word for no end.
 pub(super) const NEVER: &str = "never";
 
-/// Judges what was asked for. `None` where faults were added; otherwise the end, or that there is none.
+/// When a token ends, and what lifetime that was; `None`: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) at: Option<Timestamp>,
+    pub(super) lifetime: Option<Lifetime>,
+}
+
+/// Judges what was asked for. `None` where faults were added.
 pub(super) fn judge(
     expires_in: Option<&str>,
     expires_at: Option<&str>,
     rules: &config::Tokens,
     now: Timestamp,
     faults: &mut Faults,
-) -> Option<Option<Timestamp>> {
+) -> Option<End> {
     let expiry = match (expires_in, expires_at) {
         (Some(lifetime), None) => listed(lifetime, rules, faults)?,
         (None, Some(text)) => {
@@ -42,18 +49,50 @@ pub(super) fn judge(
             return None;
         }
     };
-    let (field, end) = match expiry {
-        Expiry::Never => return Some(None),
-        Expiry::In(lifetime) => ("expires_in", lifetime.after(now)),
-        Expiry::At(end) => ("expires_at", Some(end)),
+    match expiry {
+        Expiry::Never => Some(End { at: None, lifetime: None }),
+        Expiry::In(lifetime) => {
+            let at = within("expires_in", lifetime.after(now), rules, now, faults)?;
+            Some(End { at: Some(at), lifetime: Some(lifetime) })
+        }
+        Expiry::At(end) => {
+            let at = within("expires_at", Some(end), rules, now, faults)?;
+            Some(End { at: Some(at), lifetime: Some(Lifetime::between(now, at)) })
+        }
+    }
+}
+
+/// The end of a token that follows another: as asked for, or after as long as the other was minted for.
+pub(super) fn renew(
+    asked: Option<&str>,
+    original: Option<Lifetime>,
+    rules: &config::Tokens,
+    now: Timestamp,
+    faults: &mut Faults,
+) -> Option<End> {
+    let Some(lifetime) = original.filter(|_| asked.is_none()) else {
+        let never = asked.is_none().then_some(NEVER);
+        return judge(asked.or(never), None, rules, now, faults);
     };
+    let at = within("expires_in", lifetime.after(now), rules, now, faults)?;
+    Some(End { at: Some(at), lifetime: Some(lifetime) })
+}
+
+/// An end that is to come, and not too far off.
+fn within(
+    field: &str,
+    end: Option<Timestamp>,
+    rules: &config::Tokens,
+    now: Timestamp,
+    faults: &mut Faults,
+) -> Option<Timestamp> {
     let latest = rules.max_lifetime.after(now).unwrap_or(Timestamp::MAX);
     match end.and_then(|end| Timestamp::from_millisecond(end.as_millisecond()).ok()) {
         Some(end) if end <= now => {
             faults.add(field, "must be in the future");
             None
         }
-        Some(end) if end <= latest => Some(Some(end)),
+        Some(end) if end <= latest => Some(end),
         _ => {
             let (max, latest) = (rules.max_lifetime, latest.strftime("%Y-%m-%dT%H:%M:%SZ"));
             faults.add(field, format!("must be at most {max} from now, {latest}"));
@@ -95,7 +134,7 @@ mod tests {
         let mut faults = Faults::default();
         let judged = judge(lifetime, end, &rules(never), now, &mut faults);
         match faults.none() {
-            Ok(()) => Ok(judged.unwrap().map(|end| end.to_string())),
+            Ok(()) => Ok(judged.unwrap().at.map(|end| end.to_string())),
             Err(super::super::Fault::Invalid(faults)) => {
                 Err(format!("{}: {}", faults[0].field, faults[0].message))
             }
@@ -112,6 +151,25 @@ mod tests {
             Ok(Some("2026-11-30T12:00:01Z".to_owned()))
         );
         assert_eq!(ask(Some("never"), None, true), Ok(None));
+    }
+
+    #[test]
+    fn a_successor_lives_as_long_as_its_predecessor_was_to() {
+        let now: Timestamp = "2028-02-29T12:00:00Z".parse().unwrap();
+        let renewed = |asked, original: Option<&str>, never| {
+            let mut faults = Faults::default();
+            let original = original.map(|text| Lifetime::parse(text).unwrap());
+            let end = renew(asked, original, &rules(never), now, &mut faults);
+            faults.none().map(|()| end.unwrap().at.map(|at| at.to_string())).map_err(|_| ())
+        };
+        assert_eq!(renewed(None, Some("7d"), false), Ok(Some("2028-03-07T12:00:00Z".to_owned())));
+        assert_eq!(renewed(None, Some("1mo"), false), Ok(Some("2028-03-29T12:00:00Z".to_owned())));
+        assert_eq!(renewed(None, Some("90s"), false), Ok(Some("2028-02-29T12:01:30Z".to_owned())));
+        assert_eq!(renewed(Some("1h"), Some("7d"), false), Ok(Some("2028-02-29T13:00:00Z".to_owned())));
+        assert_eq!(renewed(None, Some("1y"), false), Err(()), "beyond the maximum");
+        assert_eq!(renewed(Some("2h"), Some("7d"), false), Err(()), "not offered");
+        assert_eq!(renewed(None, None, true), Ok(None));
+        assert_eq!(renewed(None, None, false), Err(()), "never is no longer allowed");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use crate::credential::{Kind, LENGTH, Plaintext};
 use crate::model::Text;
-use crate::store::StoreError;
+use crate::store::{NotDone, Refused, StoreError};
 
 /// Faults told at once: the fields of a stranger are as many as the stranger likes.
 const TOLD: usize = 50;
+
+/// What is wrong with text that holds a credential.
+pub(super) const CREDENTIAL: &str = "holds a token or a management key: those are never stored";
 
 /// One wrong field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +33,24 @@ impl Faults {
         result.map_err(|e| self.add(field, e.to_string())).ok()
     }
 
+    /// Takes what `parse` makes of a name, but never a credential: what was written here would be shown for years.
+    pub(super) fn name<T, E: std::fmt::Display>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if holds_credential(text) {
+            self.add(field, CREDENTIAL);
+        }
+        self.take(field, parse(text))
+    }
+
     /// Takes free text, but never a credential: what was written here would be shown for years.
     pub(super) fn text<const MAX: usize>(&mut self, field: &str, text: Option<&str>) -> Option<Text<MAX>> {
         let text = text.unwrap_or_default();
         if holds_credential(text) {
-            self.add(field, "holds a token or a management key: those are never stored");
+            self.add(field, CREDENTIAL);
         }
         self.take(field, Text::parse(text))
     }
@@ -56,13 +72,64 @@ pub enum Fault {
     NotFound(&'static str),
     #[error("the request has {} wrong or missing fields", .0.len())]
     Invalid(Vec<FieldFault>),
+    /// The caller's key or member ended while the call was under way.
+    #[error("the management key is no longer in force")]
+    Unauthorized,
+    #[error("{0}")]
+    Conflict(String),
+    #[error(
+        "{live} tokens {}live already, and {limit} is the most: revoke one that is not needed", if *.per_member { "of this member " } else { "" }
+    )]
+    Limit { per_member: bool, limit: u64, live: u64 },
+    #[error("it was changed since: read it again, and edit what is there now")]
+    Stale,
     #[error(transparent)]
     Unavailable(#[from] StoreError),
     #[error("the operating system gives no randomness: {0}")]
     NoRandomness(#[from] getrandom::Error),
 }
 
-fn holds_credential(text: &str) -> bool {
+impl Fault {
+    /// Why the store did not do something to a `noun`.
+    pub(super) fn refused(error: NotDone, noun: &'static str) -> Self {
+        let refused = match error {
+            NotDone::Unavailable(e) => return Self::Unavailable(e),
+            NotDone::Refused(refused) => refused,
+        };
+        match refused {
+            Refused::Caller => Self::Unauthorized,
+            Refused::Missing => Self::NotFound(noun),
+            Refused::Stale => Self::Stale,
+            Refused::Limit { per_member, limit, live } => Self::Limit { per_member, limit, live },
+            Refused::Ended(status) => {
+                Self::Conflict(format!("the token is {}: only an active one can be rotated", status.as_str()))
+            }
+            Refused::Rotated(successor) => {
+                Self::Conflict(format!("the token was rotated before: its successor is {successor}"))
+            }
+            Refused::Later => Self::field("expires_at", "can only be brought forward"),
+            Refused::Taken => Self::Conflict("a member of this name is there already".to_owned()),
+            Refused::LastAdmin => Self::Conflict(
+                "nobody else has a management key that may do everything: only the operator, on the admin socket, can \
+                 remove the last who has"
+                    .to_owned(),
+            ),
+            Refused::Current => {
+                Self::Conflict("the environment serves this deployment: publish another first".to_owned())
+            }
+            Refused::Repeated(_) => Self::Conflict("the same call was made before".to_owned()),
+            Refused::Reused => Self::field("Idempotency-Key", "was used for another request in the last 24 hours"),
+        }
+    }
+
+    /// One wrong field.
+    pub(super) fn field(field: &str, message: &str) -> Self {
+        Self::Invalid(vec![FieldFault { field: field.to_owned(), message: message.to_owned() }])
+    }
+}
+
+/// Whether text would show a credential wherever it is shown.
+pub(super) fn holds_credential(text: &str) -> bool {
     [Kind::Token, Kind::Key].into_iter().any(|kind| {
         text.match_indices(kind.prefix()).any(|(start, _)| {
             let found = text.as_bytes().get(start..start + LENGTH);

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::apps::{self, listed};
-use super::caller::RESERVED;
-use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, now, page, page_length};
+use super::repeat::{Made, Once, gone, made};
+use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, members, page, page_length};
 use crate::credential::{Kind, Plaintext};
-use crate::model::{AppName, Key, KeyId, Lifetime, MemberName, Scope, Scopes};
-use crate::store::{KeyFilter, NewKey};
+use crate::model::{AppName, Key, KeyId, Lifetime, Scope, Scopes};
+use crate::store::{KeyFilter, NewKey, Repeat};
 
 /// A management key as asked for; `faults` is what was already found wrong with the request.
 #[derive(Debug, Default)]
@@ -17,14 +17,15 @@ pub struct MintKey {
     pub app: Option<String>,
     pub label: Option<String>,
     pub expires_in: Option<String>,
+    pub once: Option<Once>,
     pub faults: Faults,
 }
 
-/// A new key, with its value for the one answer that shows it.
+/// A key, with its value for the one answer that shows it: there is none where an earlier call had that answer.
 #[derive(Debug)]
 pub struct MintedKey {
     pub key: Key,
-    pub value: Plaintext,
+    pub value: Option<Plaintext>,
 }
 
 /// Which page of keys to list, as asked for; `faults` is what was already found wrong with the request.
@@ -41,8 +42,13 @@ impl Control {
     pub async fn mint_key(&self, caller: &Caller, asked: MintKey) -> Result<MintedKey, Fault> {
         caller.require(Scope::Admin)?;
         let config = self.config.load_full();
+        let now = self.now();
+        let act = caller.act_once(now, asked.once);
+        if let Some(repeat) = self.earlier(&act).await? {
+            return self.key_minted_before(&repeat).await;
+        }
         let mut faults = asked.faults;
-        let member = member(asked.member.as_deref(), &mut faults);
+        let member = members::name("member", asked.member.as_deref(), &mut faults);
         let scopes = scopes(asked.scopes, &mut faults);
         let label = faults.text("label", asked.label.as_deref());
         let app = asked.app.as_deref().and_then(|app| faults.take("app", AppName::parse(app)));
@@ -58,7 +64,6 @@ impl Control {
             let known = apps::names(&config, caller);
             faults.add("app", format!("there is no such app; there are: {known}"));
         }
-        let now = now();
         let end = end(asked.expires_in.as_deref(), now, &mut faults);
         faults.none()?;
         let (Some(member), Some(scopes), Some(label), Some(expires_at)) = (member, scopes, label, end) else {
@@ -67,9 +72,22 @@ impl Control {
         let value = Plaintext::generate(Kind::Key)?;
         let hint = value.hint().to_owned();
         let new = NewKey { digest: value.digest(), hint, label, member, scopes, app, expires_at };
-        let (key, revision) = self.store.mint_key(caller.act(now), new).await?;
-        self.reached.wait(revision).await;
-        Ok(MintedKey { key, value })
+        match made(self.store.mint_key(act, new).await, "management key")? {
+            Made::Now((key, revision)) => {
+                self.reached.wait(revision).await;
+                Ok(MintedKey { key, value: Some(value) })
+            }
+            Made::Before(repeat) => self.key_minted_before(&repeat).await,
+        }
+    }
+
+    async fn key_minted_before(&self, repeat: &Repeat) -> Result<MintedKey, Fault> {
+        self.reached.wait(repeat.revision).await;
+        let found = match KeyId::parse(&repeat.subject) {
+            Some(id) => self.store.key(id).await?,
+            None => None,
+        };
+        Ok(MintedKey { key: found.ok_or_else(gone)?, value: None })
     }
 
     /// # Errors
@@ -97,24 +115,11 @@ impl Control {
         let missing = || Fault::NotFound("management key");
         let parsed = KeyId::parse(id).ok_or_else(missing)?;
         let key = self.store.key(parsed).await?.filter(|key| caller.may_see_key(key)).ok_or_else(missing)?;
-        let done = self.store.revoke_key(caller.act(now()), key.id).await?.ok_or_else(missing)?;
+        let done = self.store.revoke_key(caller.act(self.now()), key.id).await;
+        let done = done.map_err(|e| Fault::refused(e, "management key"))?;
         self.reached.wait(done.revision).await;
         Ok(done.of)
     }
-}
-
-fn member(asked: Option<&str>, faults: &mut Faults) -> Option<MemberName> {
-    let Some(asked) = asked else {
-        faults.add("member", "is missing: the name of who will use the key");
-        return None;
-    };
-    if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(asked)) {
-        faults.add(
-            "member",
-            format!("`{asked}` stands for someone else in the audit log: choose another name"),
-        );
-    }
-    faults.take("member", MemberName::parse(asked))
 }
 
 fn scopes(asked: Option<Vec<String>>, faults: &mut Faults) -> Option<Scopes> {

@@ -2,39 +2,50 @@
 //! disk and in force, not before.
 
 mod apps;
+mod audit;
 mod caller;
 mod calm;
+mod clock;
+mod deployments;
 mod expiry;
 mod fault;
 mod keys;
+mod members;
+mod repeat;
+mod rotation;
+mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
 mod tokens;
+mod upkeep;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::watch;
 
-use self::calm::Calm;
+use self::caller::KeyUses;
+use self::clock::Clock;
 use crate::config::Config;
 use crate::index::Reached;
 use crate::store::Store;
 
 pub use apps::{AppView, EnvironmentView};
+pub use audit::{Backup, Entries, ListEntries};
 pub use caller::Caller;
+pub use deployments::{ListDeployments, Publish, Release, Switched};
 pub use fault::{Fault, Faults, FieldFault};
 pub use keys::{ListKeys, MintKey, MintedKey};
-pub use tokens::{ListTokens, MintToken, Minted, Revoked};
+pub use members::{AddMember, EditMember, ListMembers};
+pub use repeat::{Minted, Once};
+pub use rotation::Rotate;
+pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
 
 /// Items on a page where the caller does not say.
 const PAGE: usize = 50;
 const LONGEST_PAGE: usize = 500;
-/// How often ended tokens are looked for, at the most and at the least.
-const OFTENEST: Duration = Duration::from_secs(1);
-const SELDOMEST: Duration = Duration::from_secs(600);
 
 /// A page of a list, newest first.
 #[derive(Debug)]
@@ -49,12 +60,20 @@ pub struct Control {
     store: Store,
     reached: Reached,
     config: Arc<ArcSwap<Config>>,
+    clock: Clock,
+    key_uses: KeyUses,
 }
 
 impl Control {
     #[must_use]
     pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>) -> Self {
-        Self { store, reached, config }
+        Self { store, reached, config, clock: Clock::system(), key_uses: KeyUses::default() }
+    }
+
+    /// Now, as exactly as it is stored.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Whether the store's last read and last write succeeded.
@@ -68,41 +87,11 @@ impl Control {
     pub fn query_parameter(&self) -> Option<String> {
         self.config.load().tokens.query_parameter.clone()
     }
-
-    /// Writes into the audit log that the configuration was read again. It is in force already: a store that cannot be
-    /// written does not undo it.
-    pub async fn note_reload(&self, caller: &Caller, changed: &[String]) {
-        if let Err(error) = self.store.note_reload(caller.act(now()), changed.to_vec()).await {
-            tracing::error!("the reload is missing from the audit log: {error}");
-        }
-    }
-
-    /// Forgets tokens that ended longer ago than `tokens.keep_ended`, until `stop` is true or its sender is gone.
-    pub async fn forget_ended(self, mut stop: watch::Receiver<bool>) {
-        let mut calm = Calm::new(Timestamp::now(), Instant::now());
-        loop {
-            let keep = self.config.load().tokens.keep_ended;
-            let pause = keep.fixed().map_or(SELDOMEST, |keep| (keep / 10).clamp(OFTENEST, SELDOMEST));
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-            let now = Timestamp::now();
-            if !calm.lasts(now, Instant::now()) {
-                continue;
-            }
-            if let Some(cutoff) = keep.before(now) {
-                // The store says itself when it cannot be written; the next round tries again.
-                let _ = self.store.forget_ended(cutoff).await;
-            }
-        }
-    }
 }
 
-/// Now, as exactly as it is stored.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+/// How many items a page is to have, and the number below which it begins: for lists that are not the store's.
+pub fn page_bounds(limit: Option<&str>, before: Option<&str>, faults: &mut Faults) -> (usize, Option<u64>) {
+    (page_length(limit, faults), cursor(before, |text| text.parse().ok(), faults))
 }
 
 /// How many items a page is to have.
@@ -132,45 +121,4 @@ fn page<T>(mut items: Vec<T>, length: usize, id: impl Fn(&T) -> String) -> Page<
     items.truncate(length);
     let next_cursor = items.last().filter(|_| more).map(id);
     Page { items, next_cursor }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::board::Board;
-    use crate::index::Index;
-    use crate::model::Lifetime;
-    use crate::sync::Follower;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_ended_long_enough_ago_is_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("s.db")).unwrap();
-        let (index, writer) = Index::new();
-        let (board, _) = Board::new(0);
-        let follower = Follower::load(&store, writer, board).unwrap();
-        let mut config = sample::config();
-        config.tokens.keep_ended = Lifetime::parse("1ms").unwrap();
-        let control = Control::new(store.clone(), index.reached(), Arc::new(ArcSwap::from_pointee(config)));
-        let (_stop, stopping) = watch::channel(false);
-        tokio::spawn(follower.run(stopping.clone()));
-        tokio::spawn(control.clone().forget_ended(stopping));
-
-        let asked = |lifetime: &str| MintToken {
-            app: Some("shop".to_owned()),
-            environment: Some("production".to_owned()),
-            expires_in: Some(lifetime.to_owned()),
-            ..MintToken::default()
-        };
-        let gone = control.mint_token(&Caller::Operator, asked("1h")).await.unwrap();
-        let kept = control.mint_token(&Caller::Operator, asked("7d")).await.unwrap();
-        let id = gone.token.id.to_string();
-        let revoked = control.revoke_token(&Caller::Operator, &id, None, Faults::default()).await.unwrap();
-        assert!(revoked.token.revoked.is_some());
-        let at = index.revision();
-        store.revisions().wait_for(|revision| *revision > at).await.unwrap();
-        index.reached().wait(at + 1).await;
-        assert!(index.get(&gone.value.digest()).is_none());
-        assert!(index.get(&kept.value.digest()).is_some());
-    }
 }

@@ -46,6 +46,8 @@ pub(crate) fn config() -> Config {
             max_lifetime: lifetime("5y"),
             allow_never: false,
             keep_ended: lifetime("90d"),
+            max_active: 0,
+            max_active_per_member: 0,
         },
         apps: vec![
             App {

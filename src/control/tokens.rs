@@ -1,11 +1,12 @@
-//! Minting, showing and revoking tokens.
+//! Minting, showing, editing, revoking and deleting tokens.
 
 use super::apps::{self, listed};
-use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, now, page, page_length};
+use super::repeat::{Made, Minted, Once, made};
+use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, page, page_length, rules};
 use crate::config::{Config, Environment};
 use crate::credential::{Kind, Plaintext};
-use crate::model::{EnvironmentName, INITIAL_DEPLOYMENT, OnPublish, Scope, Status, Token, TokenApp, TokenId};
-use crate::store::{NewToken, TokenFilter};
+use crate::model::{EnvironmentName, Lifetime, OnPublish, Rules, Scope, Status, Token, TokenApp, TokenId};
+use crate::store::{Limits, NewToken, Revocation, TokenEdit, TokenFilter};
 
 /// How much text may be searched for.
 const LONGEST_SEARCH: usize = 200;
@@ -19,14 +20,28 @@ pub struct MintToken {
     pub environment: Option<String>,
     pub expires_in: Option<String>,
     pub expires_at: Option<String>,
+    pub scopes: Option<Vec<String>>,
+    pub allowed_addresses: Option<Vec<String>>,
+    pub rate_limit: Option<String>,
+    pub on_publish: Option<String>,
+    pub once: Option<Once>,
     pub faults: Faults,
 }
 
-/// A new token, with its value for the one answer that shows it.
-#[derive(Debug)]
-pub struct Minted {
-    pub token: Token,
-    pub value: Plaintext,
+/// What is to change about a token; what is `None` stays. `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct EditToken {
+    pub label: Option<String>,
+    pub description: Option<String>,
+    pub scopes: Option<Vec<String>>,
+    pub allowed_addresses: Option<Vec<String>>,
+    /// `Some(None)`: none any more.
+    pub rate_limit: Option<Option<String>>,
+    pub expires_in: Option<String>,
+    pub expires_at: Option<String>,
+    /// The revisions of which one must be the token's.
+    pub expected: Option<Vec<u64>>,
+    pub faults: Faults,
 }
 
 /// A revoked token, and what this revocation stopped: nothing where it was revoked before.
@@ -46,6 +61,8 @@ pub struct ListTokens {
     pub status: Option<String>,
     pub member: Option<String>,
     pub q: Option<String>,
+    /// Only tokens in use that end within this time.
+    pub expiring: Option<String>,
     pub limit: Option<String>,
     pub cursor: Option<String>,
     pub faults: Faults,
@@ -57,11 +74,21 @@ impl Control {
     pub async fn mint_token(&self, caller: &Caller, asked: MintToken) -> Result<Minted, Fault> {
         caller.require(Scope::Mint)?;
         let config = self.config.load_full();
+        let now = self.now();
+        let act = caller.act_once(now, asked.once);
+        if let Some(repeat) = self.earlier(&act).await? {
+            return self.minted_before(&repeat).await;
+        }
         let mut faults = asked.faults;
         let label = faults.text("label", asked.label.as_deref());
         let description = faults.text("description", asked.description.as_deref());
         let place = place(&config, caller, asked.app.as_deref(), asked.environment.as_deref(), &mut faults)?;
-        let now = now();
+        let rules = Rules {
+            scopes: rules::scopes(&asked.scopes.unwrap_or_default(), &mut faults),
+            networks: rules::networks(&asked.allowed_addresses.unwrap_or_default(), &mut faults),
+            rate: rules::rate(asked.rate_limit.as_deref(), &mut faults),
+        };
+        let on_publish = asked.on_publish.as_deref().map(|rule| on_publish(rule, &mut faults));
         let end = expiry::judge(
             asked.expires_in.as_deref(),
             asked.expires_at.as_deref(),
@@ -70,11 +97,16 @@ impl Control {
             &mut faults,
         );
         faults.none()?;
-        let (Some(label), Some(description), Some(place), Some(expires_at)) =
-            (label, description, place, end)
+        let (Some(label), Some(description), Some(place), Some(end)) = (label, description, place, end)
         else {
             return Err(Fault::Invalid(Vec::new()));
         };
+        let on_publish = on_publish.flatten().unwrap_or(place.on_publish);
+        if place.app == TokenApp::Every && on_publish != OnPublish::Keep {
+            let message =
+                "must be `keep` for a token that opens every app: it is pinned to no app's deployment";
+            return Err(Fault::field("on_publish", message));
+        }
         let value = Plaintext::generate(Kind::Token)?;
         let new = NewToken {
             digest: value.digest(),
@@ -83,16 +115,20 @@ impl Control {
             description,
             app: place.app,
             environment: place.environment,
-            deployment: place.deployment,
-            on_publish: place.on_publish,
-            created_by: caller.member().cloned(),
-            expires_at,
+            on_publish,
+            rules,
+            expires_at: end.at,
+            lifetime: end.lifetime,
         };
-        let Some((token, revision)) = self.store.mint_token(caller.act(now), new).await? else {
-            return Err(Fault::Forbidden("the member of this management key was removed".to_owned()));
-        };
-        self.reached.wait(revision).await;
-        Ok(Minted { token, value })
+        let limits =
+            Limits { in_all: config.tokens.max_active, per_member: config.tokens.max_active_per_member };
+        match made(self.store.mint_token(act, new, limits).await, "token")? {
+            Made::Now((token, revision)) => {
+                self.reached.wait(revision).await;
+                Ok(Minted { token, value: Some(value) })
+            }
+            Made::Before(repeat) => self.minted_before(&repeat).await,
+        }
     }
 
     /// # Errors
@@ -111,6 +147,14 @@ impl Control {
         if asked.q.as_ref().is_some_and(|q| q.chars().nth(LONGEST_SEARCH).is_some()) {
             faults.add("q", format!("must be at most {LONGEST_SEARCH} characters"));
         }
+        let now = self.now();
+        let ending_by = asked.expiring.as_deref().and_then(|within| {
+            let end = Lifetime::parse(within).ok().and_then(|lifetime| lifetime.after(now));
+            if end.is_none() {
+                faults.add("expiring", "must be a time from now, as in `7d`");
+            }
+            end
+        });
         let length = page_length(asked.limit.as_deref(), &mut faults);
         let before = cursor(asked.cursor.as_deref(), TokenId::parse, &mut faults);
         faults.none()?;
@@ -122,8 +166,9 @@ impl Control {
             status,
             member: asked.member,
             q: asked.q.filter(|q| !q.is_empty()),
+            ending_by,
             before,
-            now: now(),
+            now,
             limit: length + 1,
         };
         let found = self.store.tokens(filter).await?;
@@ -152,14 +197,63 @@ impl Control {
         let reason = reason.map(|reason| reason.to_string()).filter(|reason| !reason.is_empty());
         // Whose a token is never changes, so it may be looked at before the writing.
         let token = self.visible_token(caller, id).await?;
-        let done = self.store.revoke_token(caller.act(now()), token.id, reason).await?;
-        let done = done.ok_or(Fault::NotFound("token"))?;
+        let done = self.store.revoke_token(caller.act(self.now()), token.id, reason).await;
+        self.ended(done.map_err(|e| Fault::refused(e, "token"))?).await
+    }
+
+    /// Revokes a token and forgets it.
+    ///
+    /// # Errors
+    /// When there is no such token that the caller may see, or the store cannot be written.
+    pub async fn delete_token(&self, caller: &Caller, id: &str) -> Result<Revoked, Fault> {
+        caller.require(Scope::Delete)?;
+        let token = self.visible_token(caller, id).await?;
+        let done = self.store.delete_token(caller.act(self.now()), token.id).await;
+        self.ended(done.map_err(|e| Fault::refused(e, "token"))?).await
+    }
+
+    async fn ended(&self, done: Revocation<Token>) -> Result<Revoked, Fault> {
         let receipt = self.reached.wait(done.revision).await;
         let (requests, streams) = if done.fresh { (receipt.requests, receipt.streams) } else { (0, 0) };
         Ok(Revoked { token: done.of, requests, streams })
     }
 
-    async fn visible_token(&self, caller: &Caller, id: &str) -> Result<Token, Fault> {
+    /// # Errors
+    /// When a field is wrong, there is no such token that the caller may see, it was changed meanwhile, or the store
+    /// cannot be written.
+    pub async fn edit_token(&self, caller: &Caller, id: &str, asked: EditToken) -> Result<Token, Fault> {
+        caller.require(Scope::Mint)?;
+        let token = self.visible_token(caller, id).await?;
+        let config = self.config.load_full();
+        let mut faults = asked.faults;
+        let end = (asked.expires_in.is_some() || asked.expires_at.is_some()).then(|| {
+            let (lifetime, at) = (asked.expires_in.as_deref(), asked.expires_at.as_deref());
+            expiry::judge(lifetime, at, &config.tokens, self.now(), &mut faults)
+        });
+        // That it is never to end is never earlier.
+        let end = end.flatten().and_then(|end| {
+            if end.at.is_none() {
+                faults.add("expires_in", "can only be brought forward");
+            }
+            end.at
+        });
+        let edit = TokenEdit {
+            label: asked.label.and_then(|label| faults.text("label", Some(&label))),
+            description: asked.description.and_then(|text| faults.text("description", Some(&text))),
+            scopes: asked.scopes.map(|scopes| rules::scopes(&scopes, &mut faults)),
+            networks: asked.allowed_addresses.map(|networks| rules::networks(&networks, &mut faults)),
+            rate: asked.rate_limit.map(|rate| rules::rate(rate.as_deref(), &mut faults)),
+            expires_at: end,
+            expected: asked.expected,
+        };
+        faults.none()?;
+        let edited = self.store.edit_token(caller.act(self.now()), token.id, edit).await;
+        let (token, revision) = edited.map_err(|e| Fault::refused(e, "token"))?;
+        self.reached.wait(revision).await;
+        Ok(token)
+    }
+
+    pub(super) async fn visible_token(&self, caller: &Caller, id: &str) -> Result<Token, Fault> {
         let found = match TokenId::parse(id) {
             Some(id) => self.store.token(id).await?,
             None => None,
@@ -168,11 +262,19 @@ impl Control {
     }
 }
 
+fn on_publish(rule: &str, faults: &mut Faults) -> Option<OnPublish> {
+    let rule = OnPublish::parse(rule);
+    if rule.is_none() {
+        faults.add("on_publish", "must be `stop`, `keep`, or as in `grace:24h`");
+    }
+    rule
+}
+
 /// Where a new token is to open.
 struct Place {
     app: TokenApp,
     environment: EnvironmentName,
-    deployment: Option<String>,
+    /// Unless the token says otherwise.
     on_publish: OnPublish,
 }
 
@@ -222,10 +324,9 @@ fn place(
             .add("environment", format!("there is no such environment of {of}; there are: {}", listed(all)));
         return Ok(None);
     };
-    // What opens every app is pinned to no app's deployment.
-    let (deployment, on_publish) = match app {
-        TokenApp::Every => (None, OnPublish::Keep),
-        TokenApp::One(_) => (Some(INITIAL_DEPLOYMENT.to_owned()), found.on_publish),
+    let on_publish = match app {
+        TokenApp::Every => OnPublish::Keep,
+        TokenApp::One(_) => found.on_publish,
     };
-    Ok(Some(Place { app, environment: name, deployment, on_publish }))
+    Ok(Some(Place { app, environment: name, on_publish }))
 }

@@ -2,21 +2,38 @@
 
 use super::credential::{Carrier, Presented};
 use super::reject::{self, Reject};
-use crate::index::{Identity, Index};
-use crate::model::Refusal;
+use crate::credential::Digest;
+use crate::index::{EnvironmentState, Identity, Index};
+use crate::model::{OnPublish, Refusal};
 
 /// A live token, and how it came.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     pub identity: Identity,
+    pub digest: Digest,
     pub carrier: Carrier,
+    pub until: Until,
 }
 
-/// Finds the identity behind what was presented. `now` is in Unix milliseconds.
+/// When a token ends by itself, as far as is known now, and what its holder is told then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Until {
+    /// Unix milliseconds.
+    pub at: i64,
+    pub refusal: Refusal,
+}
+
+/// Finds the identity behind what was presented; `near` is the environment that is asked for, which is mostly the
+/// token's own. `now` is in Unix milliseconds.
 ///
 /// # Errors
 /// When nothing was presented, when no such token was ever minted, or when it has ended.
-pub fn authenticate(index: &Index, presented: Presented, now: i64) -> Result<Authenticated, Reject> {
+pub fn authenticate(
+    index: &Index,
+    presented: Presented,
+    near: &EnvironmentState,
+    now: i64,
+) -> Result<Authenticated, Reject> {
     let (value, carrier) = match presented {
         Presented::Token { value, carrier } => (value, carrier),
         Presented::Nothing { foreign: false } => {
@@ -29,12 +46,44 @@ pub fn authenticate(index: &Index, presented: Presented, now: i64) -> Result<Aut
     };
     const UNKNOWN: Reject =
         Reject::new(Refusal::TokenUnknown, "this is not a token that opens anything here");
-    let identity = value.and_then(|value| index.get(&value.digest())).ok_or(UNKNOWN)?;
+    let digest = value.ok_or(UNKNOWN)?.digest();
+    let identity = index.get(&digest).ok_or(UNKNOWN)?;
+    match judge(index, &identity, near, now) {
+        Ok(until) => Ok(Authenticated { identity, digest, carrier, until }),
+        Err(refusal) => Err(reject::ended(refusal).of(identity.id)),
+    }
+}
+
+/// Whether a token lives, and until when.
+///
+/// # Errors
+/// When it has ended: how.
+pub fn judge(
+    index: &Index,
+    identity: &Identity,
+    near: &EnvironmentState,
+    now: i64,
+) -> Result<Until, Refusal> {
     if identity.revoked {
-        return Err(reject::ended(Refusal::TokenRevoked).of(identity.id));
+        return Err(Refusal::TokenRevoked);
     }
-    if identity.expires <= now {
-        return Err(reject::ended(Refusal::TokenExpired).of(identity.id));
+    let expiry = Until { at: identity.expires, refusal: Refusal::TokenExpired };
+    let until = match replacement(index, identity, near) {
+        Some(at) if at <= now => return Err(Refusal::DeploymentReplaced),
+        Some(at) if at < expiry.at => Until { at, refusal: Refusal::DeploymentReplaced },
+        _ => expiry,
+    };
+    if expiry.at <= now { Err(expiry.refusal) } else { Ok(until) }
+}
+
+/// When a token ends with its deployment, if that was replaced.
+fn replacement(index: &Index, identity: &Identity, near: &EnvironmentState) -> Option<i64> {
+    let end = |state: &EnvironmentState| state.end_of(identity.minted_under, identity.on_publish);
+    match identity.app {
+        // What opens every app is pinned to no app's deployment.
+        None => None,
+        Some(_) if identity.on_publish == OnPublish::Keep => None,
+        Some(app) if app == near.app && identity.environment == near.name => end(near),
+        Some(app) => end(&*index.known_environment(app, identity.environment)?),
     }
-    Ok(Authenticated { identity, carrier })
 }

@@ -1,24 +1,37 @@
 //! The fifth stage: whether this request may pass to this environment. Only here can a [`Permit`] be made.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{Method, header};
 
-use super::authenticate::Authenticated;
+use super::authenticate::{self, Authenticated, Until};
 use super::credential::{Carrier, Presented};
 use super::reject::{self, Reject};
-use super::request::Request;
-use super::route::Route;
-use crate::config::ExternalAccess;
-use crate::index::Identity;
-use crate::model::{PlainPath, Refusal};
+use super::request::{Host, Request};
+use super::route::{Route, Routes};
+use crate::credential::Digest;
+use crate::index::{Identity, Index};
+use crate::model::{NameRef, PlainPath, Refusal, TokenId};
 
 /// Proof that a request may be forwarded, and where to.
 #[derive(Clone, Debug)]
 pub struct Permit {
     route: Arc<Route>,
     holder: Option<Identity>,
+    pass: Option<Pass>,
     carrier: Option<Carrier>,
+}
+
+/// What let a request in, small enough to be kept for as long as it runs, so that it can be judged anew.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    host: Host,
+    digest: Digest,
+    pub token: TokenId,
+    /// The app and the name of the environment that was asked for.
+    pub environment: (NameRef, NameRef),
+    pub until: Until,
 }
 
 impl Permit {
@@ -33,6 +46,12 @@ impl Permit {
         self.holder.as_ref()
     }
 
+    /// What has to hold for as long as the request runs; `None` where no token was needed.
+    #[must_use]
+    pub fn pass(&self) -> Option<&Pass> {
+        self.pass.as_ref()
+    }
+
     /// Where a token was, needed or not.
     #[must_use]
     pub fn carrier(&self) -> Option<Carrier> {
@@ -40,28 +59,65 @@ impl Permit {
     }
 }
 
-/// Compares what the token is bound to with what is asked for.
+/// Compares what the token is bound to with what is asked for. Counts toward the token's rate what passes all else;
+/// `now` is in Unix milliseconds.
 ///
 /// # Errors
-/// When the token is another app's or environment's, or the environment lets no token in.
-pub fn authorize(authenticated: Authenticated, route: &Arc<Route>) -> Result<Permit, Reject> {
-    let Authenticated { identity, carrier } = authenticated;
+/// When the token is another app's or environment's, the environment lets no token in, or the token's rules are not
+/// met.
+pub fn authorize(
+    authenticated: Authenticated,
+    request: &Request,
+    client: IpAddr,
+    route: &Arc<Route>,
+    now: i64,
+) -> Result<Permit, Reject> {
+    let Authenticated { identity, digest, carrier, until } = authenticated;
     let refuse = |refusal, detail| Err(Reject::new(refusal, detail).of(identity.id));
+    within(&identity, route).map_err(|refusal| reject::ended(refusal).of(identity.id))?;
+    if let Some(restrictions) = &identity.restrictions {
+        let rules = &restrictions.rules;
+        if !rules.allow_from(client) {
+            return refuse(Refusal::AddressNotAllowed, "this token may not be used from this address");
+        }
+        if !rules.allow_to(&request.method, request.path()) {
+            return refuse(
+                Refusal::InsufficientScope,
+                "this token's scopes do not cover this method and path",
+            );
+        }
+        if let Some(Err(seconds)) = restrictions.limiter.as_ref().map(|limiter| limiter.admit(now)) {
+            let detail = "this token is used more often than it may be";
+            let reject = Reject::new(Refusal::RateLimited, detail).of(identity.id);
+            return Err(Reject { retry_after: Some(seconds), ..reject });
+        }
+    }
+    let environment = (route.state.app, route.state.name);
+    let pass = Pass { host: request.named_host(), digest, token: identity.id, environment, until };
+    Ok(Permit { route: route.clone(), holder: Some(identity), pass: Some(pass), carrier: Some(carrier) })
+}
+
+/// Whether a token is for this environment, and that lets tokens in.
+fn within(identity: &Identity, route: &Route) -> Result<(), Refusal> {
     if identity.app.is_some_and(|app| app != route.state.app) {
-        return refuse(Refusal::WrongApp, "this token opens another app");
+        return Err(Refusal::WrongApp);
     }
     if identity.environment != route.state.name {
-        return refuse(Refusal::WrongEnvironment, "this token opens another environment of the app");
+        return Err(Refusal::WrongEnvironment);
     }
-    let open = match route.external_access {
-        ExternalAccess::On => true,
-        ExternalAccess::Off => false,
-        ExternalAccess::OnFirstToken => route.state.opened(),
-    };
-    if !open {
-        return Err(reject::ended(Refusal::ExternalAccessOff).of(identity.id));
-    }
-    Ok(Permit { route: route.clone(), holder: Some(identity), carrier: Some(carrier) })
+    if route.is_open() { Ok(()) } else { Err(Refusal::ExternalAccessOff) }
+}
+
+/// Whether what let a request in would still let it in, and until when.
+///
+/// # Errors
+/// With what the next such request would be told.
+pub fn again(routes: &Routes, index: &Index, pass: &Pass, now: i64) -> Result<Until, Refusal> {
+    let route = routes.route(pass.host.as_str()).map_err(|reject| reject.refusal)?;
+    let identity = index.get(&pass.digest).ok_or(Refusal::TokenUnknown)?;
+    let until = authenticate::judge(index, &identity, &route.state, now)?;
+    within(&identity, route)?;
+    Ok(until)
 }
 
 /// A permit for what the configuration opens to everyone: public paths, and CORS preflights where they are let through.
@@ -86,5 +142,5 @@ pub fn public(request: &Request, presented: &Presented, route: &Arc<Route>) -> O
         Presented::Token { carrier, .. } => Some(*carrier),
         Presented::Nothing { .. } => None,
     };
-    Some(Permit { route: route.clone(), holder: None, carrier })
+    Some(Permit { route: route.clone(), holder: None, pass: None, carrier })
 }

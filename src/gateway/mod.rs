@@ -31,6 +31,7 @@ pub mod reject;
 pub mod request;
 mod response;
 pub mod route;
+mod settings;
 mod slots;
 mod socket;
 mod streams;
@@ -43,15 +44,14 @@ pub mod upstream;
 pub mod wall;
 pub mod worker;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ::http::header::ALLOW;
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request as Message, Response};
-use arc_swap::ArcSwap;
 use hyper::body::Incoming;
-use ipnet::IpNet;
 
 use self::authorize::Permit;
 use self::head::BodyLength;
@@ -63,14 +63,13 @@ use self::request::Request;
 use self::response::Body;
 use self::slots::SlotLimits;
 use self::upload::Upload;
-use self::upstream::stock::Stock;
-use self::upstream::trust::NoTrust;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
-use crate::config::{Config, Limits};
-use crate::index::{Index, NEVER};
-use crate::model::{Refusal, TokenId};
+use crate::index::Index;
+use crate::model::Refusal;
 use crate::telemetry::AccessLog;
+
+pub use settings::{InForce, Settings};
 
 /// Paths under this are the gateway's own on every host.
 const RESERVED: &str = "/.portcullis/";
@@ -90,45 +89,11 @@ pub enum Drain {
 pub struct Gateway {
     pub index: Arc<Index>,
     pub board: Arc<Board>,
-    pub settings: ArcSwap<Settings>,
+    pub settings: InForce,
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
     pub handshakes: tls::Handshakes,
-}
-
-/// The configuration as the request path uses it.
-#[derive(Debug)]
-pub struct Settings {
-    pub routes: route::Routes,
-    pub ways: credential::Ways,
-    pub limits: Limits,
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-impl Settings {
-    /// Upstreams that `previous` has as well are taken over from it.
-    ///
-    /// # Errors
-    /// When an upstream is https and there is nothing that it could be judged by.
-    pub fn new(
-        config: &Config,
-        index: &Index,
-        board: &Board,
-        previous: Option<&Self>,
-    ) -> Result<Self, NoTrust> {
-        let in_use = previous.map_or_else(Vec::new, |previous| previous.routes.targets());
-        let mut stock = Stock::new(&board.upstreams, in_use);
-        Ok(Self {
-            routes: route::Routes::new(&config.apps, index, board, &mut stock)?,
-            ways: credential::Ways {
-                header: config.tokens.header.clone(),
-                query_parameter: config.tokens.query_parameter.clone(),
-            },
-            limits: config.gateway.limits.clone(),
-            trusted_proxies: config.gateway.trusted_proxies.clone(),
-        })
-    }
 }
 
 impl Gateway {
@@ -139,26 +104,31 @@ impl Gateway {
     }
 }
 
-/// The whole decision, from an accepted request to the proof that it may be forwarded. Pure: no I/O, no clock; `now`
-/// is in Unix milliseconds.
+/// The whole decision, from an accepted request to the proof that it may be forwarded. Pure but for the use of a
+/// token's rate: no I/O, no clock; `now` is in Unix milliseconds.
 ///
 /// # Errors
 /// The first refusal that applies, in the contract's order.
-pub fn decide(settings: &Settings, index: &Index, request: &Request, now: i64) -> Result<Permit, Reject> {
+pub fn decide(
+    settings: &Settings,
+    index: &Index,
+    request: &Request,
+    client: IpAddr,
+    now: i64,
+) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host())?;
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
     }
-    let authenticated = authenticate::authenticate(index, presented, now)?;
-    authorize::authorize(authenticated, route)
+    let authenticated = authenticate::authenticate(index, presented, &route.state, now)?;
+    authorize::authorize(authenticated, request, client, route, now)
 }
 
 /// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
 struct Arrival {
     lane: Lane,
     seen: Seen,
-    settings: Arc<Settings>,
     client: Client,
     parts: Parts,
     body: Incoming,
@@ -168,16 +138,18 @@ struct Arrival {
 /// Takes a request in. Apart from [`handle`], because that may never run where the client is gone already: the record
 /// has to be there before.
 fn arrive(worker: &Rc<Worker>, lane: Lane, seen: Seen, message: Message<Incoming>) -> Arrival {
-    let settings = worker.gateway.settings.load_full();
+    let settings = worker.gateway.settings.load();
     let (parts, body) = message.into_parts();
     let client = Client::find(lane.connection().client.ip(), &parts.headers, &settings.trusted_proxies);
     let record = begin(worker, client, &parts);
-    Arrival { lane, seen, settings, client, parts, body, record }
+    Arrival { lane, seen, client, parts, body, record }
 }
 
 /// One request, from its head to the head of its answer.
 async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
-    let Arrival { lane, seen, settings, client, parts, body, mut record } = arrival;
+    let Arrival { lane, seen, client, parts, body, mut record } = arrival;
+    // Those of now, however long ago it came: with what follows in the same poll, none that were replaced let it in.
+    let settings = worker.gateway.settings.load_full();
     let accepted = match seen {
         Seen::Head(raw) => Request::accept(parts, raw),
         Seen::Stream { ended } => Request::accept_stream(parts, ended, settings.limits.headers),
@@ -191,7 +163,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         return own(worker, &lane, &request, record);
     }
     let now = worker.now();
-    let permit = match decide(&settings, &worker.gateway.index, &request, now)
+    let permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
         .and_then(|permit| fits(&settings, &request, permit))
     {
         Ok(permit) => permit,
@@ -202,14 +174,12 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     };
 
     let timeouts = permit.route().timeouts;
-    let (token, expires) =
-        permit.holder().map_or((TokenId::NONE, NEVER), |holder| (holder.id, holder.expires));
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
-    let occupied = worker.slots.enter(token, expires, still, &lane);
+    let occupied = worker.slots.enter(permit.pass().cloned(), still, &lane);
     worker.stir();
-    if permit.holder().is_some() {
-        record.token = Some(token);
-        worker.used(token, LastUse { at: now, client: client.address });
+    if let Some(pass) = permit.pass() {
+        record.token = Some(pass.token);
+        worker.used(pass.token, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header);

@@ -18,12 +18,15 @@ use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
-use crate::board::{Cells, Outcome};
+use crate::board::{Cells, Denial, Outcome};
 use crate::credential::Kind;
 use crate::model::{Refusal, TokenId};
 
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
+
+/// Characters of a path or method that a remembered refusal keeps.
+const SHOWN: usize = 512;
 
 /// Stands where something was left out.
 const MARK: &str = "[redacted]";
@@ -213,10 +216,32 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The refusal that this request ended with, for whoever asks why.
+    fn denial(&self, code: Refusal) -> Denial {
+        let path = self.target.as_ref().map(|target| without_credentials(target.path())).unwrap_or_default();
+        let shown = path.chars().take(SHOWN).collect::<String>();
+        Denial {
+            at: jiff::Timestamp::now().as_millisecond(),
+            request_id: self.request_id.to_str().unwrap_or_default().into(),
+            code,
+            app: self.route.as_deref().map(|route| route.app.clone()),
+            environment: self.route.as_deref().map(|route| route.environment.clone()),
+            token: self.token,
+            method: without_credentials(self.method.as_str()).chars().take(SHOWN).collect::<String>().into(),
+            path: shown.into(),
+            client: self.client,
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = clock::look() - self.started;
         self.count(duration);
+        if let Some(refusal) = self.refusal {
+            self.worker.denied(self.denial(refusal));
+        }
         self.worker.log(|lines| self.write(lines, duration));
     }
 }

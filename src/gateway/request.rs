@@ -1,5 +1,7 @@
 //! The first stage: a request of which every server would say the same thing about where it ends and whom it means.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
@@ -105,6 +107,11 @@ impl Request {
         self.host.as_str()
     }
 
+    /// The same, for whoever keeps it.
+    pub(super) fn named_host(&self) -> Host {
+        self.host.clone()
+    }
+
     #[must_use]
     pub fn path(&self) -> &str {
         self.uri.path()
@@ -141,11 +148,11 @@ fn stream_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
 }
 
 /// A host in lower case. Nearly every client sends it so, and then it is not copied.
-#[derive(Debug)]
-enum Host {
+#[derive(Clone, Debug)]
+pub(super) enum Host {
     Nowhere,
     AsSent { field: HeaderValue, length: usize },
-    Folded(Box<str>),
+    Folded(Arc<str>),
 }
 
 impl Host {
@@ -157,7 +164,7 @@ impl Host {
         Self::AsSent { field: field.clone(), length: host.len() }
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Nowhere => "",
             Self::AsSent { field, length } => {

@@ -14,7 +14,7 @@ use super::upstream::{Chosen, Target, Upstreams};
 use crate::board::{Board, Traffic};
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
-use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal};
+use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal, Upstream};
 
 /// One environment of one app, resolved for the request path.
 #[derive(Debug)]
@@ -30,8 +30,17 @@ pub struct Route {
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
     pub traffic: Arc<Traffic>,
-    /// They may be replaced by others while the rest stays.
-    upstreams: ArcSwap<Upstreams>,
+    /// What upstreams are made from.
+    configured: Environment,
+    served: ArcSwap<Served>,
+}
+
+/// The upstreams that requests go to.
+#[derive(Debug)]
+struct Served {
+    /// Of the environment's state, when they were taken from there.
+    generation: u64,
+    upstreams: Upstreams,
 }
 
 /// Every environment by the hosts that it claims.
@@ -51,8 +60,7 @@ impl Routes {
         let mut routes = Self::default();
         for app in apps {
             for environment in &app.environments {
-                let upstreams = stock.upstreams(app, environment)?;
-                let route = Arc::new(Route::new(app, environment, index, board, upstreams));
+                let route = Arc::new(Route::new(app, environment, index, board, stock)?);
                 for host in &environment.hosts {
                     let (hosts, host) = match host {
                         HostPattern::Exact(host) => (&mut routes.exact, host),
@@ -69,7 +77,14 @@ impl Routes {
     #[must_use]
     pub fn targets(&self) -> Vec<Arc<Target>> {
         let routes = self.exact.values().chain(self.wildcard.values());
-        routes.flat_map(|route| route.upstreams.load().targets().to_vec()).collect()
+        routes.flat_map(|route| route.served.load().upstreams.targets().to_vec()).collect()
+    }
+
+    /// Takes the upstreams of every release over that has others than before.
+    pub(super) fn renew(&self, stock: &mut Stock<'_>) {
+        for route in self.exact.values().chain(self.wildcard.values()) {
+            route.renew(stock);
+        }
     }
 
     /// The environment that claims `host`, which is in lower case and without a port.
@@ -89,31 +104,94 @@ impl Routes {
 impl Route {
     /// The upstream to try next, if there is one.
     pub(super) fn choose(&self, tried: &[Chosen]) -> Option<Chosen> {
-        self.upstreams.load().choose(tried)
+        self.served.load().upstreams.choose(tried)
     }
 
     /// Notes that an upstream gave a request no answer.
     pub(super) fn failed(&self, target: &Arc<Target>, on_trial: bool, why: &str) {
-        self.upstreams.load().failed(target, on_trial, why);
+        self.served.load().upstreams.failed(target, on_trial, why);
     }
 
-    fn new(app: &App, environment: &Environment, index: &Index, board: &Board, upstreams: Upstreams) -> Self {
+    fn new(
+        app: &App,
+        environment: &Environment,
+        index: &Index,
+        board: &Board,
+        stock: &mut Stock<'_>,
+    ) -> Result<Self, NoTrust> {
         // Names are ASCII letters, digits, `-` and `_`: they are header values as they stand.
         let value = |name: &str| HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self {
+        let state = index.environment(&app.name, &environment.name);
+        let served = Served::new(&app.name, environment, &state, stock)?;
+        Ok(Self {
             app: app.name.clone(),
             environment: environment.name.clone(),
             app_value: value(app.name.as_str()),
             environment_value: value(environment.name.as_str()),
-            state: index.environment(&app.name, &environment.name),
+            state,
             external_access: environment.external_access,
             host_header: environment.host_header,
             timeouts: environment.timeouts,
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
             traffic: board.traffic(&app.name, &environment.name),
-            upstreams: ArcSwap::from_pointee(upstreams),
+            configured: environment.clone(),
+            served: ArcSwap::from_pointee(served),
+        })
+    }
+
+    /// Whether the environment lets tokens in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self.external_access {
+            ExternalAccess::On => true,
+            ExternalAccess::Off => false,
+            ExternalAccess::OnFirstToken => self.state.is_open(),
         }
+    }
+
+    /// Takes the upstreams of the current release over, if they are others than before.
+    fn renew(&self, stock: &mut Stock<'_>) {
+        let generation = self.state.generation();
+        if self.served.load().generation == generation {
+            return;
+        }
+        let released = self.state.upstreams();
+        let addresses = released.as_deref().unwrap_or(&self.configured.upstreams);
+        let upstreams = Served::released(&self.app, &self.configured, addresses, stock);
+        self.served.store(Arc::new(Served { generation, upstreams }));
+    }
+}
+
+impl Served {
+    /// As the store and the configuration have it.
+    fn new(
+        app: &AppName,
+        environment: &Environment,
+        state: &EnvironmentState,
+        stock: &mut Stock<'_>,
+    ) -> Result<Self, NoTrust> {
+        let generation = state.generation();
+        // Judged even where a release has others in their place: these are next once it has none.
+        let listed = stock.upstreams(app, environment, &environment.upstreams)?;
+        let upstreams = match state.upstreams() {
+            Some(released) => Self::released(app, environment, &released, stock),
+            None => listed,
+        };
+        Ok(Self { generation, upstreams })
+    }
+
+    /// None where they cannot be made: no release goes on under the name of the next.
+    fn released(
+        app: &AppName,
+        environment: &Environment,
+        addresses: &[Upstream],
+        stock: &mut Stock<'_>,
+    ) -> Upstreams {
+        stock.upstreams(app, environment, addresses).unwrap_or_else(|error| {
+            tracing::error!("the release of {app} in {} cannot be served: {error}", environment.name);
+            Upstreams::default()
+        })
     }
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::authenticate::Until;
+use super::authorize::Pass;
 use super::clock;
 use super::lane::Lane;
 use super::reject::Reject;
-use crate::board::Which;
-use crate::model::{Refusal, TokenId};
+use crate::board::{Affected, Stopped};
+use crate::model::Refusal;
 
 /// One worker's requests in flight.
 #[derive(Debug, Default)]
@@ -23,9 +25,10 @@ pub(super) struct Slots {
 /// One request in flight, from the decision that let it in to the last byte of its answer.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub token: TokenId,
-    /// Unix milliseconds.
-    expires: i64,
+    /// What let it in; `None` where no token was needed.
+    pass: Option<Pass>,
+    /// As it was judged last.
+    until: Cell<Option<Until>>,
     limits: SlotLimits,
     pub lane: Lane,
     ending: Cell<Option<Refusal>>,
@@ -64,16 +67,10 @@ pub(super) struct Occupied {
 
 impl Slots {
     /// Enters a request that was just let in. Nothing may be awaited between the look-up and this.
-    pub(super) fn enter(
-        self: &Rc<Self>,
-        token: TokenId,
-        expires: i64,
-        limits: SlotLimits,
-        lane: &Lane,
-    ) -> Occupied {
+    pub(super) fn enter(self: &Rc<Self>, pass: Option<Pass>, limits: SlotLimits, lane: &Lane) -> Occupied {
         let slot = Rc::new(Slot {
-            token,
-            expires,
+            until: Cell::new(pass.as_ref().map(|pass| pass.until)),
+            pass,
             limits,
             lane: lane.clone(),
             ending: Cell::new(None),
@@ -96,18 +93,34 @@ impl Slots {
         self.table.borrow().is_empty()
     }
 
-    /// Ends what `which` names; returns how many requests and how many begun answers that were.
-    pub(super) fn end(&self, which: Which, refusal: Refusal) -> (u64, u64) {
-        let Which::Token(token) = which;
-        let (mut requests, mut streams) = (0, 0);
-        for (_, slot) in self.table.borrow().iter().filter(|(_, slot)| slot.token == token) {
-            match slot.end(refusal) {
-                Some(Stopped::Request) => requests += 1,
-                Some(Stopped::Stream) => streams += 1,
-                None => {}
+    /// Judges what is `affected` anew, and ends what may no longer be; returns what that was.
+    pub(super) fn judge(
+        &self,
+        affected: &Affected,
+        judge: impl Fn(&Pass) -> Result<Until, Refusal>,
+    ) -> Vec<Stopped> {
+        let mut all: Vec<Stopped> = Vec::new();
+        for (_, slot) in self.table.borrow().iter() {
+            let Some(pass) = &slot.pass else { continue };
+            let Some(revision) = affected.revision(pass.token, pass.environment) else { continue };
+            let met = match judge(pass) {
+                Ok(until) => {
+                    slot.until.set(Some(until));
+                    None
+                }
+                Err(refusal) => slot.end(refusal),
+            };
+            let Some(met) = met else { continue };
+            let place = all.iter().position(|stopped| stopped.revision == revision).unwrap_or_else(|| {
+                all.push(Stopped { revision, requests: 0, streams: 0 });
+                all.len() - 1
+            });
+            match met {
+                Met::Request => all[place].requests += 1,
+                Met::Stream => all[place].streams += 1,
             }
         }
-        (requests, streams)
+        all
     }
 
     /// Ends what has expired by the wall clock or been silent too long by the other.
@@ -122,7 +135,7 @@ impl Slots {
 
 /// What an ending met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
+pub(super) enum Met {
     /// A request whose answer had not begun: it is refused.
     Request,
     /// An answer under way: it is cut.
@@ -131,7 +144,7 @@ pub(super) enum Stopped {
 
 impl Slot {
     /// Ends this request, once.
-    pub(super) fn end(&self, refusal: Refusal) -> Option<Stopped> {
+    pub(super) fn end(&self, refusal: Refusal) -> Option<Met> {
         if self.ending.get().is_some() {
             return None;
         }
@@ -141,9 +154,9 @@ impl Slot {
         }
         if self.begun.get() {
             self.lane.cut();
-            return Some(Stopped::Stream);
+            return Some(Met::Stream);
         }
-        Some(Stopped::Request)
+        Some(Met::Request)
     }
 
     /// What this request has run out of, if anything.
@@ -152,8 +165,8 @@ impl Slot {
         let client_stands = |waiting: &Cell<Option<Instant>>| {
             waiting.get().is_some_and(|waiting| since(waiting, self.limits.client))
         };
-        if self.expires <= wall {
-            return Some(Refusal::TokenExpired);
+        if let Some(until) = self.until.get().filter(|until| until.at <= wall) {
+            return Some(until.refusal);
         }
         // Once the answer has begun, a client may well be silent for long: that is how two-way streams are.
         let owed = if self.begun.get() { &self.answer_held } else { &self.body_awaited };

@@ -14,12 +14,13 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
+use super::authorize::{self, Pass};
 use super::clock;
 use super::connection::Connection;
 use super::slots::Slots;
 use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
-use crate::board::{Cells, Ending, LastUse, Post, Traffic};
+use crate::board::{Affected, Cells, Denial, Ending, LastUse, Post, Stopped, Traffic};
 use crate::model::TokenId;
 use crate::tls::Terminator;
 
@@ -97,8 +98,7 @@ pub fn run(
                 // Endings first: a request accepted after one must not slip past it.
                 biased;
                 Some(ending) = mailbox.recv() => {
-                    let ended = worker.slots.end(ending.which, ending.refusal);
-                    let _ = ending.done.send(ended);
+                    let _ = ending.done.send(worker.end(&ending.of));
                 }
                 changed = drain.changed() => {
                     let state = if changed.is_ok() { *drain.borrow_and_update() } else { Drain::Over };
@@ -150,6 +150,18 @@ impl Worker {
     /// The wall clock in Unix milliseconds; it does not go back by less than an hour.
     pub(super) fn now(&self) -> i64 {
         self.gateway.wall_clock.now()
+    }
+
+    /// Ends what is in flight and would no longer be let in.
+    fn end(&self, affected: &Affected) -> Vec<Stopped> {
+        let (settings, now) = (self.gateway.settings.load(), self.now());
+        let judge = |pass: &Pass| authorize::again(&settings.routes, &self.gateway.index, pass, now);
+        self.slots.judge(affected, judge)
+    }
+
+    /// Remembers a refusal, for whoever asks why.
+    pub(super) fn denied(&self, denial: Denial) {
+        self.post.denied(denial);
     }
 
     /// Notes the use of a token.

@@ -6,8 +6,9 @@ use std::marker::PhantomData;
 
 use ulid::Ulid;
 
-/// An identifier of one kind of thing; `K` keeps kinds apart.
-pub struct Id<K>(Ulid, PhantomData<fn() -> K>);
+/// An identifier of one kind of thing; `K` keeps kinds apart. In halves, because a number of 128 bits would be aligned
+/// to as many wherever there are a million of them.
+pub struct Id<K>([u64; 2], PhantomData<fn() -> K>);
 
 /// Kinds of thing that have identifiers.
 pub trait Prefixed {
@@ -36,24 +37,33 @@ impl<K: Prefixed> Id<K> {
     #[must_use]
     pub fn next(last: Option<Self>, now: jiff::Timestamp) -> Self {
         let fresh = Ulid::from_parts(now.as_millisecond().try_into().unwrap_or(0), random());
-        let next = match last {
-            Some(Self(last, _)) if fresh <= last => Ulid(last.0.saturating_add(1)),
+        let next = match last.map(Self::ulid) {
+            Some(last) if fresh <= last => Ulid(last.0.saturating_add(1)),
             _ => fresh,
         };
-        Self(next, PhantomData)
+        Self::of(next)
     }
 
     /// Reads `text` as written by `Display`; `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let id = Ulid::from_string(text.strip_prefix(K::PREFIX)?).ok()?;
-        let id = Self(id, PhantomData);
+        let id = Self::of(id);
         // The alphabet has look-alikes and case; only the canonical spelling is an identifier.
         (id.to_string() == text).then_some(id)
     }
 
     /// Something that no identifier given so far or later equals: for slots that belong to no token.
-    pub const NONE: Self = Self(Ulid(0), PhantomData);
+    pub const NONE: Self = Self([0, 0], PhantomData);
+
+    const fn of(Ulid(id): Ulid) -> Self {
+        Self([(id >> 64) as u64, id as u64], PhantomData)
+    }
+
+    fn ulid(self) -> Ulid {
+        let [high, low] = self.0;
+        Ulid(u128::from(high) << 64 | u128::from(low))
+    }
 }
 
 fn random() -> u128 {
@@ -91,7 +101,7 @@ impl<K: Prefixed> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digits = [0; ulid::ULID_LEN];
         f.write_str(K::PREFIX)?;
-        f.write_str(self.0.array_to_str(&mut digits))
+        f.write_str(self.ulid().array_to_str(&mut digits))
     }
 }
 impl<K: Prefixed> fmt::Debug for Id<K> {

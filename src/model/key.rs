@@ -1,5 +1,7 @@
 //! Management keys and what they may do.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
 use super::{AppName, KeyId, MemberName};
@@ -75,13 +77,19 @@ impl FromIterator<Scope> for Scopes {
 pub struct Key {
     pub id: KeyId,
     pub member: MemberName,
+    /// Whether that member was removed: whoever bears the name now is another.
+    pub orphaned: bool,
     pub scopes: Scopes,
     pub app: Option<AppName>,
     pub label: String,
     pub hint: String,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// By itself, or with its member.
     pub revoked_at: Option<Timestamp>,
+    pub revoked_by: Option<String>,
+    pub last_used_at: Option<Timestamp>,
+    pub last_used_from: Option<IpAddr>,
 }
 
 #[cfg(test)]

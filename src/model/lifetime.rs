@@ -63,6 +63,13 @@ impl Lifetime {
         Self { count, unit: Unit::Year }
     }
 
+    /// The whole seconds from `start` to `end`, one at the least.
+    #[must_use]
+    pub fn between(start: Timestamp, end: Timestamp) -> Self {
+        let seconds = end.duration_since(start).as_secs().max(1);
+        Self { count: u32::try_from(seconds).unwrap_or(u32::MAX), unit: Unit::Second }
+    }
+
     /// # Errors
     /// When `text` is not a whole number directly followed by a unit.
     pub fn parse(text: &str) -> Result<Self, UnknownLifetime> {

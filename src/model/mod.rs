@@ -1,24 +1,33 @@
 //! The words of the domain. Fields are private: a value that exists is valid.
 
+mod deployment;
 mod host;
 mod id;
 mod key;
 mod lifetime;
+mod member;
 mod name;
+mod network;
 mod path;
+mod rate;
 mod refusal;
+mod rules;
+mod scope;
 mod token;
 mod upstream;
 
+pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeployment, OnPublish};
 pub use host::HostPattern;
 pub use id::{Id, KeyId, TokenId};
 pub use key::{Key, Scope, Scopes};
 pub use lifetime::{Expiry, Lifetime, UnknownLifetime};
-pub use name::{AppName, EnvironmentName, InvalidName, MemberName, TokenApp};
+pub use member::{Email, InvalidEmail, Member};
+pub use name::{AppName, EnvironmentName, InvalidName, MemberName, NameRef, TokenApp};
+pub use network::{InvalidNetwork, Network};
 pub use path::{InvalidPattern, PathPattern, PlainPath};
+pub use rate::{InvalidRate, Limiter, Rate};
 pub use refusal::Refusal;
-pub use token::{Ended, InvalidText, Label, OnPublish, Status, Text, Token};
+pub use rules::{NETWORKS, Rules, SCOPES};
+pub use scope::{InvalidScope, TokenScope};
+pub use token::{Ended, InvalidText, Label, Replaced, Status, Text, Token};
 pub use upstream::{InvalidUpstream, Scheme, Upstream};
-
-/// The deployment an environment serves before anything was published to it.
-pub const INITIAL_DEPLOYMENT: &str = "initial";

@@ -1,6 +1,7 @@
 //! Names of apps, environments and members.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// Why a name was not taken.
@@ -50,6 +51,19 @@ name!(
     /// A person or automation that uses the admin side.
     MemberName, ".@+", ", `.`, `@`, `+`"
 );
+
+/// A name as a small number, equal exactly where the names are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NameRef(NonZeroU32);
+
+impl NameRef {
+    /// The number of the name that came after `before` others.
+    #[must_use]
+    pub fn nth(before: usize) -> Self {
+        let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
+    }
+}
 
 /// What a token opens: one app, or every app that has the token's environment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

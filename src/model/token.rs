@@ -1,10 +1,11 @@
 //! External access tokens, without their values.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{EnvironmentName, MemberName, TokenApp, TokenId};
+use super::{EnvironmentName, Lifetime, MemberName, OnPublish, Rules, TokenApp, TokenId};
 
 /// Why a label or a description was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,43 +48,21 @@ impl<const MAX: usize> fmt::Display for Text<MAX> {
     }
 }
 
-/// What publishing another deployment does to a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnPublish {
-    Stop,
-    Keep,
-    /// Lives on this long.
-    Grace(super::Lifetime),
-}
-
-impl OnPublish {
-    /// Reads `stop`, `keep` or `grace:24h`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "stop" => Some(Self::Stop),
-            "keep" => Some(Self::Keep),
-            _ => super::Lifetime::parse(text.strip_prefix("grace:")?).ok().map(Self::Grace),
-        }
-    }
-}
-
-impl fmt::Display for OnPublish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stop => f.write_str("stop"),
-            Self::Keep => f.write_str("keep"),
-            Self::Grace(lifetime) => write!(f, "grace:{lifetime}"),
-        }
-    }
-}
-
 /// How a revocation came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     pub at: Timestamp,
     pub by: String,
     pub reason: Option<String>,
+}
+
+/// The publish that replaced a token's deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    pub at: Timestamp,
+    /// The id that was published.
+    pub deployment: String,
+    pub by: String,
 }
 
 /// Where a token stands at some moment.
@@ -125,13 +104,27 @@ pub struct Token {
     /// `None` for a token that opens every app: it is pinned to none.
     pub deployment: Option<String>,
     pub on_publish: OnPublish,
+    pub rules: Rules,
     pub hint: String,
     pub created_at: Timestamp,
     /// `None`: the operator.
     pub created_by: Option<MemberName>,
+    /// Whether that member was removed: whoever bears the name now is another.
+    pub orphaned: bool,
     pub expires_at: Option<Timestamp>,
+    /// What it was minted for, for a successor to have the same; `None`: for ever.
+    pub lifetime: Option<Lifetime>,
+    /// It stands beside another until then, in the place of that one where live tokens are counted.
+    pub counts_from: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
+    pub last_used_from: Option<IpAddr>,
+    /// By itself, or with its member.
     pub revoked: Option<Ended>,
+    pub replaced: Option<Replaced>,
+    pub predecessor: Option<TokenId>,
+    pub successor: Option<TokenId>,
+    /// Changes with each edit.
+    pub revision: u64,
 }
 
 impl Token {
@@ -139,11 +132,30 @@ impl Token {
     pub fn status(&self, now: Timestamp) -> Status {
         if self.revoked.is_some() {
             Status::Revoked
+        } else if self.replaced_at(now).is_some() {
+            Status::Replaced
         } else if self.expires_at.is_some_and(|end| end <= now) {
             Status::Expired
         } else {
             Status::Active
         }
+    }
+
+    /// When it ended because its deployment was replaced, if it has by `now`.
+    #[must_use]
+    pub fn replaced_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.replaced.as_ref()?.at.as_millisecond();
+        let ended = self.on_publish.has_ended(at, now.as_millisecond());
+        ended.then(|| self.on_publish.end(at).and_then(|end| Timestamp::from_millisecond(end).ok()))?
+    }
+
+    /// When it will end by itself, as far as is known: by its expiry, or with the grace that a publish left it.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let grace =
+            self.replaced.as_ref().and_then(|replaced| self.on_publish.end(replaced.at.as_millisecond()));
+        let grace = grace.and_then(|end| Timestamp::from_millisecond(end).ok());
+        [grace, self.expires_at].into_iter().flatten().min()
     }
 }
 
@@ -157,13 +169,5 @@ mod tests {
         assert_eq!(Label::parse(&"é".repeat(121)), Err(InvalidText::TooLong(120)));
         assert_eq!(Label::parse("a\nb"), Err(InvalidText::Control));
         assert_eq!(Label::parse("").unwrap().as_str(), "");
-    }
-
-    #[test]
-    fn publishing_rules_read_as_written() {
-        for text in ["stop", "keep", "grace:24h"] {
-            assert_eq!(OnPublish::parse(text).unwrap().to_string(), text);
-        }
-        assert_eq!(OnPublish::parse("grace:"), None);
     }
 }

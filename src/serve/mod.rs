@@ -43,7 +43,7 @@ use crate::gateway::throttle::Throttle;
 use crate::gateway::tls::Handshakes;
 use crate::gateway::upstream::supervisor;
 use crate::gateway::wall::WallClock;
-use crate::gateway::{Drain, Gateway, Settings, listen};
+use crate::gateway::{Drain, Gateway, InForce, Settings, listen};
 use crate::index::Index;
 use crate::store::Store;
 use crate::sync::Follower;
@@ -76,7 +76,7 @@ pub struct Server {
     stop_reloads: watch::Sender<bool>,
     /// The reloader holds it until the drain.
     administration: Option<Administration>,
-    /// The follower, and what forgets old tokens: the admin side's last answers still wait for them.
+    /// The follower, and what keeps the house: the admin side's last answers still wait for them.
     rest: Vec<Task>,
     stop_rest: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
@@ -117,7 +117,7 @@ impl Server {
         let (index, writer) = Index::new();
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone())?;
-        let settings = ArcSwap::from_pointee(Settings::new(&config, &index, &board, None)?);
+        let settings = InForce::new(Settings::new(&config, &index, &board, None)?);
         let sources = Sources {
             board: board.clone(),
             index: index.clone(),
@@ -143,10 +143,11 @@ impl Server {
         let Workers { doors: ways, threads: workers } = Workers::start(&gateway, mailboxes, &draining)?;
         let capacity = Arc::new(Capacity::new(connections));
         let ways = listen::Workers { doors: ways, capacity, board: board.clone() };
+        let releases = board.releases.attend();
         let rest = vec![
             runtime.spawn(follower.run(rest_stopping.clone())),
-            runtime.spawn(control.clone().forget_ended(rest_stopping.clone())),
-            runtime.spawn(supervisor::run(gateway.clone(), rest_stopping)),
+            runtime.spawn(control.clone().keep_house(rest_stopping.clone())),
+            runtime.spawn(supervisor::run(gateway.clone(), releases, rest_stopping)),
         ];
         let (reloads, wishes) = mpsc::channel(RELOADS);
         let site = Site::new(control, sources, reloads.clone());

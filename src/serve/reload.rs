@@ -13,6 +13,7 @@ use super::inherited::Inherited;
 use super::listeners::{self, Listeners};
 use super::{process, sink};
 use crate::admin::{ReloadFault, ReloadRequest, Reloaded};
+use crate::board::Affected;
 use crate::config::{Config, LoadError, Loaded};
 use crate::gateway::listen::Workers;
 use crate::gateway::{Gateway, Settings};
@@ -83,7 +84,7 @@ impl Reloader {
             }
         };
         let plan = self.plan(loaded).map_err(|error| ReloadFault::Impossible(format!("{error:#}")))?;
-        Ok(self.apply(plan))
+        Ok(self.apply(plan).await)
     }
 
     fn plan(&self, loaded: Loaded) -> Result<Plan> {
@@ -117,12 +118,15 @@ impl Reloader {
         Ok(Plan { loaded, config, settings, listeners, administration, inherited, log, reloaded })
     }
 
-    fn apply(&mut self, plan: Plan) -> Reloaded {
+    async fn apply(&mut self, plan: Plan) -> Reloaded {
         let Plan { loaded, config, settings, listeners, administration, inherited, log, reloaded } = plan;
         // Addresses last: whoever comes to a new one finds what it is for.
-        self.gateway.settings.store(Arc::new(settings));
+        self.gateway.settings.replace(settings, &self.gateway.board);
         self.workers.capacity.resize(config.gateway.limits.connections);
         self.config.store(Arc::new(config));
+        // A host may be gone, or closed: what it let in before goes as well.
+        let everything = Affected { all: Some(self.gateway.index.revision()), ..Affected::default() };
+        let _ = self.gateway.board.end(everything).await;
         if let Some(log) = log {
             self.gateway.log.switch(log);
         }

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Repeat;
+use crate::model::{Status, TokenId};
+
 /// Why a store was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -42,6 +45,44 @@ impl OpenError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the store is not available: {0}")]
 pub struct StoreError(pub(super) String);
+
+/// Why a command changed nothing, though the store would have let it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the caller's key or member is no longer in force")]
+    Caller,
+    #[error("there is no such thing")]
+    Missing,
+    #[error("it was changed since the caller looked")]
+    Stale,
+    #[error("{live} tokens live already")]
+    Limit { per_member: bool, limit: u64, live: u64 },
+    #[error("the token is {}", .0.as_str())]
+    Ended(Status),
+    #[error("the token has the successor {0}")]
+    Rotated(TokenId),
+    #[error("an expiry can only be brought forward")]
+    Later,
+    #[error("the name is taken")]
+    Taken,
+    #[error("there is no other admin")]
+    LastAdmin,
+    #[error("the deployment is the current one")]
+    Current,
+    #[error("the same call was made before")]
+    Repeated(Repeat),
+    #[error("another call was made under the same name")]
+    Reused,
+}
+
+/// Why a command was not carried out. Nothing was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotDone {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Unavailable(#[from] StoreError),
+}
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {

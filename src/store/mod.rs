@@ -5,24 +5,27 @@
 //! One thread writes. Reads have connections of their own and run off the async threads.
 
 mod error;
+mod reads;
 mod record;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod writes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::credential::Digest;
-use crate::model::{EnvironmentName, Key, KeyId, Token, TokenApp, TokenId};
 use crate::telemetry::Operations;
 
-pub use error::{OpenError, StoreError};
-pub use record::{Act, KeyFilter, NewKey, NewToken, Revocation, TokenFilter};
-pub use sqlite::{Binding, Changed, Feed, Followed, Loaded};
+pub use error::{NotDone, OpenError, Refused, StoreError};
+pub use record::{
+    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken,
+    Once, Published, Removal, Repeat, Revocation, Rotation, TokenEdit, TokenFilter, Use,
+};
+pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
+pub use writes::Backup;
 
 use sqlite::{Health, Reader, Writer};
 
@@ -39,6 +42,9 @@ struct Inner {
     readers: Reader,
     health: Arc<Health>,
     operations: Arc<Operations>,
+    path: PathBuf,
+    /// One copy at a time: each takes as much room as the store itself.
+    backups: Arc<Semaphore>,
 }
 
 impl Store {
@@ -50,9 +56,11 @@ impl Store {
         let health = Arc::new(Health::default());
         let opened = sqlite::open(path)?;
         let operations = Arc::<Operations>::default();
-        let readers = Reader::new(&opened.path, READERS, health.clone(), operations.clone());
+        let path = opened.path.clone();
+        let readers = Reader::new(&path, READERS, health.clone(), operations.clone());
         let writer = Writer::start(opened, health.clone(), operations.clone())?;
-        Ok(Self(Arc::new(Inner { writer, readers, health, operations })))
+        let backups = Arc::new(Semaphore::new(1));
+        Ok(Self(Arc::new(Inner { writer, readers, health, operations, path, backups })))
     }
 
     /// Whether the store at `path` could be opened, if there is one. Leaves no trace. Blocks.
@@ -91,110 +99,5 @@ impl Store {
     #[must_use]
     pub fn feed(&self) -> Feed {
         Feed::new(self.0.readers.alone())
-    }
-
-    /// Stores a token; `None` when its creator is no longer a member.
-    ///
-    /// # Errors
-    /// When it could not be written.
-    pub async fn mint_token(&self, act: Act, new: NewToken) -> Result<Option<(Token, u64)>, StoreError> {
-        self.0.writer.write(move |work| sqlite::tokens::mint(work, &act, new)).await
-    }
-
-    /// Revokes a token, once; `None` when there is none.
-    ///
-    /// # Errors
-    /// When it could not be written.
-    pub async fn revoke_token(
-        &self,
-        act: Act,
-        id: TokenId,
-        reason: Option<String>,
-    ) -> Result<Option<Revocation<Token>>, StoreError> {
-        self.0.writer.write(move |work| sqlite::tokens::revoke(work, &act, id, reason.as_deref())).await
-    }
-
-    /// Stores a management key, and its member if that is new.
-    ///
-    /// # Errors
-    /// When it could not be written.
-    pub async fn mint_key(&self, act: Act, new: NewKey) -> Result<(Key, u64), StoreError> {
-        self.0.writer.write(move |work| sqlite::keys::mint(work, &act, new)).await
-    }
-
-    /// Revokes a management key, once; `None` when there is none.
-    ///
-    /// # Errors
-    /// When it could not be written.
-    pub async fn revoke_key(&self, act: Act, id: KeyId) -> Result<Option<Revocation<Key>>, StoreError> {
-        self.0.writer.write(move |work| sqlite::keys::revoke(work, &act, id)).await
-    }
-
-    /// Notes in the audit log that the configuration was read again, and which keys that changed.
-    ///
-    /// # Errors
-    /// When it could not be written.
-    pub async fn note_reload(&self, act: Act, changed: Vec<String>) -> Result<(), StoreError> {
-        self.0.writer.write(move |work| sqlite::audit::reload(work, &act, &changed)).await
-    }
-
-    /// Deletes, in small pieces, the tokens that ended at or before `cutoff`; returns how many.
-    ///
-    /// # Errors
-    /// When a piece could not be written; earlier pieces stay done.
-    pub async fn forget_ended(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
-        self.0.writer.bulk(sqlite::tokens::Forget::new(cutoff)).await
-    }
-
-    /// Notes when tokens were last used (Unix milliseconds), behind every other write and without a revision.
-    ///
-    /// # Errors
-    /// When not all could be written; noting them again is harmless.
-    pub async fn note_last_uses(&self, uses: Vec<(TokenId, i64)>) -> Result<(), StoreError> {
-        self.0.writer.bulk(sqlite::tokens::LastUses::new(uses)).await.map(drop)
-    }
-
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
-        self.0.readers.read(move |conn| sqlite::tokens::get(conn, id)).await
-    }
-
-    /// The tokens that `filter` lets through, newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn tokens(&self, filter: TokenFilter) -> Result<Vec<Token>, StoreError> {
-        self.0.readers.read(move |conn| sqlite::tokens::list(conn, &filter)).await
-    }
-
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
-        self.0.readers.read(move |conn| sqlite::keys::get(conn, id)).await
-    }
-
-    /// The key with this digest, whatever its state.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn key_by_digest(&self, digest: Digest) -> Result<Option<Key>, StoreError> {
-        self.0.readers.read(move |conn| sqlite::keys::by_digest(conn, &digest)).await
-    }
-
-    /// The keys that `filter` lets through, newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError> {
-        self.0.readers.read(move |conn| sqlite::keys::list(conn, &filter)).await
-    }
-
-    /// The environments that a token was ever minted for.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn openings(&self) -> Result<Vec<(TokenApp, EnvironmentName)>, StoreError> {
-        self.0.readers.read(sqlite::environments::openings).await
     }
 }

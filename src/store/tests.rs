@@ -1,5 +1,8 @@
 //! What the store promises, over real files.
 
+mod endings;
+mod migration;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +14,10 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::credential::{Kind, Plaintext};
-use crate::model::{Label, MemberName, OnPublish, Scope, Text};
+use crate::model::{
+    AppName, DeploymentId, EnvironmentName, Label, Lifetime, MemberName, OnPublish, Rules, Scope, Text,
+    Token, TokenApp, TokenId,
+};
 
 fn fresh() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -20,7 +26,13 @@ fn fresh() -> (TempDir, PathBuf) {
 }
 
 fn act() -> Act {
-    Act { at: Timestamp::now(), actor: "operator".to_owned(), key: None }
+    Act {
+        at: Timestamp::now(),
+        actor: "operator".to_owned(),
+        key: None,
+        from: "socket".to_owned(),
+        once: None,
+    }
 }
 
 fn token() -> NewToken {
@@ -32,10 +44,10 @@ fn token() -> NewToken {
         description: Text::default(),
         app: TokenApp::parse("shop").unwrap(),
         environment: EnvironmentName::parse("production").unwrap(),
-        deployment: Some("initial".to_owned()),
         on_publish: OnPublish::Stop,
-        created_by: None,
+        rules: Rules::default(),
         expires_at: Some(Timestamp::now() + 24.hours()),
+        lifetime: Some(Lifetime::hours(24)),
     }
 }
 
@@ -53,22 +65,11 @@ fn key(member: &str) -> NewKey {
 }
 
 fn every() -> TokenFilter {
-    TokenFilter {
-        owner: None,
-        within: None,
-        app: None,
-        environment: None,
-        status: None,
-        member: None,
-        q: None,
-        before: None,
-        now: Timestamp::now(),
-        limit: usize::MAX,
-    }
+    TokenFilter::every(Timestamp::now(), usize::MAX)
 }
 
 async fn mint(store: &Store) -> (Token, u64) {
-    store.mint_token(act(), token()).await.unwrap().unwrap()
+    store.mint_token(act(), token(), Limits::default()).await.unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -81,7 +82,7 @@ async fn what_was_acknowledged_is_in_the_files() {
     let store = Store::open(&path).unwrap();
     let (minted, _) = mint(&store).await;
     let (gone, _) = mint(&store).await;
-    store.revoke_token(act(), gone.id, Some("lost".to_owned())).await.unwrap().unwrap();
+    store.revoke_token(act(), gone.id, Some("lost".to_owned())).await.unwrap();
     // What a kill would leave behind: the files as they are, while the store still has them open.
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
@@ -100,7 +101,7 @@ async fn a_closed_store_opens_again_and_takes_no_more() {
     let store = Store::open(&path).unwrap();
     let (minted, revision) = mint(&store).await;
     store.close().await;
-    assert!(store.mint_token(act(), token()).await.is_err());
+    assert!(store.mint_token(act(), token(), Limits::default()).await.is_err());
     let again = Store::open(&path).unwrap();
     assert!(again.token(minted.id).await.unwrap().is_some());
     assert_eq!(*again.revisions().borrow(), revision);
@@ -126,7 +127,7 @@ fn what_is_no_store_of_ours_is_refused_by_name() {
     let newer = folder.path().join("newer.db");
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&newer).to_string();
-    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 1"), "{error}");
+    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 2"), "{error}");
 
     let foreign = folder.path().join("foreign.db");
     Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
@@ -211,7 +212,7 @@ async fn the_audit_log_only_grows() {
     for attack in [
         "UPDATE audit SET actor = 'x'",
         "DELETE FROM audit",
-        "INSERT OR REPLACE INTO audit VALUES (1, 0, 'x', 'x', 'x', '{}')",
+        "INSERT OR REPLACE INTO audit VALUES (1, 0, 'x', 'x', 'x', '{}', NULL)",
     ] {
         let error = direct.execute_batch(attack).unwrap_err().to_string();
         assert!(error.contains("append-only"), "{error}");
@@ -246,12 +247,12 @@ async fn a_failing_command_fails_alone() {
     let (again, used) = (token(), token());
     let twin = NewToken { digest: used.digest, ..token() };
     let results = tokio::join!(
-        store.mint_token(act(), used),
-        store.mint_token(act(), twin),
-        store.mint_token(act(), again),
+        store.mint_token(act(), used, Limits::default()),
+        store.mint_token(act(), twin, Limits::default()),
+        store.mint_token(act(), again, Limits::default()),
     );
     assert!(results.0.is_ok() && results.1.is_err() && results.2.is_ok());
-    let revisions = [results.0, results.2].map(|minted| minted.unwrap().unwrap().1);
+    let revisions = [results.0, results.2].map(|minted| minted.unwrap().1);
     assert_eq!(revisions, [2, 3]);
     assert_eq!(store.tokens(every()).await.unwrap().len(), 2);
 }
@@ -268,7 +269,7 @@ async fn a_write_that_fails_says_so_and_the_next_succeeds() {
     assert!(!store.healthy());
     assert!(store.token(token.id).await.unwrap().unwrap().revoked.is_none());
     other.execute_batch("ROLLBACK").unwrap();
-    assert!(store.revoke_token(act(), token.id, None).await.unwrap().unwrap().fresh);
+    assert!(store.revoke_token(act(), token.id, None).await.unwrap().fresh);
     assert!(store.healthy());
 }
 
@@ -291,7 +292,7 @@ async fn ids_increase_even_after_everything_was_forgotten() {
     drop(store);
     let store = Store::open(&path).unwrap();
     let earlier = Act { at: Timestamp::now() - 48.hours(), ..act() };
-    let next = store.mint_token(earlier, token()).await.unwrap().unwrap().0.id;
+    let next = store.mint_token(earlier, token(), Limits::default()).await.unwrap().0.id;
     assert!(last.iter().all(|id| *id < next));
 }
 
@@ -315,7 +316,8 @@ async fn last_uses_only_move_on_and_make_no_revision() {
     let store = Store::open(&path).unwrap();
     let (minted, revision) = mint(&store).await;
     for at in [2_000, 1_000] {
-        store.note_last_uses(vec![(minted.id, at), (TokenId::NONE, at)]).await.unwrap();
+        let last = |of| Use { of, at, from: [127, 0, 0, 1].into() };
+        store.note_last_uses(vec![last(minted.id), last(TokenId::NONE)]).await.unwrap();
     }
     let used = store.token(minted.id).await.unwrap().unwrap().last_used_at.unwrap();
     assert_eq!((used.as_millisecond(), *store.revisions().borrow()), (2_000, revision));
@@ -325,23 +327,19 @@ async fn last_uses_only_move_on_and_make_no_revision() {
 async fn filters_narrow_and_do_not_widen() {
     let (_folder, path) = fresh();
     let store = Store::open(&path).unwrap();
-    let ann = store.mint_key(act(), key("ann")).await.unwrap().0.member;
-    let hers = NewToken { created_by: Some(ann.clone()), app: TokenApp::Every, ..token() };
-    let hers = store.mint_token(act(), hers).await.unwrap().unwrap().0;
+    let (key, _) = store.mint_key(act(), key("ann")).await.unwrap();
+    let (ann, with_her_key) = (key.member, Act { key: Some(key.id), ..act() });
+    let hers = NewToken { app: TokenApp::Every, ..token() };
+    let hers = store.mint_token(with_her_key, hers, Limits::default()).await.unwrap().0;
     let (other, _) = mint(&store).await;
     store.revoke_token(act(), other.id, None).await.unwrap();
-    let stranger = NewToken { created_by: Some(MemberName::parse("bob").unwrap()), ..token() };
-    assert!(store.mint_token(act(), stranger).await.unwrap().is_none());
     let ids =
         async |filter| store.tokens(filter).await.unwrap().iter().map(|token| token.id).collect::<Vec<_>>();
     use crate::model::Status;
     assert_eq!(ids(every()).await, [other.id, hers.id]);
     assert_eq!(ids(TokenFilter { owner: Some(ann), ..every() }).await, [hers.id]);
     assert_eq!(ids(TokenFilter { member: Some("operator".into()), ..every() }).await, [other.id]);
-    assert_eq!(
-        ids(TokenFilter { within: crate::model::AppName::parse("shop").ok(), ..every() }).await,
-        [other.id]
-    );
+    assert_eq!(ids(TokenFilter { within: AppName::parse("shop").ok(), ..every() }).await, [other.id]);
     assert_eq!(ids(TokenFilter { status: Some(Status::Active), ..every() }).await, [hers.id]);
     assert_eq!(ids(TokenFilter { status: Some(Status::Revoked), ..every() }).await, [other.id]);
     assert_eq!(ids(TokenFilter { q: Some("ci 100%".into()), ..every() }).await, [other.id, hers.id]);
@@ -349,5 +347,5 @@ async fn filters_narrow_and_do_not_widen() {
         assert!(ids(TokenFilter { q: Some(q.into()), ..every() }).await.is_empty(), "{q}");
     }
     assert_eq!(ids(TokenFilter { before: Some(other.id), limit: 1, ..every() }).await, [hers.id]);
-    assert_eq!(store.openings().await.unwrap().len(), 2);
+    assert_eq!(store.environments().await.unwrap().len(), 2);
 }

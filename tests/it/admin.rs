@@ -57,25 +57,6 @@ fn the_address_wants_a_key_for_all_but_health_and_metrics() {
 }
 
 #[test]
-fn a_promise_to_recognise_repeats_is_not_made() {
-    let gateway = Gateway::before(&App::echo());
-    let key = key(&gateway, "ann", &["read", "mint"], None);
-    let body = json!({"app": "shop", "environment": "production", "expires_in": "1h"}).to_string();
-    let bearer = format!("Bearer {key}");
-    let fields = [
-        ("Host", "localhost"),
-        ("Authorization", &*bearer),
-        ("Content-Length", &*body.len().to_string()),
-        ("Idempotency-Key", "a"),
-    ];
-    let asked = [request("POST /v1/tokens", &fields), body.into_bytes()].concat();
-    let answer = raw(&gateway, asked);
-    assert_problem(&answer, 422, "validation_failed");
-    assert_eq!(answer.json()["errors"][0]["field"], "Idempotency-Key");
-    assert_eq!(gateway.admin("GET /v1/tokens", None).json()["items"], json!([]));
-}
-
-#[test]
 fn a_management_key_opens_nothing_at_the_gateway() {
     let app = App::echo();
     let gateway = Gateway::before(&app);

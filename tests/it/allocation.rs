@@ -1,15 +1,20 @@
 //! The decision about a request asks for no memory, however it comes out.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use portcullis::board::Board;
 use portcullis::config;
-use portcullis::credential::{Kind, Plaintext};
+use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::head::{BodyLength, Head};
 use portcullis::gateway::request::Request;
 use portcullis::gateway::{Settings, decide};
-use portcullis::index::{Identity, Index, NEVER, Writer};
-use portcullis::model::{AppName, EnvironmentName, TokenApp, TokenId};
+use portcullis::index::{Identity, Index, NEVER, Standing, Writer};
+use portcullis::model::{
+    AppName, EnvironmentName, Network, OnPublish, Rate, Rules, TokenApp, TokenId, TokenScope,
+};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 const CONFIG: &str = r#"
 [apps.shop.environments.production]
@@ -35,8 +40,11 @@ fn put(writer: &Writer, environment: &str, change: impl FnOnce(&mut Identity)) -
         app: None,
         environment: writer.name(environment),
         expires: NEVER,
+        minted_under: 0,
+        on_publish: OnPublish::Stop,
         revoked: false,
         label: Some("CI".into()),
+        restrictions: None,
     };
     change(&mut identity);
     writer.put(value.digest(), identity);
@@ -59,10 +67,37 @@ fn a_decision_allocates_nothing() {
     let (index, writer) = Index::new();
     let settings = Settings::new(&loaded.config, &index, &Board::new(0).0, None).unwrap();
     let app = AppName::parse("shop").unwrap();
-    writer.open(&TokenApp::One(app), &EnvironmentName::parse("production").unwrap());
+    let standing = Standing { opened: true, published: vec![1_500], ..Standing::default() };
+    writer.set(&TokenApp::One(app), &EnvironmentName::parse("production").unwrap(), standing);
     let shop = Some(writer.name("shop"));
-    let good = put(&writer, "production", |identity| identity.app = shop);
-    let everywhere = put(&writer, "production", |_| {});
+    let pinned = |under: u32| {
+        move |identity: &mut Identity| {
+            identity.app = shop;
+            identity.minted_under = under;
+        }
+    };
+    let good = put(&writer, "production", pinned(1));
+    let replaced = put(&writer, "production", pinned(0));
+    let graced = put(&writer, "production", |identity| {
+        pinned(0)(identity);
+        identity.on_publish = OnPublish::parse("grace:1h").unwrap();
+    });
+    let rules = |scope: &str, network: &str, rate: &str| Rules {
+        scopes: vec![TokenScope::parse(scope).unwrap()],
+        networks: vec![Network::parse(network).unwrap()],
+        rate: Rate::parse(rate).ok(),
+    };
+    let restricted = |rules: Rules| {
+        let restrictions = writer.restrictions(&Digest::from_bytes([0; 32]), rules);
+        put(&writer, "production", |identity| {
+            pinned(1)(identity);
+            identity.restrictions = restrictions;
+        })
+    };
+    let narrow = restricted(rules("GET,POST /a", "127.0.0.0/8", "1/1h"));
+    let elsewhere = restricted(rules("GET /b", "127.0.0.1", "1/1h"));
+    let far = restricted(rules("GET /a", "10.0.0.0/8", "1/1h"));
+    let everywhere = put(&writer, "production", |identity| identity.on_publish = OnPublish::Keep);
     let development = put(&writer, "development", |_| {});
     let revoked = put(&writer, "production", |identity| identity.revoked = true);
     let expired = put(&writer, "production", |identity| identity.expires = 1_000);
@@ -85,6 +120,13 @@ fn a_decision_allocates_nothing() {
         (header("shop.localhost", "nonsense"), "token_unknown"),
         (header("shop.localhost", &revoked), "token_revoked"),
         (header("shop.localhost", &expired), "token_expired"),
+        (header("shop.localhost", &replaced), "deployment_replaced"),
+        (header("blog.localhost", &replaced), "deployment_replaced"),
+        (header("shop.localhost", &graced), "ok"),
+        (header("shop.localhost", &narrow), "ok"),
+        (header("shop.localhost", &narrow), "rate_limited"),
+        (header("shop.localhost", &elsewhere), "insufficient_scope"),
+        (header("shop.localhost", &far), "address_not_allowed"),
         (header("blog.localhost", &good), "wrong_app"),
         (header("shop.dev.localhost", &good), "wrong_environment"),
         (header("blog.dev.localhost", &development), "external_access_off"),
@@ -92,8 +134,9 @@ fn a_decision_allocates_nothing() {
         (accepted(&query, &[shop, ("Authorization", &bearer)]), "invalid_request"),
     ] {
         let mut decision = None;
-        let used =
-            allocation_counter::measure(|| decision = Some(decide(&settings, &index, &request, 2_000)));
+        let used = allocation_counter::measure(|| {
+            decision = Some(decide(&settings, &index, &request, CLIENT, 2_000))
+        });
         let code = match decision.unwrap() {
             Ok(_) => "ok",
             Err(reject) => reject.refusal.as_str(),

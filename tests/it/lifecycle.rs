@@ -180,6 +180,7 @@ fn an_orderly_restart_keeps_everything() {
     assert!(used.is_string(), "an orderly end writes down the last use: {after}");
     let mut expected = before;
     expected["items"][1]["last_used_at"] = used.clone();
+    expected["items"][1]["last_used_from"] = json!("127.0.0.1");
     assert_eq!(after, expected);
 }
 

@@ -7,34 +7,45 @@
     reason = "all of this is test code, and a failed unwrap is a failed test"
 )]
 
+mod access;
 mod admin;
 mod allocation;
 mod answers;
 mod cap;
 mod cli;
+mod crash;
 mod credentials;
 mod demo;
+mod denials;
+mod deployments;
 mod downgrade;
 mod framing;
 mod fuzz;
 mod headers;
 mod health;
+mod history;
 mod http2;
 mod http2_limits;
 mod http2_streams;
 mod http2_websocket;
+mod idempotency;
 mod inherited;
 mod lifecycle;
 mod limits;
 mod log;
+mod members;
 mod metrics;
 mod naive;
+mod permissions;
 mod public;
+mod races;
 mod readiness;
 mod record;
 mod refusals;
 mod regression;
 mod reload;
+mod rotation;
+mod scopes;
 mod secrecy;
 mod secure;
 mod smuggling;

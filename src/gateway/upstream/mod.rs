@@ -30,7 +30,7 @@ use crate::board::upstream::{Standing, Whose};
 use crate::model::Upstream;
 
 /// An environment's upstreams, shared by all workers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Upstreams {
     targets: Vec<Arc<Target>>,
     /// Where the next search begins, so that equals are used in turn.
@@ -159,7 +159,8 @@ mod tests {
         let (app, mut environment) = (config.apps[0].clone(), config.apps[0].environments[0].clone());
         environment.upstreams =
             ["http://a", "http://b", "http://c"].map(|url| Upstream::parse(url).unwrap()).into();
-        stock::Stock::new(&Standings::default(), []).upstreams(&app, &environment).unwrap()
+        let standings = Standings::default();
+        stock::Stock::new(&standings, []).upstreams(&app.name, &environment, &environment.upstreams).unwrap()
     }
 
     fn names(upstreams: &Upstreams, count: usize) -> Vec<Box<str>> {

@@ -14,8 +14,8 @@ use super::probe::Check;
 use super::trust::{NoTrust, Trust, Trusts};
 use super::{Target, Upstreams};
 use crate::board::upstream::{Standings, Whose};
-use crate::config::{App, Environment};
-use crate::model::Upstream;
+use crate::config::Environment;
+use crate::model::{AppName, Upstream};
 
 /// The upstreams in use, and where new ones are entered.
 #[derive(Debug)]
@@ -36,23 +36,28 @@ impl<'a> Stock<'a> {
         Self { standings, targets, trusts }
     }
 
-    /// The upstreams of an environment.
+    /// Upstreams at these addresses, by the rules of an environment.
     ///
     /// # Errors
     /// When one is https and there is nothing that it could be judged by.
-    pub fn upstreams(&mut self, app: &App, environment: &Environment) -> Result<Upstreams, NoTrust> {
-        let targets = environment.upstreams.iter().map(|address| self.target(app, environment, address));
+    pub fn upstreams(
+        &mut self,
+        app: &AppName,
+        environment: &Environment,
+        addresses: &[Upstream],
+    ) -> Result<Upstreams, NoTrust> {
+        let targets = addresses.iter().map(|address| self.target(app, environment, address));
         targets.collect::<Result<_, _>>().map(Upstreams::new)
     }
 
     fn target(
         &mut self,
-        app: &App,
+        app: &AppName,
         environment: &Environment,
         address: &Upstream,
     ) -> Result<Arc<Target>, NoTrust> {
         let whose =
-            Whose { app: app.name.clone(), environment: environment.name.clone(), address: address.clone() };
+            Whose { app: app.clone(), environment: environment.name.clone(), address: address.clone() };
         let trust = match address.is_https() {
             true => Some(self.trusts.of(environment.upstream_ca.as_deref())?),
             false => None,
@@ -124,14 +129,14 @@ mod tests {
         before.upstreams =
             ["http://a", "https://b", "https://c"].map(|url| Upstream::parse(url).unwrap()).into();
         before.upstream_ca = Some(ca);
-        let old = Stock::new(&standings, []).upstreams(&app, &before).unwrap();
+        let old = Stock::new(&standings, []).upstreams(&app.name, &before, &before.upstreams).unwrap();
         let [a, b, c] = old.targets() else { panic!() };
         let trust =
             |target: &Target| target.expected.as_ref().map(|expected| expected.trust.clone()).unwrap();
         assert!(Arc::ptr_eq(&trust(b), &trust(c)));
         let reload = |environment: &Environment| {
             let mut stock = Stock::new(&standings, old.targets().to_vec());
-            stock.upstreams(&app, environment).unwrap().targets().to_vec()
+            stock.upstreams(&app.name, environment, &environment.upstreams).unwrap().targets().to_vec()
         };
         let kept = |now: &[Arc<Target>]| {
             now.iter().map(|new| [a, b, c].iter().any(|old| Arc::ptr_eq(old, new))).collect::<Vec<_>>()

@@ -1,27 +1,42 @@
-//! What runs once for each upstream, however many workers there are: name look-ups and health checks.
+//! What runs once, however many workers there are: putting new releases in force, and for each upstream its name
+//! look-ups and health checks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::Target;
 use super::place::Place;
+use crate::board::Notice;
 use crate::gateway::Gateway;
 
 /// How soon upstreams that a reload brought are tended to.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Tends to the upstreams of whatever settings are in force, until `stop` is true or its sender is gone.
-pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+/// Puts releases in force as they are told of, and tends to the upstreams of whatever settings are in force, until
+/// `stop` is true or its sender is gone.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    mut releases: mpsc::UnboundedReceiver<Notice>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut tended = Tended::default();
     loop {
         tended.follow(&gateway.settings.load().routes.targets());
-        tokio::select! {
+        let released = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(LOOK) => {}
+            Some(done) = releases.recv() => Some(done),
+            () = tokio::time::sleep(LOOK) => None,
+        };
+        if let Some(done) = released {
+            let gateway = gateway.clone();
+            let renewing = tokio::task::spawn_blocking(move || gateway.settings.renew(&gateway.board));
+            // It fails only where the runtime is coming to its end.
+            let _ = renewing.await;
+            let _ = done.send(());
         }
     }
 }

@@ -1,10 +1,15 @@
 //! The audit log: one entry for each change, in the same transaction.
 
-use rusqlite::Connection;
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::{Value, json};
 
-use super::super::Act;
-use super::work::Work;
+use super::super::{Act, Entry, EntryFilter};
+use super::work::{Halt, Work};
+use super::{moment, parsed};
+
+/// Who acts where nobody asked.
+pub(super) const PROGRAM: &str = "portcullis";
 
 /// Appends an entry. `detail` is an object and holds no credential.
 pub(super) fn note(
@@ -14,15 +19,49 @@ pub(super) fn note(
     subject: &str,
     mut detail: Value,
 ) -> rusqlite::Result<()> {
-    if let (Some(key), Some(detail)) = (act.key, detail.as_object_mut()) {
-        detail.insert("key".to_owned(), key.to_string().into());
+    let key = act.key.map(|key| key.to_string());
+    if let Some(detail) = detail.as_object_mut() {
+        if let Some(key) = &key {
+            detail.insert("key".to_owned(), key.as_str().into());
+        }
+        detail.insert("from".to_owned(), act.from.as_str().into());
     }
-    conn.prepare_cached("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)")?
-        .execute((act.at.as_millisecond(), &act.actor, action, subject, detail.to_string()))?;
+    conn.prepare_cached(
+        "INSERT INTO audit (at, actor, action, subject, detail, member)
+         VALUES (?, ?, ?, ?, ?, (SELECT member FROM keys WHERE id = ?))",
+    )?
+    .execute((act.at.as_millisecond(), &act.actor, action, subject, detail.to_string(), key))?;
     Ok(())
 }
 
-/// Appends the entry of a reload, which changes no row.
-pub(in crate::store) fn reload(work: &mut Work<'_>, act: &Act, changed: &[String]) -> rusqlite::Result<()> {
-    note(work.conn, act, "config.reload", "", json!({ "changed": changed }))
+/// Appends the entry of a reload, which changes no row and has happened already, whatever its caller may now.
+pub(in crate::store) fn reload(work: &mut Work<'_>, act: &Act, changed: &[String]) -> Result<(), Halt> {
+    Ok(note(work.conn, act, "config.reload", "", json!({ "changed": changed }))?)
+}
+
+pub(in crate::store) fn list(conn: &Connection, filter: &EntryFilter) -> rusqlite::Result<Vec<Entry>> {
+    let mut sql = "SELECT seq, at, actor, action, subject, detail FROM audit WHERE seq > ?".to_owned();
+    let mut values = vec![Sql::from(i64::try_from(filter.after).unwrap_or(i64::MAX))];
+    if let Some(key) = filter.own {
+        sql.push_str(" AND member = (SELECT member FROM keys WHERE id = ?)");
+        values.push(key.to_string().into());
+    }
+    if let Some(app) = &filter.within {
+        sql.push_str(" AND detail ->> '$.app' = ?");
+        values.push(app.to_string().into());
+    }
+    sql.push_str(" ORDER BY seq LIMIT ?");
+    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
+    conn.prepare_cached(&sql)?.query_map(params_from_iter(values), entry)?.collect()
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        seq: row.get::<_, i64>("seq")?.unsigned_abs(),
+        at: moment(row, "at")?,
+        actor: row.get("actor")?,
+        action: row.get("action")?,
+        subject: row.get("subject")?,
+        detail: parsed(row, "detail", |text| serde_json::from_str(text))?,
+    })
 }

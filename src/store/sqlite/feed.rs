@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::StoreError;
+use super::super::{EnvironmentRow, StoreError};
 use super::reader::Reader;
-use super::{Unreadable, environments, parsed};
+use super::{Unreadable, environments, parsed, tokens};
 use crate::credential::Digest;
-use crate::model::{EnvironmentName, KeyId, MemberName, TokenApp, TokenId};
+use crate::model::{EnvironmentName, KeyId, MemberName, OnPublish, Rules, TokenApp, TokenId};
 
 /// Revisions kept; a follower further behind loads everything anew.
 const KEPT: u64 = 100_000;
@@ -16,14 +16,19 @@ const KEPT: u64 = 100_000;
 pub(super) enum Notice<'a> {
     Token(TokenId),
     Forgotten(TokenId, &'a Digest),
-    Opened(&'a TokenApp, &'a EnvironmentName),
+    Environment(&'a TokenApp, &'a EnvironmentName),
     Key(KeyId),
     Member(&'a MemberName),
+    /// The row of a member whose tokens ended with it.
+    Removed(i64),
 }
 
 const TOKEN: &str = "token";
 const FORGOTTEN: &str = "forgotten";
+const ENVIRONMENT: &str = "environment";
+/// What version 1 of the schema called it.
 const OPENED: &str = "opened";
+const REMOVED: &str = "removed";
 
 /// What the gateway must know of a token.
 #[derive(Debug)]
@@ -34,15 +39,20 @@ pub struct Binding {
     pub environment: EnvironmentName,
     /// Unix milliseconds.
     pub expires_at: Option<i64>,
+    /// By itself, or with its member.
     pub revoked: bool,
     pub label: String,
+    /// The number of the deployment that it was minted under.
+    pub deployment: u32,
+    pub on_publish: OnPublish,
+    pub rules: Rules,
 }
 
 /// One thing that a first load finds.
 #[derive(Debug)]
 pub enum Loaded {
     Token(Binding),
-    Opened(TokenApp, EnvironmentName),
+    Environment(EnvironmentRow),
 }
 
 /// What one revision changed, as it stands now.
@@ -50,7 +60,7 @@ pub enum Loaded {
 pub enum Changed {
     Token(Binding),
     Forgotten(TokenId, Digest),
-    Opened(TokenApp, EnvironmentName),
+    Environment(EnvironmentRow),
     /// Nothing that the gateway reads.
     Other,
 }
@@ -80,10 +90,10 @@ impl Feed {
     pub fn load(&self, mut each: impl FnMut(Loaded)) -> Result<u64, StoreError> {
         self.0.read_blocking(|conn| {
             let revision = head(conn)?;
-            for (app, environment) in environments::openings(conn)? {
-                each(Loaded::Opened(app, environment));
+            for environment in environments::list(conn)? {
+                each(Loaded::Environment(environment));
             }
-            let mut all = conn.prepare_cached(&format!("{SELECT_BINDING} FROM tokens"))?;
+            let mut all = conn.prepare_cached(SELECT_BINDING)?;
             let mut rows = all.query([])?;
             while let Some(row) = rows.next()? {
                 each(Loaded::Token(binding(row)?));
@@ -113,7 +123,15 @@ impl Feed {
                 if revision != at + 1 {
                     return Ok(Followed::Gap);
                 }
-                each(revision, changed(conn, row)?);
+                if row.get_ref("kind")?.as_str()? == REMOVED {
+                    let mut theirs = conn.prepare_cached(&format!("{SELECT_BINDING} WHERE t.member = ?"))?;
+                    let mut rows = theirs.query([row.get::<_, String>("subject")?])?;
+                    while let Some(row) = rows.next()? {
+                        each(revision, Changed::Token(binding(row)?));
+                    }
+                } else {
+                    each(revision, changed(conn, row)?);
+                }
                 at = revision;
             }
             Ok(Followed::UpTo(at))
@@ -131,9 +149,10 @@ pub(super) fn append(conn: &Connection, revision: u64, notice: Notice<'_>) -> ru
     let (kind, subject, digest) = match notice {
         Notice::Token(id) => (TOKEN, id.to_string(), None),
         Notice::Forgotten(id, digest) => (FORGOTTEN, id.to_string(), Some(digest.as_bytes())),
-        Notice::Opened(app, name) => (OPENED, format!("{app}/{name}"), None),
+        Notice::Environment(app, name) => (ENVIRONMENT, format!("{app}/{name}"), None),
         Notice::Key(id) => ("key", id.to_string(), None),
         Notice::Member(name) => ("member", name.to_string(), None),
+        Notice::Removed(member) => (REMOVED, member.to_string(), None),
     };
     conn.prepare_cached("INSERT INTO feed (revision, kind, subject, digest) VALUES (?, ?, ?, ?)")?
         .execute((as_integer(revision), kind, subject, digest))?;
@@ -151,41 +170,44 @@ fn as_integer(revision: u64) -> i64 {
     i64::try_from(revision).unwrap_or(i64::MAX)
 }
 
-const SELECT_BINDING: &str = "SELECT id, digest, app, environment, expires_at, revoked_at, label";
+const SELECT_BINDING: &str = "SELECT t.id, t.digest, t.app, t.environment, t.expires_at,
+    coalesce(t.revoked_at, m.removed_at) AS revoked_at, t.label, t.deployment_seq, t.on_publish, t.scopes,
+    t.allowed_addresses, t.rate_limit FROM tokens t LEFT JOIN members m ON m.id = t.member";
 
 fn binding(row: &Row<'_>) -> rusqlite::Result<Binding> {
     Ok(Binding {
         digest: Digest::from_bytes(row.get("digest")?),
-        id: parsed(row, "id", |id| TokenId::parse(id).ok_or(Unreadable("token id")))?,
+        id: tokens::token_id(row, "id")?,
         app: parsed(row, "app", TokenApp::parse)?,
         environment: parsed(row, "environment", EnvironmentName::parse)?,
         expires_at: row.get("expires_at")?,
         revoked: row.get::<_, Option<i64>>("revoked_at")?.is_some(),
         label: row.get("label")?,
+        deployment: row.get("deployment_seq")?,
+        on_publish: parsed(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
+        rules: tokens::rules(row)?,
     })
 }
 
 fn changed(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<Changed> {
-    let token = |id: &str| TokenId::parse(id).ok_or(Unreadable("token id"));
     match row.get::<_, String>("kind")?.as_str() {
         TOKEN => {
-            let id = parsed(row, "subject", token)?;
+            let id = tokens::token_id(row, "subject")?;
             let found = conn
-                .prepare_cached(&format!("{SELECT_BINDING} FROM tokens WHERE id = ?"))?
+                .prepare_cached(&format!("{SELECT_BINDING} WHERE t.id = ?"))?
                 .query_row([id.to_string()], binding)
                 .optional()?;
             // Gone already: a later revision says so, with its digest.
             Ok(found.map_or(Changed::Other, Changed::Token))
         }
         FORGOTTEN => {
-            Ok(Changed::Forgotten(parsed(row, "subject", token)?, Digest::from_bytes(row.get("digest")?)))
+            Ok(Changed::Forgotten(tokens::token_id(row, "subject")?, Digest::from_bytes(row.get("digest")?)))
         }
-        OPENED => parsed(row, "subject", |subject| {
-            let (app, name) = subject.split_once('/').ok_or(Unreadable("environment"))?;
-            let app = TokenApp::parse(app).map_err(|_| Unreadable("app name"))?;
-            let name = EnvironmentName::parse(name).map_err(|_| Unreadable("environment name"))?;
-            Ok::<_, Unreadable>(Changed::Opened(app, name))
-        }),
+        ENVIRONMENT | OPENED => {
+            let subject = row.get::<_, String>("subject")?;
+            let (app, name) = subject.split_once('/').unwrap_or((&subject, ""));
+            Ok(environments::get(conn, app, name)?.map_or(Changed::Other, Changed::Environment))
+        }
         _ => Ok(Changed::Other),
     }
 }

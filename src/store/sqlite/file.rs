@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::OpenError;
-use super::migrate;
+use super::{backup, migrate};
+use crate::model::OnPublish;
 
 /// How long a write or a read waits for another program that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
+/// Statements that a connection keeps prepared: more than any one kind of work needs.
+const STATEMENTS: usize = 64;
 /// What the write-ahead log may keep on disk once it was copied back, in bytes.
 const LOG_KEPT: i64 = 64 << 20;
 /// What means something else in the path of a URI (<https://www.sqlite.org/uri.html>).
@@ -46,7 +50,7 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
         Err(e) => return Err(io(e.into())),
     }
     let failed = |e| OpenError::of(path.clone(), e);
-    let mut connection = plain(&path).map_err(failed)?;
+    let mut connection = connect(&path).map_err(failed)?;
     // Before anything about it is changed: it may be somebody else's.
     let version = migrate::judge(&connection, &path)?;
     for kept in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm"), beside(&path, ".lock")] {
@@ -54,6 +58,7 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     }
     prepare(&connection).map_err(failed)?;
     migrate::bring_up(&mut connection, version).map_err(failed)?;
+    backup::sweep(&path);
     Ok(Opened { path, connection, lock })
 }
 
@@ -102,16 +107,25 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 /// A connection for reading.
 pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = plain(path)?;
+    let connection = connect(path)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 
-fn plain(path: &Path) -> rusqlite::Result<Connection> {
+/// A connection to a store that is there.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Not CREATE: a file that vanished must not come back empty.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // What publishing does to a token is decided in one place, for the gateway and for lists.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("has_ended", 3, flags, |context| {
+        let rule = context.get_raw(0).as_str().ok().and_then(OnPublish::parse);
+        let (at, now): (i64, i64) = (context.get(1)?, context.get(2)?);
+        Ok(rule.is_some_and(|rule| rule.has_ended(at, now)))
+    })?;
     Ok(connection)
 }
 

@@ -1,21 +1,29 @@
 //! Rows of management keys.
 
+use std::net::IpAddr;
+use std::time::Instant;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::json;
 
-use super::super::{Act, KeyFilter, NewKey, Revocation};
+use super::super::{Act, KeyFilter, NewKey, Refused, Revocation, Use};
 use super::feed::Notice;
-use super::work::Work;
-use super::{Unreadable, audit, members, moment, parsed, time};
+use super::repeats::{begin, made};
+use super::work::{Halt, Work};
+use super::writer::Bulk;
+use super::{Unreadable, audit, members, moment, parsed, parsed_if, time};
 use crate::credential::Digest;
 use crate::model::{AppName, Key, KeyId, MemberName, Scope, Scopes};
 
 const SELECT: &str =
-    "SELECT k.id, m.name AS member, k.scopes, k.app, k.label, k.hint, k.created_at, k.expires_at,
-    k.revoked_at FROM keys k JOIN members m ON m.id = k.member";
+    "SELECT k.id, m.name AS member, m.removed_at IS NOT NULL AS orphaned, k.scopes, k.app, k.label,
+    k.hint, k.created_at, k.expires_at, coalesce(k.revoked_at, m.removed_at) AS revoked_at,
+    coalesce(k.revoked_by, m.removed_by) AS revoked_by, k.last_used_at, k.last_used_from
+    FROM keys k JOIN members m ON m.id = k.member";
 
-pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: NewKey) -> rusqlite::Result<(Key, u64)> {
+pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: &NewKey) -> Result<(Key, u64), Halt> {
+    begin(work, act)?;
     let member = members::find_or_add(work, act, &new.member)?;
     let id = work.next_key(act.at);
     let scopes = new.scopes.iter().map(Scope::as_str).collect::<Vec<_>>();
@@ -41,38 +49,59 @@ pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: NewKey) -> rus
     });
     audit::note(work.conn, act, "key.mint", &id.to_string(), detail)?;
     let revision = work.announce(Notice::Key(id))?;
-    let key = Key {
-        id,
-        member: new.member,
-        scopes: new.scopes,
-        app: new.app,
-        label: new.label.as_str().to_owned(),
-        hint: new.hint,
-        created_at: act.at,
-        expires_at: new.expires_at,
-        revoked_at: None,
-    };
-    Ok((key, revision))
+    made(work, act, &id.to_string(), 0)?;
+    Ok((get(work.conn, id)?.ok_or(Refused::Missing)?, revision))
 }
 
-pub(in crate::store) fn revoke(
-    work: &mut Work<'_>,
-    act: &Act,
-    id: KeyId,
-) -> rusqlite::Result<Option<Revocation<Key>>> {
-    let fresh = work
-        .conn
-        .prepare_cached("UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")?
-        .execute((act.at.as_millisecond(), id.to_string()))?
-        > 0;
-    let Some(of) = get(work.conn, id)? else { return Ok(None) };
-    let mut revision = work.revision();
-    if fresh {
-        let detail = json!({ "member": of.member.as_str(), "label": of.label, "hint": of.hint });
-        audit::note(work.conn, act, "key.revoke", &id.to_string(), detail)?;
-        revision = work.announce(Notice::Key(id))?;
+pub(in crate::store) fn revoke(work: &mut Work<'_>, act: &Act, id: KeyId) -> Result<Revocation<Key>, Halt> {
+    begin(work, act)?;
+    let before = get(work.conn, id)?.ok_or(Refused::Missing)?;
+    if before.revoked_at.is_some() {
+        return Ok(Revocation { of: before, revision: work.revision(), fresh: false });
     }
-    Ok(Some(Revocation { of, revision, fresh }))
+    work.conn.prepare_cached("UPDATE keys SET revoked_at = ?, revoked_by = ? WHERE id = ?")?.execute((
+        act.at.as_millisecond(),
+        &act.actor,
+        id.to_string(),
+    ))?;
+    let detail = json!({
+        "member": before.member.as_str(), "app": before.app.as_ref().map(AppName::as_str), "label": before.label,
+        "hint": before.hint,
+    });
+    audit::note(work.conn, act, "key.revoke", &id.to_string(), detail)?;
+    let revision = work.announce(Notice::Key(id))?;
+    let of = get(work.conn, id)?.ok_or(Refused::Missing)?;
+    Ok(Revocation { of, revision, fresh: true })
+}
+
+/// Notes when and from where keys were last used.
+#[derive(Debug)]
+pub(in crate::store) struct LastUses(std::vec::IntoIter<Use<KeyId>>);
+
+impl LastUses {
+    pub(in crate::store) fn new(uses: Vec<Use<KeyId>>) -> Self {
+        Self(uses.into_iter())
+    }
+}
+
+impl Bulk for LastUses {
+    fn piece(&mut self, work: &mut Work<'_>, until: Instant) -> rusqlite::Result<bool> {
+        let mut update = work.conn.prepare_cached(
+            "UPDATE keys SET last_used_at = ?1, last_used_from = ?2
+             WHERE id = ?3 AND (last_used_at IS NULL OR last_used_at < ?1)",
+        )?;
+        for Use { of, at, from } in self.0.by_ref() {
+            update.execute((at, from.to_string(), of.to_string()))?;
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Ok(self.0.len() > 0)
+    }
+
+    fn done(&self) -> u64 {
+        0
+    }
 }
 
 pub(in crate::store) fn get(conn: &Connection, id: KeyId) -> rusqlite::Result<Option<Key>> {
@@ -111,18 +140,21 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
         id: parsed(row, "id", |id| KeyId::parse(id).ok_or(Unreadable("key id")))?,
         member: parsed(row, "member", MemberName::parse)?,
-        scopes: parsed(row, "scopes", |scopes| {
-            let scope = |name| Scope::parse(name).ok_or(Unreadable("scope"));
-            scopes.split(',').map(scope).collect::<Result<Scopes, _>>()
-        })?,
-        app: match row.get::<_, Option<String>>("app")? {
-            Some(_) => Some(parsed(row, "app", AppName::parse)?),
-            None => None,
-        },
+        orphaned: row.get("orphaned")?,
+        scopes: parsed(row, "scopes", scopes)?,
+        app: parsed_if(row, "app", AppName::parse)?,
         label: row.get("label")?,
         hint: row.get("hint")?,
         created_at: moment(row, "created_at")?,
         expires_at: time(row, "expires_at")?,
         revoked_at: time(row, "revoked_at")?,
+        revoked_by: row.get("revoked_by")?,
+        last_used_at: time(row, "last_used_at")?,
+        last_used_from: parsed_if(row, "last_used_from", str::parse::<IpAddr>)?,
     })
+}
+
+/// Scopes as they are stored.
+pub(super) fn scopes(text: &str) -> Result<Scopes, Unreadable> {
+    text.split(',').map(|name| Scope::parse(name).ok_or(Unreadable("scope"))).collect()
 }

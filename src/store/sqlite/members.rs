@@ -1,13 +1,18 @@
 //! Rows of members.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::json;
 
-use super::super::Act;
-use super::audit;
+use super::super::{Act, MemberEdit, Refused, Removal};
 use super::feed::Notice;
-use super::work::Work;
-use crate::model::MemberName;
+use super::repeats::{begin, made};
+use super::tokens::{ALL, live};
+use super::work::{Halt, Work};
+use super::{audit, moment, parsed, parsed_if};
+use crate::model::{Email, Member, MemberName, Scope, Scopes};
+
+const SELECT: &str = "SELECT id, name, email, created_at, revision FROM members";
+const KEY_IN_FORCE: &str = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)";
 
 /// The row of a member that is not removed.
 pub(super) fn find(conn: &Connection, name: &MemberName) -> rusqlite::Result<Option<i64>> {
@@ -18,14 +23,149 @@ pub(super) fn find(conn: &Connection, name: &MemberName) -> rusqlite::Result<Opt
 
 /// The row of a member, made if there is none.
 pub(super) fn find_or_add(work: &mut Work<'_>, act: &Act, name: &MemberName) -> rusqlite::Result<i64> {
-    if let Some(id) = find(work.conn, name)? {
-        return Ok(id);
+    match find(work.conn, name)? {
+        Some(id) => Ok(id),
+        None => insert(work, act, name, None),
+    }
+}
+
+pub(in crate::store) fn add(
+    work: &mut Work<'_>,
+    act: &Act,
+    name: &MemberName,
+    email: Option<&Email>,
+) -> Result<(Member, u64), Halt> {
+    begin(work, act)?;
+    if find(work.conn, name)?.is_some() {
+        return Err(Refused::Taken.into());
+    }
+    insert(work, act, name, email)?;
+    made(work, act, name.as_str(), 0)?;
+    Ok((get(work.conn, name)?.ok_or(Refused::Missing)?, work.revision()))
+}
+
+pub(in crate::store) fn edit(
+    work: &mut Work<'_>,
+    act: &Act,
+    name: &MemberName,
+    edit: MemberEdit,
+) -> Result<(Member, u64), Halt> {
+    begin(work, act)?;
+    let before = get(work.conn, name)?.ok_or(Refused::Missing)?;
+    if edit.expected.is_some_and(|expected| !expected.contains(&before.revision)) {
+        return Err(Refused::Stale.into());
+    }
+    let mut after = before.clone();
+    after.name = edit.name.unwrap_or(after.name);
+    after.email = edit.email.unwrap_or(after.email);
+    if after.name != before.name && find(work.conn, &after.name)?.is_some() {
+        return Err(Refused::Taken.into());
+    }
+    if after.name == before.name && after.email == before.email {
+        return Ok((before, work.revision()));
     }
     work.conn
-        .prepare_cached("INSERT INTO members (name, created_at) VALUES (?, ?)")?
-        .execute((name.as_str(), act.at.as_millisecond()))?;
+        .prepare_cached("UPDATE members SET name = ?, email = ?, revision = revision + 1 WHERE id = ?")?
+        .execute((after.name.as_str(), after.email.as_ref().map(Email::as_str), after.number))?;
+    let detail = json!({
+        "name": after.name.as_str(), "email": after.email.as_ref().map(Email::as_str),
+        "email_before": before.email.as_ref().map(Email::as_str),
+    });
+    audit::note(work.conn, act, "member.edit", before.name.as_str(), detail)?;
+    after.revision += 1;
+    Ok((after, work.announce(Notice::Member(name))?))
+}
+
+/// Removes a member, and with it all that they made. `keep_an_admin`: not the last who may do everything.
+pub(in crate::store) fn remove(
+    work: &mut Work<'_>,
+    act: &Act,
+    name: &MemberName,
+    keep_an_admin: bool,
+) -> Result<Removal, Halt> {
+    begin(work, act)?;
+    let member = find(work.conn, name)?.ok_or(Refused::Missing)?;
+    if keep_an_admin && admins(work, act)? == [member] {
+        return Err(Refused::LastAdmin.into());
+    }
+    let now = act.at.as_millisecond();
+    let live = live("?1");
+    let tokens = work
+        .conn
+        .prepare_cached(&format!("SELECT count(*) FROM {ALL} WHERE {live} AND t.member = ?2"))?
+        .query_row((now, member), |row| row.get::<_, i64>(0))?
+        .unsigned_abs();
+    let keys = work
+        .conn
+        .prepare_cached(&format!("SELECT count(*) FROM keys k WHERE {KEY_IN_FORCE} AND k.member = ?"))?
+        .query_row((now, member), |row| row.get::<_, i64>(0))?
+        .unsigned_abs();
+    let detail = json!({ "tokens_ended": tokens, "keys_ended": keys });
+    // Before the removal: whoever removes themselves is still somebody while they do it.
+    audit::note(work.conn, act, "member.remove", name.as_str(), detail)?;
+    work.conn
+        .prepare_cached(
+            "UPDATE members SET removed_at = ?, removed_by = ?, revision = revision + 1 WHERE id = ?",
+        )?
+        .execute((now, &act.actor, member))?;
+    Ok(Removal { tokens, keys, revision: work.announce(Notice::Removed(member))? })
+}
+
+/// The members with a key in force that may do everything everywhere.
+fn admins(work: &Work<'_>, act: &Act) -> rusqlite::Result<Vec<i64>> {
+    let sql = format!(
+        "SELECT DISTINCT k.member, k.scopes FROM keys k JOIN members m ON m.id = k.member
+         WHERE m.removed_at IS NULL AND k.app IS NULL AND {KEY_IN_FORCE} ORDER BY k.member"
+    );
+    let mut admins = Vec::new();
+    let mut query = work.conn.prepare_cached(&sql)?;
+    let mut rows = query.query([act.at.as_millisecond()])?;
+    while let Some(row) = rows.next()? {
+        let scopes = parsed(row, "scopes", super::keys::scopes)?;
+        if Scopes::allow(scopes, Scope::Admin) {
+            admins.push(row.get("member")?);
+        }
+    }
+    admins.dedup();
+    Ok(admins)
+}
+
+pub(in crate::store) fn get(conn: &Connection, name: &MemberName) -> rusqlite::Result<Option<Member>> {
+    conn.prepare_cached(&format!("{SELECT} WHERE name = ? AND removed_at IS NULL"))?
+        .query_row([name.as_str()], member)
+        .optional()
+}
+
+/// The members, newest first, from below a number.
+pub(in crate::store) fn list(
+    conn: &Connection,
+    before: Option<i64>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Member>> {
+    conn.prepare_cached(&format!("{SELECT} WHERE removed_at IS NULL AND id < ? ORDER BY id DESC LIMIT ?"))?
+        .query_map((before.unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX)), member)?
+        .collect()
+}
+
+fn insert(work: &mut Work<'_>, act: &Act, name: &MemberName, email: Option<&Email>) -> rusqlite::Result<i64> {
+    work.conn.prepare_cached("INSERT INTO members (name, email, created_at) VALUES (?, ?, ?)")?.execute((
+        name.as_str(),
+        email.map(Email::as_str),
+        act.at.as_millisecond(),
+    ))?;
     let id = work.conn.last_insert_rowid();
-    audit::note(work.conn, act, "member.add", name.as_str(), json!({}))?;
+    let detail = json!({ "email": email.map(Email::as_str) });
+    audit::note(work.conn, act, "member.add", name.as_str(), detail)?;
     work.announce(Notice::Member(name))?;
     Ok(id)
+}
+
+fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
+    Ok(Member {
+        number: row.get("id")?,
+        name: parsed(row, "name", MemberName::parse)?,
+        email: parsed_if(row, "email", Email::parse)?,
+        created_at: moment(row, "created_at")?,
+        revision: row.get::<_, i64>("revision")?.unsigned_abs(),
+    })
 }

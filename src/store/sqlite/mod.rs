@@ -1,13 +1,16 @@
 //! The store in SQLite: one file per family of rows, and the machinery that writes and reads them.
 
 pub(super) mod audit;
+pub(super) mod backup;
+pub(super) mod deployments;
 pub(super) mod environments;
 mod feed;
 mod file;
 pub(super) mod keys;
-mod members;
+pub(super) mod members;
 mod migrate;
 mod reader;
+pub(super) mod repeats;
 pub(super) mod tokens;
 mod work;
 mod writer;
@@ -21,6 +24,7 @@ use rusqlite::types::Type;
 pub use feed::{Binding, Changed, Feed, Followed, Loaded};
 pub(super) use file::{Opened, inspect, open};
 pub(super) use reader::Reader;
+pub use tokens::list::{Prospect, ProspectFilter, Sighted};
 pub(super) use writer::Writer;
 
 /// Whether the store answered when it was last asked.
@@ -45,6 +49,20 @@ fn parsed<T, E: Error + Send + Sync + 'static>(
     let index = row.as_ref().column_index(column)?;
     let text = row.get_ref(index)?.as_str()?;
     parse(text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(e)))
+}
+
+/// The same of a text that may not be there.
+fn parsed_if<T, E: Error + Send + Sync + 'static>(
+    row: &rusqlite::Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<Option<T>> {
+    let index = row.as_ref().column_index(column)?;
+    if row.get_ref(index)? == rusqlite::types::ValueRef::Null {
+        Ok(None)
+    } else {
+        parsed(row, column, parse).map(Some)
+    }
 }
 
 /// A stored text that does not read as what it must be.

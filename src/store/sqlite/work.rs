@@ -3,9 +3,19 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::super::Refused;
 use super::Unreadable;
 use super::feed::{self, Notice};
 use crate::model::{KeyId, TokenId};
+
+/// Why a command goes no further. What refuses does so before it has written anything.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::store) enum Halt {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Failed(#[from] rusqlite::Error),
+}
 
 /// The last of everything that must only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::super::{OpenError, StoreError};
-use super::work::{self, Marks, Work};
+use super::super::{NotDone, OpenError, StoreError};
+use super::work::{self, Halt, Marks, Work};
 use super::{Health, Opened, feed};
 use crate::telemetry::Operations;
 
@@ -69,7 +69,7 @@ impl Writer {
     }
 
     /// Runs `act` in the next transaction and returns what it gave once that is on disk.
-    pub(in crate::store) async fn write<T, F>(&self, act: F) -> Result<T, StoreError>
+    async fn write<T, F>(&self, act: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Work<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -81,6 +81,20 @@ impl Writer {
         let written = answered.await.map_err(|_| closed())?;
         self.operations.writes.ended(began, written.is_err());
         written
+    }
+
+    /// As [`Self::write`], for what may be refused.
+    pub(in crate::store) async fn command<T, F>(&self, act: F) -> Result<T, NotDone>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Work<'_>) -> Result<T, Halt> + Send + 'static,
+    {
+        let act = |work: &mut Work<'_>| match act(work) {
+            Ok(done) => Ok(Ok(done)),
+            Err(Halt::Refused(refused)) => Ok(Err(refused)),
+            Err(Halt::Failed(e)) => Err(e),
+        };
+        Ok(self.write(act).await??)
     }
 
     /// Has `work` done behind all commands; returns how many things it did.

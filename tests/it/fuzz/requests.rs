@@ -1,5 +1,6 @@
 //! Heads and framing: whatever bytes come, they mean one thing or are refused.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -11,13 +12,14 @@ use portcullis::gateway::framing::{Event, Framing};
 use portcullis::gateway::head::{BodyLength, Head, HeadLimits};
 use portcullis::gateway::request::Request;
 use portcullis::gateway::{Settings, decide};
-use portcullis::index::{Identity, Index, NEVER};
-use portcullis::model::{AppName, EnvironmentName, TokenApp, TokenId};
+use portcullis::index::{Identity, Index, NEVER, Standing};
+use portcullis::model::{AppName, EnvironmentName, OnPublish, TokenApp, TokenId};
 
 use super::fuzz;
 use super::mutate::{Sample, mutated};
 
 const TOKEN: &str = "pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17";
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 20 };
 
 const SAMPLES: &[&str] = &[
@@ -200,15 +202,19 @@ fn nobody_gets_in_without_the_token() {
     let (index, writer) = Index::new();
     let settings = Settings::new(&config, &index, &Board::new(1).0, None).unwrap();
     let (app, environment) = (AppName::parse("shop").unwrap(), EnvironmentName::parse("production").unwrap());
-    writer.open(&TokenApp::One(app), &environment);
+    let opened = Standing { opened: true, ..Standing::default() };
+    writer.set(&TokenApp::One(app), &environment, opened);
     let token = Plaintext::parse(Kind::Token, TOKEN.as_bytes()).unwrap();
     let identity = Identity {
         id: TokenId::next(None, jiff::Timestamp::UNIX_EPOCH),
         app: None,
         environment: writer.name("production"),
         expires: NEVER,
+        minted_under: 0,
+        on_publish: OnPublish::Stop,
         revoked: false,
         label: None,
+        restrictions: None,
     };
     writer.put(token.digest(), identity);
     let allowed = std::cell::Cell::new(0u32);
@@ -232,7 +238,7 @@ fn nobody_gets_in_without_the_token() {
         let path = request.path();
         prop_assert!(path.starts_with('/') || (path == "*" && request.method == http::Method::OPTIONS));
         prop_assert!(!request.host().contains([':', '@', '/']) || request.host().starts_with('['));
-        if decide(&settings, &index, &request, 0).is_ok() {
+        if decide(&settings, &index, &request, CLIENT, 0).is_ok() {
             allowed.set(allowed.get() + 1);
             prop_assert_eq!(request.host(), "shop.localhost");
             let decoded: Vec<u8> = percent_encoding::percent_decode(&bytes[..length]).collect();

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod authority;
+pub(crate) mod caller;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod http2;

@@ -1,0 +1,94 @@
+//! The audit log, as far as the caller may read it.
+
+use std::path::Path;
+
+use super::{Caller, Control, Fault, Faults, page_length};
+use crate::model::{Scope, TokenId};
+use crate::store::{self, Entry, EntryFilter};
+
+/// Which entries to list, as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct ListEntries {
+    /// The number of the last entry that the caller has.
+    pub after: Option<String>,
+    pub limit: Option<String>,
+    pub faults: Faults,
+}
+
+/// Entries, oldest first.
+#[derive(Debug)]
+pub struct Entries {
+    pub items: Vec<Entry>,
+    /// Where to go on, if there is more already.
+    pub next: Option<u64>,
+}
+
+/// A copy of the store in a file that is gone once this is.
+#[derive(Debug)]
+pub struct Backup(store::Backup);
+
+impl Backup {
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Control {
+    /// # Errors
+    /// When a parameter is wrong, the caller may not, or the store cannot be read.
+    pub async fn list_entries(&self, caller: &Caller, asked: ListEntries) -> Result<Entries, Fault> {
+        caller.require(Scope::Read)?;
+        let mut faults = asked.faults;
+        let length = page_length(asked.limit.as_deref(), &mut faults);
+        let after = match asked.after.as_deref().map(str::parse) {
+            None => 0,
+            Some(Ok(after)) => after,
+            Some(Err(_)) => {
+                faults.add("after", "must be the `seq` of an entry, or 0");
+                0
+            }
+        };
+        faults.none()?;
+        let own = caller.key().filter(|_| caller.only_own().is_some());
+        let filter = EntryFilter { own, within: caller.app().cloned(), after, limit: length + 1 };
+        let mut items = self.store.audit(filter).await?;
+        let more = items.len() > length;
+        items.truncate(length);
+        let next = items.last().filter(|_| more).map(|entry| entry.seq);
+        Ok(Entries { items, next })
+    }
+
+    /// Which of these tokens the caller may see.
+    ///
+    /// # Errors
+    /// When the caller may not, or the store cannot be read.
+    pub async fn visible_tokens(&self, caller: &Caller, ids: Vec<TokenId>) -> Result<Vec<TokenId>, Fault> {
+        caller.require(Scope::Read)?;
+        let (owner, within) = (caller.only_own().cloned(), caller.app().cloned());
+        if owner.is_none() && within.is_none() || ids.is_empty() {
+            return Ok(ids);
+        }
+        Ok(self.store.owned_tokens(ids, owner, within).await?)
+    }
+
+    /// Writes into the audit log that the configuration was read again. It is in force already: a store that cannot be
+    /// written does not undo it.
+    pub async fn note_reload(&self, caller: &Caller, changed: &[String]) {
+        if let Err(error) = self.store.note_reload(caller.act(self.now()), changed.to_vec()).await {
+            tracing::error!("the reload is missing from the audit log: {error}");
+        }
+    }
+
+    /// A copy of the whole store as it is now.
+    ///
+    /// # Errors
+    /// When the caller may not, another copy is being made, or it cannot be written.
+    pub async fn backup(&self, caller: &Caller) -> Result<Backup, Fault> {
+        caller.require_workspace()?;
+        let made = self.store.backup(caller.act(self.now())).await.map_err(|e| Fault::refused(e, "store"))?;
+        made.map(Backup).ok_or_else(|| {
+            Fault::Conflict("another backup is being made: try again when it is done".to_owned())
+        })
+    }
+}

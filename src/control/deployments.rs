@@ -1,0 +1,271 @@
+//! Publishing releases, and the switch for every token of an environment.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use super::repeat::{Made, Once, gone, made};
+use super::{Caller, Control, Fault, Faults, Page, apps, cursor, page, page_length};
+use crate::config::{Admin, Environment, ExternalAccess};
+use crate::model::{AppName, Deployment, DeploymentId, EnvironmentName, Scope, Upstream};
+use crate::store::{NewDeployment, Prospect, ProspectFilter};
+
+/// Upstreams of one release, at most.
+const UPSTREAMS: usize = 64;
+/// Tokens that a look ahead shows of each kind.
+const SHOWN: usize = 1000;
+
+/// A release as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct Publish {
+    pub app: String,
+    pub environment: String,
+    pub id: Option<String>,
+    pub upstreams: Option<Vec<String>>,
+    pub once: Option<Once>,
+    pub faults: Faults,
+}
+
+/// What publishing came to.
+#[derive(Debug)]
+pub struct Release {
+    pub deployment: Deployment,
+    pub tokens_ended: u64,
+    /// Whether this call put another deployment in the place of the one before.
+    pub fresh: bool,
+}
+
+/// What the switch of an environment stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Switched {
+    /// Requests ended before their answer began, and answers cut short.
+    pub requests: u64,
+    pub streams: u64,
+}
+
+/// Which page of deployments to list, as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct ListDeployments {
+    pub app: String,
+    pub environment: String,
+    pub limit: Option<String>,
+    pub cursor: Option<String>,
+    pub faults: Faults,
+}
+
+/// An environment that is in the configuration.
+struct Place {
+    app: AppName,
+    environment: Environment,
+}
+
+impl Control {
+    /// # Errors
+    /// When a field is wrong, there is no such environment, the caller may not, or the store cannot be written.
+    pub async fn publish(&self, caller: &Caller, asked: Publish) -> Result<Release, Fault> {
+        caller.require(Scope::Deploy)?;
+        let place = self.place(caller, &asked.app, &asked.environment)?;
+        let act = caller.act_once(self.now(), asked.once.clone());
+        if let Some(repeat) = self.earlier(&act).await? {
+            return self.published_before(place, &repeat.subject, repeat.ended).await;
+        }
+        let (id, upstreams) = judge(asked, &self.config.load().admin)?;
+        let (app, environment) = (place.app.clone(), place.environment.name.clone());
+        let new = NewDeployment { app, environment, id, upstreams };
+        match made(self.store.publish(act, new).await, "environment")? {
+            Made::Now(published) => {
+                self.reached.wait(published.revision).await;
+                Ok(Release {
+                    deployment: published.deployment,
+                    tokens_ended: published.ended,
+                    fresh: published.replaced,
+                })
+            }
+            Made::Before(repeat) => {
+                self.reached.wait(repeat.revision).await;
+                self.published_before(place, &repeat.subject, repeat.ended).await
+            }
+        }
+    }
+
+    /// What publishing would do, without doing it. Of the tokens, only what the caller may see is shown.
+    ///
+    /// # Errors
+    /// When a field is wrong, there is no such environment, the caller may not, or the store cannot be read.
+    pub async fn look_ahead(&self, caller: &Caller, asked: Publish) -> Result<Prospect, Fault> {
+        caller.require(Scope::Deploy)?;
+        let place = self.place(caller, &asked.app, &asked.environment)?;
+        let (id, _) = judge(asked, &self.config.load().admin)?;
+        let filter = ProspectFilter {
+            app: place.app,
+            environment: place.environment.name,
+            id,
+            owner: caller.only_own().cloned(),
+            now: self.now(),
+            limit: SHOWN,
+        };
+        Ok(self.store.prospect(filter).await?)
+    }
+
+    /// # Errors
+    /// When a parameter is wrong, there is no such environment, the caller may not, or the store cannot be read.
+    pub async fn list_deployments(
+        &self,
+        caller: &Caller,
+        asked: ListDeployments,
+    ) -> Result<Page<Deployment>, Fault> {
+        caller.require(Scope::Read)?;
+        let place = self.place(caller, &asked.app, &asked.environment)?;
+        let mut faults = asked.faults;
+        let length = page_length(asked.limit.as_deref(), &mut faults);
+        let before = cursor(asked.cursor.as_deref(), |text| text.parse().ok(), &mut faults);
+        faults.none()?;
+        let found = self.store.deployments(place.app, place.environment.name, before, length + 1).await?;
+        Ok(page(found, length, |deployment| deployment.number.to_string()))
+    }
+
+    /// Puts a deployment away that is not the current one. Again is harmless.
+    ///
+    /// # Errors
+    /// When there is no such deployment, it is the current one, the caller may not, or the store cannot be written.
+    pub async fn archive_deployment(
+        &self,
+        caller: &Caller,
+        app: &str,
+        environment: &str,
+        id: &str,
+    ) -> Result<Deployment, Fault> {
+        caller.require(Scope::Delete)?;
+        let place = self.place(caller, app, environment)?;
+        let id = DeploymentId::parse(id).map_err(|_| Fault::NotFound("deployment"))?;
+        let act = caller.act(self.now());
+        let archived = self.store.archive_deployment(act, place.app, place.environment.name, id).await;
+        archived.map_err(|e| Fault::refused(e, "deployment"))
+    }
+
+    /// Lets the tokens of an environment in, or none of them; returns what that stopped.
+    ///
+    /// # Errors
+    /// When the configuration decides it, there is no such environment, the caller may not, or the store cannot be
+    /// written.
+    pub async fn switch_external_access(
+        &self,
+        caller: &Caller,
+        app: &str,
+        environment: &str,
+        on: Option<bool>,
+        mut faults: Faults,
+    ) -> Result<Switched, Fault> {
+        caller.require(Scope::Deploy)?;
+        let place = self.place(caller, app, environment)?;
+        if on.is_none() {
+            faults.add("enabled", "must be true or false");
+        }
+        faults.none()?;
+        let mode = place.environment.external_access;
+        if mode != ExternalAccess::OnFirstToken {
+            return Err(Fault::Conflict(format!(
+                "`external_access = \"{}\"` in the configuration decides it: with \"on-first-token\" the switch would",
+                mode.as_str()
+            )));
+        }
+        let act = caller.act(self.now());
+        let (app, name, on) = (place.app, place.environment.name, on.unwrap_or_default());
+        let switched = self.store.switch_environment(act, app, name, on).await;
+        let revision = switched.map_err(|e| Fault::refused(e, "environment"))?;
+        let receipt = self.reached.wait(revision).await;
+        Ok(Switched { requests: receipt.requests, streams: receipt.streams })
+    }
+
+    async fn published_before(&self, place: Place, number: &str, ended: u64) -> Result<Release, Fault> {
+        let number = number.parse().map_err(|_| gone())?;
+        let found = self.store.deployment(place.app, place.environment.name, number).await?;
+        Ok(Release { deployment: found.ok_or_else(gone)?, tokens_ended: ended, fresh: false })
+    }
+
+    /// The environment of these names, if the caller may see it.
+    fn place(&self, caller: &Caller, app: &str, environment: &str) -> Result<Place, Fault> {
+        let config = self.config.load_full();
+        let name = AppName::parse(app).ok().filter(|app| caller.may_see_app(app));
+        let found = name.and_then(|name| apps::find(&config, &name)).ok_or(Fault::NotFound("app"))?;
+        let name = EnvironmentName::parse(environment).ok();
+        let environment = found.environments.iter().find(|known| Some(&known.name) == name.as_ref());
+        let environment = environment.ok_or(Fault::NotFound("environment"))?.clone();
+        Ok(Place { app: found.name.clone(), environment })
+    }
+}
+
+fn judge(asked: Publish, admin: &Admin) -> Result<(DeploymentId, Option<Vec<Upstream>>), Fault> {
+    let mut faults = asked.faults;
+    let id = match asked.id.as_deref() {
+        Some(id) => faults.name("id", id, DeploymentId::parse),
+        None => {
+            faults.add("id", "is missing: what to call the deployment, as in `blue` or a commit");
+            None
+        }
+    };
+    let upstreams = asked.upstreams.map(|urls| upstreams(&urls, admin, &mut faults));
+    faults.none()?;
+    Ok((id.ok_or(Fault::Invalid(Vec::new()))?, upstreams))
+}
+
+fn upstreams(urls: &[String], admin: &Admin, faults: &mut Faults) -> Vec<Upstream> {
+    const FIELD: &str = "upstreams";
+    if !(1..=UPSTREAMS).contains(&urls.len()) {
+        faults.add(
+            FIELD,
+            format!("must be 1 to {UPSTREAMS} URLs; leave it out for those of the configuration"),
+        );
+    }
+    let parsed = urls.iter().take(UPSTREAMS).filter_map(|url| faults.name(FIELD, url, Upstream::parse));
+    let parsed: Vec<_> = parsed.collect();
+    if parsed.iter().any(|upstream| leads_to(upstream, admin)) {
+        faults.add(FIELD, "leads to the admin side: whoever has a token would be let in there");
+    }
+    parsed
+}
+
+/// Whether an upstream is the admin side, as far as can be told without asking a name server. The admin socket refuses
+/// what was forwarded in any case.
+fn leads_to(upstream: &Upstream, admin: &Admin) -> bool {
+    if let Some((host, port)) = upstream.host_and_port() {
+        let address = match host {
+            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            host => host.parse::<IpAddr>().ok(),
+        };
+        let ours = |ip: IpAddr| ip == admin.listen.ip() || ip.to_canonical().is_loopback();
+        return port == admin.listen.port() && address.is_some_and(ours);
+    }
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = upstream.to_string();
+    path.strip_prefix("unix:").is_some_and(|path| real(Path::new(path)) == real(&admin.socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_side_is_no_upstream() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        std::fs::write(&socket, "").unwrap();
+        let link = folder.path().join("link.sock");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        let listen = "10.0.0.1:9180".parse().unwrap();
+        let admin = Admin { listen, socket: socket.clone(), ..super::super::sample::config().admin };
+        let leads = |url: &str| leads_to(&Upstream::parse(url).unwrap(), &admin);
+        for bad in
+            ["http://10.0.0.1:9180", "http://127.0.0.1:9180", "http://localhost:9180", "http://[::1]:9180"]
+        {
+            assert!(leads(bad), "{bad}");
+        }
+        for good in ["http://10.0.0.1:9181", "http://10.0.0.2:9180", "http://127.0.0.1", "unix:/run/app.sock"]
+        {
+            assert!(!leads(good), "{good}");
+        }
+        let dotted = folder.path().join("../").join(folder.path().file_name().unwrap()).join("admin.sock");
+        for path in [socket, link, dotted] {
+            assert!(leads(&format!("unix:{}", path.display())), "{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What is done without anybody's call.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::Control;
+use super::calm::Calm;
+use crate::model::{KeyId, Lifetime};
+use crate::store::Use;
+
+/// How often ended tokens are looked for, at the most and at the least.
+const OFTENEST: Duration = Duration::from_secs(1);
+const SELDOMEST: Duration = Duration::from_secs(600);
+/// How often last uses of keys are written down, and what is about to end is looked for.
+const OFTEN: Duration = Duration::from_secs(5);
+/// How long before its end a token in use is noted.
+const AHEAD: Lifetime = Lifetime::days(7);
+
+impl Control {
+    /// Forgets what is old and notes what is due, until `stop` is true or its sender is gone.
+    pub async fn keep_house(self, stop: watch::Receiver<bool>) {
+        tokio::join!(self.forget(stop.clone()), self.note(stop));
+    }
+
+    /// Forgets tokens that ended longer ago than `tokens.keep_ended`, and calls that nobody repeats any more.
+    async fn forget(&self, mut stop: watch::Receiver<bool>) {
+        let mut calm = Calm::new(Timestamp::now(), Instant::now());
+        loop {
+            let keep = self.config.load().tokens.keep_ended;
+            let pause = keep.fixed().map_or(SELDOMEST, |keep| (keep / 10).clamp(OFTENEST, SELDOMEST));
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let now = Timestamp::now();
+            if !calm.lasts(now, Instant::now()) {
+                continue;
+            }
+            // The store says itself when it cannot be written; the next round tries again.
+            if let Some(cutoff) = keep.before(now) {
+                let _ = self.store.forget_ended(cutoff).await;
+            }
+            let _ = self.store.trim_repeats(now).await;
+        }
+    }
+
+    /// Notes last uses of keys, and tokens in use that are about to end.
+    async fn note(&self, mut stop: watch::Receiver<bool>) {
+        let mut unwritten: Vec<Use<KeyId>> = Vec::new();
+        loop {
+            let ending = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => true,
+                () = tokio::time::sleep(OFTEN) => false,
+            };
+            let taken = self.key_uses.take();
+            unwritten.retain(|old| taken.iter().all(|new| new.of != old.of));
+            unwritten.extend(taken);
+            if !unwritten.is_empty() && self.store.note_key_uses(unwritten.clone()).await.is_ok() {
+                unwritten.clear();
+            }
+            if ending {
+                return;
+            }
+            let now = self.now();
+            if let Some(end) = AHEAD.after(now) {
+                let _ = self.store.note_ending(now, end).await;
+            }
+        }
+    }
+}

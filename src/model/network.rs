@@ -1,0 +1,79 @@
+//! Networks that clients may come from.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+/// Why a network was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a network or an address, as in `10.0.0.0/8` or `192.0.2.7`")]
+pub struct InvalidNetwork;
+
+/// A network, or an address, which is a network of one. IPv4 in IPv6 clothes becomes IPv4, as do peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl Network {
+    /// # Errors
+    /// When `text` is neither a network nor an address.
+    pub fn parse(text: &str) -> Result<Self, InvalidNetwork> {
+        let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let network = parsed.map_err(|_| InvalidNetwork)?;
+        let IpNet::V6(six) = network else { return Ok(Self(network)) };
+        let mapped = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
+        let four = mapped.and_then(|(four, prefix)| Ipv4Net::new(four, prefix).ok());
+        Ok(Self(four.map_or(network, IpNet::V4)))
+    }
+
+    /// Without the bits behind its prefix.
+    #[must_use]
+    pub fn trunc(&self) -> Self {
+        Self(self.0.trunc())
+    }
+
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+
+    #[must_use]
+    pub const fn as_net(&self) -> IpNet {
+        self.0
+    }
+}
+
+/// An address stands alone, as it is mostly written.
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_hold_addresses_of_either_spelling() {
+        let holds = |network: &str, address: &str| {
+            Network::parse(network).unwrap().trunc().contains(address.parse().unwrap())
+        };
+        assert!(holds("10.0.0.0/8", "10.1.2.3") && !holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("192.0.2.7", "192.0.2.7") && !holds("192.0.2.7", "192.0.2.8"));
+        assert!(holds("192.0.2.7", "::ffff:192.0.2.7") && holds("::ffff:192.0.2.7", "192.0.2.7"));
+        assert!(holds("::ffff:10.0.0.0/104", "10.9.9.9") && holds("10.9.9.9/8", "10.1.1.1"));
+        assert!(holds("2001:db8::/32", "2001:db8::1") && !holds("2001:db8::/32", "10.0.0.1"));
+        assert!(!holds("::/0", "10.0.0.1"), "IPv6 is not IPv4");
+        for (text, shown) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:DB8:0::1", "2001:db8::1"),
+        ] {
+            assert_eq!(Network::parse(text).unwrap().trunc().to_string(), shown);
+        }
+        for bad in ["", "10.0.0.0/33", "10.0.0", "localhost", "10.0.0.1:80", "fe80::1%eth0", "10.0.0.0/8 "] {
+            assert_eq!(Network::parse(bad), Err(InvalidNetwork), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Lists of tokens.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use super::super::super::TokenFilter;
+use super::{ALL, COLUMNS, REVOKED, live, replaced, token, token_id};
+use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Status, Token, TokenId};
+
+pub(in crate::store) fn list(conn: &Connection, filter: &TokenFilter) -> rusqlite::Result<Vec<Token>> {
+    let (sql, values) = query(filter);
+    conn.prepare_cached(&sql)?.query_map(params_from_iter(values), token)?.collect()
+}
+
+/// The query for `filter`: only the clauses it needs, so that an index can serve it.
+fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
+    let mut sql = format!("SELECT {COLUMNS} FROM {ALL} WHERE true");
+    let mut values: Vec<Value> = Vec::new();
+    let mut and = |value: Value, clause: &dyn Fn(&str) -> String| {
+        values.push(value);
+        sql.push_str(" AND ");
+        sql.push_str(&clause(&format!("?{}", values.len())));
+    };
+    if let Some(owner) = &filter.owner {
+        and(owner.to_string().into(), &|owner| format!("m.removed_at IS NULL AND m.name = {owner}"));
+    }
+    if let Some(app) = &filter.within {
+        and(app.to_string().into(), &|app| format!("t.app = {app}"));
+    }
+    if let Some(app) = &filter.app {
+        and(app.clone().into(), &|app| format!("t.app = {app}"));
+    }
+    if let Some(environment) = &filter.environment {
+        and(environment.clone().into(), &|environment| format!("t.environment = {environment}"));
+    }
+    match filter.member.as_deref() {
+        None => {}
+        Some(TokenFilter::OPERATOR) => and(Value::Null, &|none| format!("t.member IS {none}")),
+        Some(member) => and(member.to_owned().into(), &|member| format!("m.name = {member}")),
+    }
+    if let Some(status) = filter.status {
+        and(filter.now.as_millisecond().into(), &|now| match status {
+            Status::Active => live(now),
+            Status::Expired => format!("NOT {REVOKED} AND NOT {} AND t.expires_at <= {now}", replaced(now)),
+            Status::Replaced => format!("NOT {REVOKED} AND {}", replaced(now)),
+            // The time plays no part in it, but every value that is bound must be used.
+            Status::Revoked => format!("{REVOKED} AND {now} IS NOT NULL"),
+        });
+    }
+    if let Some(end) = filter.ending_by {
+        and(filter.now.as_millisecond().into(), &|now| {
+            format!("t.last_used_at IS NOT NULL AND {}", live(now))
+        });
+        and(end.as_millisecond().into(), &|end| format!("(t.expires_at <= {end} OR {})", replaced(end)));
+    }
+    if let Some(q) = &filter.q {
+        let mut escaped = String::with_capacity(q.len() + 2);
+        for c in q.chars() {
+            if matches!(c, '%' | '_' | '\\') {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+        }
+        and(format!("%{escaped}%").into(), &|q| {
+            let text = "t.label || char(10) || t.description || char(10) || t.hint || char(10) || t.id";
+            format!("({text}) LIKE {q} ESCAPE '\\'")
+        });
+    }
+    if let Some(before) = filter.before {
+        and(before.to_string().into(), &|before| format!("t.id < {before}"));
+    }
+    sql.push_str(&format!(" ORDER BY t.id DESC LIMIT ?{}", values.len() + 1));
+    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
+    (sql, values)
+}
+
+/// What publishing would do to the live tokens that are pinned to an environment's current deployment.
+#[derive(Debug, Default)]
+pub struct Prospect {
+    pub would_end: Sighted,
+    pub would_keep: Sighted,
+}
+
+/// Some tokens, newest first, of which only so many are shown.
+#[derive(Debug, Default)]
+pub struct Sighted {
+    /// Those that the caller may see, up to the bound.
+    pub tokens: Vec<Token>,
+    pub count: u64,
+}
+
+/// What to look ahead for, and who may see how much of it.
+#[derive(Clone, Debug)]
+pub struct ProspectFilter {
+    pub app: AppName,
+    pub environment: EnvironmentName,
+    pub id: DeploymentId,
+    pub owner: Option<MemberName>,
+    pub now: Timestamp,
+    pub limit: usize,
+}
+
+pub(in crate::store) fn prospect(conn: &Connection, filter: &ProspectFilter) -> rusqlite::Result<Prospect> {
+    let (_, current) = super::super::environments::current(conn, &filter.app, &filter.environment)?;
+    let fresh = current != filter.id;
+    let live = live("?3");
+    let sql = format!(
+        "SELECT {COLUMNS}, m.removed_at IS NULL AND m.name = ?4 AS own FROM {ALL}
+         WHERE t.app = ?1 AND t.environment = ?2 AND {live} ORDER BY t.id DESC"
+    );
+    let now = filter.now.as_millisecond();
+    let owner = filter.owner.as_ref().map(MemberName::as_str);
+    let mut query = conn.prepare_cached(&sql)?;
+    let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner))?;
+    let mut prospect = Prospect::default();
+    while let Some(row) = rows.next()? {
+        let found = token(row)?;
+        // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
+        let ends = fresh && found.replaced.is_none() && found.on_publish.has_ended(now, now);
+        let side = if ends { &mut prospect.would_end } else { &mut prospect.would_keep };
+        side.count += 1;
+        let visible = owner.is_none() || row.get::<_, Option<bool>>("own")?.unwrap_or(false);
+        if visible && side.tokens.len() < filter.limit {
+            side.tokens.push(found);
+        }
+    }
+    Ok(prospect)
+}
+
+/// Some tokens that ended at or before `cutoff`, in whatever way.
+pub(in crate::store) fn ended(
+    conn: &Connection,
+    cutoff: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<TokenId>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    conn.prepare_cached(
+        "SELECT id FROM tokens WHERE revoked_at <= ?1
+         UNION ALL SELECT id FROM tokens WHERE expires_at <= ?1
+         UNION ALL SELECT id FROM tokens WHERE member IN (SELECT id FROM members WHERE removed_at <= ?1)
+         UNION ALL SELECT t.id FROM environments e
+             JOIN tokens t ON t.app = e.app AND t.environment = e.name AND t.deployment_seq < e.seq
+             JOIN deployments d ON d.app = e.app AND d.environment = e.name AND d.seq = t.deployment_seq + 1
+             WHERE t.on_publish <> 'keep' AND d.published_at <= ?1 AND has_ended(t.on_publish, d.published_at, ?1)
+         LIMIT ?2",
+    )?
+    .query_map((cutoff.as_millisecond(), limit), |row| token_id(row, "id"))?
+    .collect()
+}
+
+/// Some tokens that live at `now`, were used, end by `end`, and of which that was not noted yet.
+pub(in crate::store) fn ending(
+    conn: &Connection,
+    now: Timestamp,
+    end: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<TokenId>> {
+    let unnoted = "t.expiry_noted_at IS NULL AND t.last_used_at IS NOT NULL";
+    let live = live("?1");
+    let sql = format!(
+        "SELECT t.id FROM {ALL} WHERE t.expires_at > ?1 AND t.expires_at <= ?2 AND {unnoted} AND {live}
+         UNION SELECT t.id FROM environments e
+             JOIN tokens t ON t.app = e.app AND t.environment = e.name AND t.deployment_seq < e.seq
+             JOIN deployments d ON d.app = e.app AND d.environment = e.name AND d.seq = t.deployment_seq + 1
+             LEFT JOIN members m ON m.id = t.member
+             WHERE t.on_publish <> 'keep' AND {unnoted} AND {live} AND has_ended(t.on_publish, d.published_at, ?2)
+         LIMIT ?3"
+    );
+    conn.prepare_cached(&sql)?
+        .query_map(
+            (now.as_millisecond(), end.as_millisecond(), i64::try_from(limit).unwrap_or(i64::MAX)),
+            |row| token_id(row, "id"),
+        )?
+        .collect()
+}
+
+/// Which of these tokens a member made who is still one.
+pub(in crate::store) fn owned(
+    conn: &Connection,
+    ids: &[TokenId],
+    owner: Option<&MemberName>,
+    within: Option<&AppName>,
+) -> rusqlite::Result<Vec<TokenId>> {
+    let mut query = conn.prepare_cached(
+        "SELECT 1 FROM tokens t LEFT JOIN members m ON m.id = t.member WHERE t.id = ?1
+         AND (?2 IS NULL OR m.removed_at IS NULL AND m.name = ?2) AND (?3 IS NULL OR t.app = ?3)",
+    )?;
+    let owner = owner.map(MemberName::as_str);
+    let within = within.map(AppName::as_str);
+    let mut found = Vec::new();
+    for id in ids {
+        if query.exists((id.to_string(), owner, within))? {
+            found.push(*id);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,119 @@
+//! Rows of tokens: what they hold, and what is derived from the rows of their members and deployments.
+
+pub(in crate::store) mod change;
+pub(in crate::store) mod list;
+pub(in crate::store) mod mint;
+pub(in crate::store) mod upkeep;
+
+use std::net::IpAddr;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{Unreadable, moment, parsed, parsed_if, time};
+use crate::model::{
+    Ended, EnvironmentName, Label, Lifetime, MemberName, Network, OnPublish, Rate, Replaced, Rules, Text,
+    Token, TokenApp, TokenId, TokenScope,
+};
+
+/// A token beside its member and the deployment that replaced its own, each if there is one.
+pub(super) const ALL: &str = "tokens t LEFT JOIN members m ON m.id = t.member
+    LEFT JOIN deployments d ON d.app = t.app AND d.environment = t.environment AND d.seq = t.deployment_seq + 1";
+/// Whether it was taken back, by itself or with its member.
+pub(super) const REVOKED: &str = "(t.revoked_at IS NOT NULL OR m.removed_at IS NOT NULL)";
+/// Why, where it went with its member.
+const WITH_MEMBER: &str = "its member was removed";
+
+const COLUMNS: &str = "t.id, t.label, t.description, t.app, t.environment, t.deployment, t.on_publish, t.scopes,
+    t.allowed_addresses, t.rate_limit, t.hint, t.created_at, m.name AS member, m.removed_at, m.removed_by,
+    t.expires_at, t.lifetime, t.counts_from, t.last_used_at, t.last_used_from, t.revoked_at, t.revoked_by,
+    t.revoke_reason, d.published_at, d.published_by, d.id AS published_id, t.predecessor, t.successor, t.revision";
+
+pub(in crate::store) fn get(conn: &Connection, id: TokenId) -> rusqlite::Result<Option<Token>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {ALL} WHERE t.id = ?"))?
+        .query_row([id.to_string()], token)
+        .optional()
+}
+
+/// Whether a token's deployment was replaced so that it has ended by `now`.
+fn replaced(now: &str) -> String {
+    format!("(d.published_at IS NOT NULL AND has_ended(t.on_publish, d.published_at, {now}))")
+}
+
+/// Whether a token lives at `now`.
+pub(super) fn live(now: &str) -> String {
+    let replaced = replaced(now);
+    format!("NOT {REVOKED} AND NOT {replaced} AND (t.expires_at IS NULL OR t.expires_at > {now})")
+}
+
+pub(super) fn token_id(row: &Row<'_>, column: &str) -> rusqlite::Result<TokenId> {
+    parsed(row, column, |id| TokenId::parse(id).ok_or(Unreadable("token id")))
+}
+
+/// The rules of a row that has their three columns.
+pub(super) fn rules(row: &Row<'_>) -> rusqlite::Result<Rules> {
+    Ok(Rules {
+        scopes: parsed(row, "scopes", |text| each(text, |scope| TokenScope::parse(scope).ok()))?,
+        networks: parsed(row, "allowed_addresses", |text| {
+            each(text, |network| Network::parse(network).ok())
+        })?,
+        rate: parsed_if(row, "rate_limit", Rate::parse)?,
+    })
+}
+
+fn each<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Unreadable> {
+    // What nearly every row holds needs no parser.
+    if text == "[]" {
+        return Ok(Vec::new());
+    }
+    let texts: Vec<String> = serde_json::from_str(text).map_err(|_| Unreadable("list of rules"))?;
+    texts.iter().map(|text| parse(text).ok_or(Unreadable("rule"))).collect()
+}
+
+/// A list of rules as it is stored.
+fn listed(items: &[impl ToString]) -> String {
+    let texts: Vec<_> = items.iter().map(ToString::to_string).collect();
+    serde_json::Value::from(texts).to_string()
+}
+
+fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    let removed_at = time(row, "removed_at")?;
+    let revoked = match (time(row, "revoked_at")?, removed_at) {
+        (Some(at), _) => Some(Ended { at, by: row.get("revoked_by")?, reason: row.get("revoke_reason")? }),
+        (None, Some(at)) => {
+            let by = row.get::<_, Option<String>>("removed_by")?.unwrap_or_default();
+            Some(Ended { at, by, reason: Some(WITH_MEMBER.to_owned()) })
+        }
+        (None, None) => None,
+    };
+    let replaced = match time(row, "published_at")? {
+        Some(at) => {
+            let by = row.get::<_, Option<String>>("published_by")?.unwrap_or_default();
+            Some(Replaced { at, deployment: row.get("published_id")?, by })
+        }
+        None => None,
+    };
+    Ok(Token {
+        id: token_id(row, "id")?,
+        label: parsed(row, "label", Label::parse)?,
+        description: parsed(row, "description", Text::parse)?,
+        app: parsed(row, "app", TokenApp::parse)?,
+        environment: parsed(row, "environment", EnvironmentName::parse)?,
+        deployment: row.get("deployment")?,
+        on_publish: parsed(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
+        rules: rules(row)?,
+        hint: row.get("hint")?,
+        created_at: moment(row, "created_at")?,
+        created_by: parsed_if(row, "member", MemberName::parse)?,
+        orphaned: removed_at.is_some(),
+        expires_at: time(row, "expires_at")?,
+        lifetime: parsed_if(row, "lifetime", Lifetime::parse)?,
+        counts_from: time(row, "counts_from")?,
+        last_used_at: time(row, "last_used_at")?,
+        last_used_from: parsed_if(row, "last_used_from", str::parse::<IpAddr>)?,
+        revoked,
+        replaced,
+        predecessor: parsed_if(row, "predecessor", |id| TokenId::parse(id).ok_or(Unreadable("token id")))?,
+        successor: parsed_if(row, "successor", |id| TokenId::parse(id).ok_or(Unreadable("token id")))?,
+        revision: row.get::<_, i64>("revision")?.unsigned_abs(),
+    })
+}

@@ -1,0 +1,238 @@
+//! What can be changed in a store. Each command checks, in the transaction that carries it out, that whoever acts still
+//! may.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use tempfile::NamedTempFile;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, tokens};
+use super::{
+    Act, Limits, MemberEdit, NewDeployment, NewKey, NewToken, NotDone, Published, Removal, Revocation,
+    Rotation, Store, StoreError, TokenEdit, Use,
+};
+use crate::model::{
+    AppName, Deployment, DeploymentId, Email, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId,
+};
+
+/// A copy of the store in a file that is gone once this is.
+#[derive(Debug)]
+pub struct Backup {
+    file: NamedTempFile,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Backup {
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+}
+
+impl Store {
+    /// Stores a token, where the limits allow one more.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn mint_token(&self, act: Act, new: NewToken, limits: Limits) -> Result<(Token, u64), NotDone> {
+        self.0.writer.command(move |work| tokens::mint::mint(work, &act, &new, limits)).await
+    }
+
+    /// Stores a successor of a token, and brings the end of that one forward.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn rotate_token(&self, act: Act, new: Rotation) -> Result<(Token, u64), NotDone> {
+        self.0.writer.command(move |work| tokens::mint::rotate(work, &act, &new)).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn edit_token(&self, act: Act, id: TokenId, edit: TokenEdit) -> Result<(Token, u64), NotDone> {
+        self.0.writer.command(move |work| tokens::change::edit(work, &act, id, edit)).await
+    }
+
+    /// Revokes a token, once.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn revoke_token(
+        &self,
+        act: Act,
+        id: TokenId,
+        reason: Option<String>,
+    ) -> Result<Revocation<Token>, NotDone> {
+        self.0.writer.command(move |work| tokens::change::revoke(work, &act, id, reason.as_deref())).await
+    }
+
+    /// Revokes a token and deletes its row.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn delete_token(&self, act: Act, id: TokenId) -> Result<Revocation<Token>, NotDone> {
+        self.0.writer.command(move |work| tokens::change::delete(work, &act, id)).await
+    }
+
+    /// Stores a management key, and its member if that is new.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn mint_key(&self, act: Act, new: NewKey) -> Result<(Key, u64), NotDone> {
+        self.0.writer.command(move |work| keys::mint(work, &act, &new)).await
+    }
+
+    /// Revokes a management key, once.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn revoke_key(&self, act: Act, id: KeyId) -> Result<Revocation<Key>, NotDone> {
+        self.0.writer.command(move |work| keys::revoke(work, &act, id)).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn add_member(
+        &self,
+        act: Act,
+        name: MemberName,
+        email: Option<Email>,
+    ) -> Result<(Member, u64), NotDone> {
+        self.0.writer.command(move |work| members::add(work, &act, &name, email.as_ref())).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn edit_member(
+        &self,
+        act: Act,
+        name: MemberName,
+        edit: MemberEdit,
+    ) -> Result<(Member, u64), NotDone> {
+        self.0.writer.command(move |work| members::edit(work, &act, &name, edit)).await
+    }
+
+    /// Removes a member with all that they made; `keep_an_admin`: unless nobody else could do everything.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn remove_member(
+        &self,
+        act: Act,
+        name: MemberName,
+        keep_an_admin: bool,
+    ) -> Result<Removal, NotDone> {
+        self.0.writer.command(move |work| members::remove(work, &act, &name, keep_an_admin)).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn publish(&self, act: Act, new: NewDeployment) -> Result<Published, NotDone> {
+        self.0.writer.command(move |work| deployments::publish(work, &act, &new)).await
+    }
+
+    /// Puts a deployment away.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn archive_deployment(
+        &self,
+        act: Act,
+        app: AppName,
+        environment: EnvironmentName,
+        id: DeploymentId,
+    ) -> Result<Deployment, NotDone> {
+        self.0.writer.command(move |work| deployments::archive(work, &act, &app, &environment, &id)).await
+    }
+
+    /// Uses the switch of an environment; returns the revision at which that holds.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn switch_environment(
+        &self,
+        act: Act,
+        app: AppName,
+        environment: EnvironmentName,
+        on: bool,
+    ) -> Result<u64, NotDone> {
+        self.0.writer.command(move |work| environments::switch(work, &act, &app, &environment, on)).await
+    }
+
+    /// Notes in the audit log that the configuration was read again, and which keys that changed.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn note_reload(&self, act: Act, changed: Vec<String>) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| audit::reload(work, &act, &changed)).await
+    }
+
+    /// Deletes, in small pieces, the tokens that ended at or before `cutoff`; returns how many.
+    ///
+    /// # Errors
+    /// When a piece could not be written; earlier pieces stay done.
+    pub async fn forget_ended(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
+        const LOOK: usize = 1024;
+        let mut done = 0;
+        loop {
+            let ended = self.0.readers.read(move |conn| tokens::list::ended(conn, cutoff, LOOK)).await?;
+            if ended.is_empty() {
+                return Ok(done);
+            }
+            done += self.0.writer.bulk(tokens::upkeep::Forget::new(ended)).await?;
+        }
+    }
+
+    /// Notes in the audit log, once each, which tokens in use end by `end`; returns how many.
+    ///
+    /// # Errors
+    /// When not all could be written; what was noted is.
+    pub async fn note_ending(&self, now: Timestamp, end: Timestamp) -> Result<u64, StoreError> {
+        const LOOK: usize = 1024;
+        let mut done = 0;
+        loop {
+            let ending = self.0.readers.read(move |conn| tokens::list::ending(conn, now, end, LOOK)).await?;
+            if ending.is_empty() {
+                return Ok(done);
+            }
+            done += self.0.writer.bulk(tokens::upkeep::NoteEnding::new(ending, now)).await?;
+        }
+    }
+
+    /// Forgets which calls were made, once a repeat is none any more.
+    ///
+    /// # Errors
+    /// When a piece could not be written; earlier pieces stay done.
+    pub async fn trim_repeats(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.0.writer.bulk(repeats::Trim::new(now)).await
+    }
+
+    /// Notes when tokens were last used, behind every other write and without a revision.
+    ///
+    /// # Errors
+    /// When not all could be written; noting them again is harmless.
+    pub async fn note_last_uses(&self, uses: Vec<Use<TokenId>>) -> Result<(), StoreError> {
+        self.0.writer.bulk(tokens::upkeep::LastUses::new(uses)).await.map(drop)
+    }
+
+    /// The same of management keys.
+    ///
+    /// # Errors
+    /// When not all could be written; noting them again is harmless.
+    pub async fn note_key_uses(&self, uses: Vec<Use<KeyId>>) -> Result<(), StoreError> {
+        self.0.writer.bulk(keys::LastUses::new(uses)).await.map(drop)
+    }
+
+    /// Copies the whole store as it is now; `None` while another copy is being made or handed over.
+    ///
+    /// # Errors
+    /// When it could not be read, or the copy not be written.
+    pub async fn backup(&self, act: Act) -> Result<Option<Backup>, NotDone> {
+        let Ok(turn) = self.0.backups.clone().try_acquire_owned() else { return Ok(None) };
+        self.0.writer.command(move |work| backup::note(work, &act)).await?;
+        let path = self.0.path.clone();
+        let copying = tokio::task::spawn_blocking(move || backup::copy(&path));
+        let file = copying.await.unwrap_or_else(|e| Err(StoreError::gave_up(&e)))?;
+        Ok(Some(Backup { file, _turn: turn }))
+    }
+}
