@@ -10,6 +10,7 @@
 mod admin;
 mod allocation;
 mod cli;
+mod conformance;
 mod credentials;
 mod demo;
 mod downgrade;
