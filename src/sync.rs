@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::sync::watch;
@@ -52,11 +53,13 @@ impl Follower {
     /// When the store cannot be read or holds something unreadable.
     pub fn load(store: &Store, writer: index::Writer, board: Arc<Board>) -> Result<Self, StoreError> {
         let feed = store.feed();
+        let began = Instant::now();
         let at = feed.load(|loaded| match loaded {
             Loaded::Token(binding) => drop(put(&writer, &binding)),
             Loaded::Opened(app, environment) => writer.open(&app, &environment),
         })?;
         writer.publish(at, []);
+        board.following.caught_up(began);
         Ok(Self { store: store.clone(), feed, writer: Arc::new(writer), board, at })
     }
 
@@ -77,6 +80,7 @@ impl Follower {
                     }
                 }
                 Err(e) => {
+                    self.board.following.failed();
                     if failed.is_none() {
                         tracing::error!(error = %e, "the store cannot be read: traffic goes on from memory");
                     }
@@ -98,6 +102,7 @@ impl Follower {
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
+            let began = Instant::now();
             let look = self.look().await?;
             // In force means both: the next request is refused, and those in flight have ended.
             let receipts = self.end(look.endings).await;
@@ -106,6 +111,7 @@ impl Follower {
                 self.at = look.at;
             }
             if !look.full {
+                self.board.following.caught_up(began);
                 return Ok(());
             }
         }
@@ -217,7 +223,11 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
             // The writer says once why it cannot write; what it did not take waits here, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {
                 unwritten.clear();
+                board.following.flushed.store(jiff::Timestamp::now().as_millisecond(), Ordering::Relaxed);
+            } else {
+                board.following.failed_flushes.add(1);
             }
+            board.following.unwritten_uses.store(unwritten.len() as u64, Ordering::Relaxed);
         }
         if ending {
             return;
@@ -227,8 +237,6 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use jiff::Timestamp;
 
     use super::*;

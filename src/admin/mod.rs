@@ -9,7 +9,9 @@ mod health;
 mod host;
 mod keys;
 mod listen;
+mod metrics;
 mod problem;
+mod reload;
 mod routes;
 mod serve;
 mod tokens;
@@ -18,4 +20,7 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use listen::{BindError, Listeners};
+pub use listen::{BindError, OperatorSocket, adopt, bind};
+pub use metrics::Sources;
+pub use reload::{ReloadDoor, ReloadFault, ReloadRequest, Reloaded};
+pub use serve::{Front, Site};

@@ -6,11 +6,11 @@ use axum::extract::{Path, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
-use super::{apps, auth, health, keys, serve, tokens};
+use super::{apps, auth, health, keys, metrics, reload, serve, tokens};
 use crate::control::{Caller, Faults};
 use crate::model::Scope;
 
@@ -50,9 +50,11 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::DELETE, "/v1/keys/{id}", ADMIN, keys::revoke),
     route(&Method::GET, "/v1/apps", READ, apps::list),
     route(&Method::GET, "/v1/apps/{app}", READ, apps::show),
+    route(&Method::POST, "/v1/reload", ADMIN, reload::reload),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
     route(&Method::GET, "/healthz", Need::Nothing, health::live),
     route(&Method::GET, "/readyz", Need::Nothing, health::ready),
+    route(&Method::GET, "/metrics", Need::Nothing, metrics::show),
 ];
 
 /// The table, as the HTTP library routes by it.
@@ -95,7 +97,8 @@ async fn answer(state: State, route: &'static Route, name: String, request: Requ
         let caller = admit(&state, route.need, &head).await?;
         refuse_repeats(&head)?;
         let body = serve::body(body).await?;
-        (route.handler)(Call { state, caller, uri: head.uri, name, body }).await
+        let accept = head.headers.get(header::ACCEPT).cloned();
+        (route.handler)(Call { state, caller, uri: head.uri, accept, name, body }).await
     };
     attempt.await.unwrap_or_else(|problem| problem.render(&id))
 }

@@ -8,7 +8,7 @@ use super::listing::Query;
 use super::reach::Reach;
 use super::screen::{Screen, cell};
 use super::text;
-use crate::admin::wire::{App, Environment, ExternalAccess};
+use crate::admin::wire::{App, Environment, ExternalAccess, Upstream};
 use crate::model::AppName;
 
 #[derive(Subcommand)]
@@ -83,7 +83,7 @@ impl Show {
                 ("", cell("")),
                 ("environment", cell(&environment.name)),
                 ("hosts", lines(&environment.hosts)),
-                ("upstreams", lines(&environment.upstreams)),
+                ("upstreams", lines(&upstreams(environment))),
                 ("deployment", cell(&environment.deployment)),
                 ("on publish", cell(&environment.on_publish)),
                 ("external access", cell(&access(&environment.external_access))),
@@ -98,10 +98,19 @@ fn row(app: &App, environment: &Environment) -> Vec<Cell> {
         cell(&app.name),
         cell(&environment.name),
         cell(&environment.hosts.join(", ")),
-        cell(&environment.upstreams.join(", ")),
+        cell(&upstreams(environment).join(", ")),
         cell(&environment.deployment),
         cell(&access(&environment.external_access)),
     ]
+}
+
+/// Those that are not well are marked: what is as it should be needs no word.
+fn upstreams(environment: &Environment) -> Vec<String> {
+    let shown = |upstream: &Upstream| match upstream.healthy {
+        true => upstream.url.clone(),
+        false => format!("{} (unhealthy)", upstream.url),
+    };
+    environment.upstreams.iter().map(shown).collect()
 }
 
 fn lines(items: &[String]) -> Cell {

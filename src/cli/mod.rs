@@ -9,11 +9,13 @@ mod listing;
 mod mint;
 mod moment;
 mod reach;
+mod reload;
 mod screen;
 #[cfg(test)]
 mod stub;
 mod text;
 mod token;
+mod trust;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -37,7 +39,7 @@ pub enum Invocation {
     Demo,
     /// Judge the configuration in this file.
     Check(PathBuf),
-    Manage(Management),
+    Manage(Box<Management>),
 }
 
 /// A command for the admin side of a running gateway.
@@ -68,7 +70,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 /// # Errors
 /// When there is no valid configuration at `path`.
 pub fn load(path: &Path) -> Result<Loaded, Failure> {
-    let loaded = reach::load(path)?;
+    let loaded = reach::load_to_serve(path)?;
     let screen = Screen::new();
     for warning in &loaded.warnings {
         screen.note(&format!("warning: {warning}"));
@@ -105,6 +107,7 @@ impl Management {
             Family::Token(command) => command.run(&self.reach, &screen),
             Family::App(command) => command.run(&self.reach, &screen),
             Family::Key(command) => command.run(&self.reach, &screen),
+            Family::Reload(command) => command.run(&self.reach, &screen),
         }
     }
 }
@@ -146,6 +149,8 @@ enum Family {
     /// Management keys, for the admin API
     #[command(subcommand)]
     Key(key::Command),
+    /// Have a running gateway read its configuration again
+    Reload(reload::Reload),
 }
 
 fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
@@ -153,7 +158,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let matches = definition.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches)?;
     let mut usage = |message: &str| definition.error(ErrorKind::ArgumentConflict, message);
-    let reaches_out = given(&matches, "admin") || given(&matches, "key");
+    let reaches_out = ["admin", "key", "ca"].iter().any(|argument| given(&matches, argument));
     let command = match (cli.command, cli.test) {
         (Some(_), true) => return Err(usage("-t stands alone: it is short for `check`")),
         (None, false) => {
@@ -165,13 +170,13 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     };
     match command {
         Command::Manage(command) => {
-            if given(&matches, "key") && cli.reach.admin.is_none() {
-                return Err(usage("--key goes with --admin: the socket needs no key"));
+            if (given(&matches, "key") || given(&matches, "ca")) && cli.reach.admin.is_none() {
+                return Err(usage("--key and --ca go with --admin: the socket needs neither"));
             }
-            Ok(Invocation::Manage(Management { reach: cli.reach, command }))
+            Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin and --key are for the commands that manage a running gateway: token, app, key",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, key, reload",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))
@@ -236,6 +241,7 @@ mod tests {
             "p check --key k",
             "p demo --config a.toml",
             "p token list --key k",
+            "p reload --ca f",
             "p token list --status open",
             "p token list --limit 0",
             "p token create --app a --environment b --expires 7d --quiet --json",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::gateway::collide;
 use super::section::Section;
 use super::value::{Given, address, path};
-use super::{Admin, Gateway};
+use super::{Admin, Gateway, certificate};
 use crate::model::HostPattern;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
@@ -14,30 +14,32 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 const SOCKET_BYTES: usize = 107;
 
 pub(super) fn read(section: &mut Section<'_>, gateway: &Gateway) -> Admin {
-    let admin = Admin {
-        listen: listen(section, gateway),
+    let wrong_before = section.count();
+    let tls = section.table("tls", certificate::pair);
+    // One that is asked for and wrong is reported as such, and not as missing too.
+    let encrypted = tls.is_some() || section.count() > wrong_before;
+    Admin {
+        listen: listen(section, gateway, encrypted),
         socket: socket(section),
         hosts: section
             .list("hosts", "a list of host names, as in [\"admin.example.com\"]", host)
             .map_or_else(Vec::new, |list| list.items.into_iter().map(|item| item.value).collect()),
-    };
-    section.table_not_yet(
-        "tls",
-        &[("certificate", |given| path(given).map(drop)), ("private_key", |given| path(given).map(drop))],
-    );
-    admin
+        tls,
+    }
 }
 
-fn listen(section: &mut Section<'_>, gateway: &Gateway) -> SocketAddr {
+fn listen(section: &mut Section<'_>, gateway: &Gateway, encrypted: bool) -> SocketAddr {
     let read = section.read("listen", address);
     let place = read.as_ref().map_or_else(|| section.place().clone(), |read| read.place.clone());
     let listen = read.map_or(DEFAULT_LISTEN, |read| read.value);
-    if !listen.ip().to_canonical().is_loopback() {
-        let wrong = "is not loopback: it needs [admin.tls], which is not available in this version; listen on \
-                     127.0.0.1, or use the socket";
+    let mut others = gateway.listen.iter().map(|listen| (listen, "gateway.listen"));
+    let mut encrypted_others = gateway.tls.iter().map(|entry| (&entry.listen, "gateway.tls"));
+    let taken = |(address, _): &(&SocketAddr, &str)| collide(**address, listen);
+    if !listen.ip().to_canonical().is_loopback() && !encrypted {
+        let wrong = "is not loopback: it needs [admin.tls]; or listen on 127.0.0.1, or use the socket";
         section.mistake(&place, "listen", wrong);
-    } else if let Some(taken) = gateway.listen.iter().find(|taken| collide(**taken, listen)) {
-        let wrong = format!("is {listen}, which {taken} of `gateway.listen` occupies: take another port");
+    } else if let Some((taken, key)) = others.find(taken).or_else(|| encrypted_others.find(taken)) {
+        let wrong = format!("is {listen}, which {taken} of `{key}` occupies: take another port");
         section.mistake(&place, "listen", &wrong);
     }
     listen

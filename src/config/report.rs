@@ -18,13 +18,31 @@ enum Origin {
     Variable(String),
 }
 
+impl Mistake {
+    /// File, line and column, or the name of the variable.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.origin.to_string()
+    }
+
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Origin::File { path, line, column } => write!(f, "{}:{line}:{column}: ", path.display())?,
-            Origin::Variable(name) => write!(f, "{name}: ")?,
+        write!(f, "{}: {}", self.origin, self.message)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
+            Self::Variable(name) => f.write_str(name),
         }
-        f.write_str(&self.message)
     }
 }
 

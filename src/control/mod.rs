@@ -69,6 +69,14 @@ impl Control {
         self.config.load().tokens.query_parameter.clone()
     }
 
+    /// Writes into the audit log that the configuration was read again. It is in force already: a store that cannot be
+    /// written does not undo it.
+    pub async fn note_reload(&self, caller: &Caller, changed: &[String]) {
+        if let Err(error) = self.store.note_reload(caller.act(now()), changed.to_vec()).await {
+            tracing::error!("the reload is missing from the audit log: {error}");
+        }
+    }
+
     /// Forgets tokens that ended longer ago than `tokens.keep_ended`, until `stop` is true or its sender is gone.
     pub async fn forget_ended(self, mut stop: watch::Receiver<bool>) {
         let mut calm = Calm::new(Timestamp::now(), Instant::now());

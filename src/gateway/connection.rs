@@ -40,6 +40,8 @@ pub(super) struct Connection {
 pub(super) struct Peers {
     pub client: SocketAddr,
     pub local: SocketAddr,
+    /// When the connection was accepted.
+    pub since: Instant,
 }
 
 /// What the client is to do next, and since when.
@@ -64,13 +66,13 @@ pub(super) enum Overdue {
 
 impl Connection {
     pub(super) fn new(peers: Peers, scheme: &'static str, limits: &Limits) -> Self {
-        let Peers { client, local } = peers;
+        let Peers { client, local, since } = peers;
         Self {
             client,
             client_value: HeaderValue::try_from(client.ip().to_canonical().to_string()).ok(),
             port_value: HeaderValue::from(local.port()),
             scheme_value: HeaderValue::from_static(scheme),
-            phase: Cell::new(Phase::Silent(clock::look())),
+            phase: Cell::new(Phase::Silent(since)),
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             write_blocked: Cell::new(None),
@@ -194,8 +196,9 @@ mod tests {
     fn a_slow_reader_of_the_last_bytes_is_not_idle() {
         let limits = crate::control::sample::config().gateway.limits;
         let address = ([127, 0, 0, 1], 1).into();
-        let connection = Connection::new(Peers { client: address, local: address }, "http", &limits);
         let start = Instant::now();
+        let peers = Peers { client: address, local: address, since: start };
+        let connection = Connection::new(peers, "http", &limits);
         let later = |part: f64| start + limits.idle_timeout.mul_f64(part);
         connection.phase.set(Phase::Idle(start));
         connection.write_blocked.set(Some(later(0.8)));

@@ -121,7 +121,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // Encrypted bytes may wait behind a write that was done as far as the HTTP library knows.
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        match flushed {
+            Poll::Ready(_) => self.watcher.connection().wrote(),
+            Poll::Pending => self.watcher.connection().write_blocks(),
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

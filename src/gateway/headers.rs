@@ -17,6 +17,7 @@ use super::credential::{Carrier, Ways};
 use super::head::BodyLength;
 use super::query;
 use super::request::Request;
+use super::trace;
 use super::upstream::Target;
 use crate::config::HostHeader;
 use crate::credential::Kind;
@@ -39,7 +40,7 @@ const REPEATED_URL: [HeaderName; 4] = [
     HeaderName::from_static("x-rewrite-url"),
 ];
 /// At most so many fields are set on the way to the app.
-const OURS: usize = 12;
+const OURS: usize = 13;
 
 /// Who is at the other end of a connection, as far as that is believed.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +114,7 @@ pub(super) fn to_upstream(
         is_hop_by_hop(name) || is_strange(name, &ways.header, client.trusted) || name == "expect"
     });
     clean_urls(headers, ways, client.trusted);
+    trace::carry(headers);
 
     parts.uri = forwarded_target(&parts.uri, permit, ways);
     match body {

@@ -16,10 +16,10 @@ use super::clock;
 use super::connection::{Connection, Peers};
 use super::farewell;
 use super::frames::PREFACE;
-use super::http1;
-use super::http2;
 use super::socket::Socket;
 use super::worker::{Accepted, Worker};
+use super::{http1, http2, tls};
+use crate::tls::HTTP2;
 
 /// What is read at once while it is not known what is spoken: most requests fit.
 const AHEAD: usize = 4 * 1024;
@@ -33,9 +33,19 @@ enum Spoken {
 
 /// Serves one connection to its end.
 pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, client, local, place: _place } = accepted;
+    let Accepted { stream, client, local, since, terminator, place: _place } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    serve(worker, Socket::Plain(stream), Peers { client, local }, false).await;
+    let peers = Peers { client, local, since };
+    match terminator {
+        None => serve(worker, Socket::Plain(stream), peers, false).await,
+        Some(terminator) => {
+            // Boxed: every connection would pay for the space for as long as it is open.
+            let shaken = Box::pin(tls::handshake(&worker, stream, &terminator, since)).await;
+            let Some(stream) = shaken else { return };
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            serve(worker, Socket::Tls(Box::new(stream)), peers, http2).await;
+        }
+    }
 }
 
 /// Serves one connection on which a request may come at once; `http2`: both sides have agreed on HTTP/2 already.

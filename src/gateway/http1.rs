@@ -132,6 +132,7 @@ pub(super) async fn drive(
 
 /// Writes the access-log line of a head that never became a request; returns its identifier.
 fn note(worker: &Rc<Worker>, connection: &Connection, refusal: Refusal) -> Bare {
+    worker.head_refused();
     let request_id = worker.gateway.request_id();
     let mut record = Record::new(worker, request_id.clone(), connection.client.ip().to_canonical());
     record.refusal = Some(refusal);

@@ -1,14 +1,16 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
-//! Stages in the order in which a request meets them, each a file: `listen`, `http` (what is spoken), `http1` and `http2` (the
+//! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
 //! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
 //! `response`, `record`. [`handle`] is the whole path.
 
 pub mod authenticate;
 pub mod authorize;
+pub mod capacity;
 mod clock;
 mod connection;
 pub mod credential;
+mod extent;
 mod farewell;
 mod forward;
 mod frames;
@@ -33,9 +35,11 @@ mod slots;
 mod socket;
 mod streams;
 pub mod throttle;
+pub mod tls;
+mod trace;
 mod upgrade;
 mod upload;
-mod upstream;
+pub mod upstream;
 pub mod wall;
 pub mod worker;
 
@@ -59,6 +63,8 @@ use self::request::Request;
 use self::response::Body;
 use self::slots::SlotLimits;
 use self::upload::Upload;
+use self::upstream::stock::Stock;
+use self::upstream::trust::NoTrust;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::config::{Config, Limits};
@@ -88,6 +94,7 @@ pub struct Gateway {
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
+    pub handshakes: tls::Handshakes,
 }
 
 /// The configuration as the request path uses it.
@@ -100,17 +107,27 @@ pub struct Settings {
 }
 
 impl Settings {
-    #[must_use]
-    pub fn new(config: &Config, index: &Index) -> Self {
-        Self {
-            routes: route::Routes::new(&config.apps, index),
+    /// Upstreams that `previous` has as well are taken over from it.
+    ///
+    /// # Errors
+    /// When an upstream is https and there is nothing that it could be judged by.
+    pub fn new(
+        config: &Config,
+        index: &Index,
+        board: &Board,
+        previous: Option<&Self>,
+    ) -> Result<Self, NoTrust> {
+        let in_use = previous.map_or_else(Vec::new, |previous| previous.routes.targets());
+        let mut stock = Stock::new(&board.upstreams, in_use);
+        Ok(Self {
+            routes: route::Routes::new(&config.apps, index, board, &mut stock)?,
             ways: credential::Ways {
                 header: config.tokens.header.clone(),
                 query_parameter: config.tokens.query_parameter.clone(),
             },
             limits: config.gateway.limits.clone(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
-        }
+        })
     }
 }
 
@@ -169,7 +186,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         Ok(request) => request,
         Err(reject) => return refuse(&lane, reject, record),
     };
-    record.route = settings.routes.route(request.host()).ok().cloned();
+    record.routed(settings.routes.route(request.host()).ok());
     if request.path().starts_with(RESERVED) {
         return own(worker, &lane, &request, record);
     }

@@ -1,10 +1,12 @@
-//! What is remembered of one request: its access-log line, written exactly once, when the last holder lets go.
+//! What is remembered of one request: it is counted and has its access-log line written, exactly once, when the last
+//! holder lets go.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
@@ -16,6 +18,7 @@ use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
+use crate::board::{Cells, Outcome};
 use crate::credential::Kind;
 use crate::model::{Refusal, TokenId};
 
@@ -56,7 +59,7 @@ pub(super) struct Record {
     pub method: Method,
     pub target: Option<PathAndQuery>,
     pub protocol: Version,
-    pub route: Option<Arc<Route>>,
+    route: Option<Arc<Route>>,
     pub token: Option<TokenId>,
     pub refusal: Option<Refusal>,
     pub status: u16,
@@ -67,6 +70,7 @@ pub(super) struct Record {
     /// Of an answer of our own.
     pub document_bytes: u64,
     pub ended: Ended,
+    tunnel: bool,
 }
 
 /// Shows nothing of the target, which may hold a token.
@@ -96,6 +100,7 @@ impl Record {
             slot: None,
             document_bytes: 0,
             ended: Ended::ClientGone,
+            tunnel: false,
         }
     }
 
@@ -103,12 +108,69 @@ impl Record {
         &self.worker
     }
 
+    /// Which environment the request is for, if any.
+    pub(super) fn routed(&mut self, route: Option<&Arc<Route>>) {
+        self.route = route.cloned();
+        if let (Some(_), Some(cells)) = (route, self.cells()) {
+            cells.begin();
+        }
+    }
+
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        self.route.as_ref()
+    }
+
+    /// The connection is a tunnel from here on.
+    pub(super) fn upgraded(&mut self) {
+        self.ended = Ended::Upgraded;
+        self.tunnel = true;
+        if let Some(cells) = self.cells() {
+            cells.begin_tunnel();
+        }
+    }
+
     /// The upstream's head has come, or failed to.
     pub(super) fn upstream_answered(&mut self) {
         self.upstream_us = self.upstream_began.map(|began| micros(clock::look() - began));
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// Where the request is counted.
+    fn cells(&self) -> Option<&Cells> {
+        let route = self.route.as_deref();
+        let traffic = route.map_or_else(|| self.worker.gateway.board.strangers(), |route| &route.traffic);
+        self.worker.cells(traffic)
+    }
+
+    fn count(&self, duration: Duration) {
+        let Some(cells) = self.cells() else { return };
+        if self.route.is_none() {
+            // Known to be a stranger's only now.
+            cells.begin();
+        }
+        cells.end(&Outcome {
+            refusal: self.refusal,
+            status: self.logged_status(),
+            duration: micros(duration),
+            upstream: self.upstream_us,
+            received: self.received(),
+            sent: self.sent(),
+            tunnel: self.tunnel,
+        });
+    }
+
+    fn received(&self) -> u64 {
+        self.slot.as_deref().map_or(0, |slot| slot.received.get())
+    }
+
+    fn sent(&self) -> u64 {
+        self.slot.as_deref().map_or(0, |slot| slot.sent.get()) + self.document_bytes
+    }
+
+    fn logged_status(&self) -> u16 {
+        if self.status == 0 { CLIENT_GONE } else { self.status }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, duration: Duration) {
         let slot = self.slot.as_deref();
         let ended = match slot.and_then(Slot::ending) {
             Some(Refusal::RequestTimeout) if self.ended != Ended::Complete => Ended::ClientGone,
@@ -126,7 +188,7 @@ impl Record {
             None => line.null("token_id"),
         }
         line.text("code", self.refusal.map_or("ok", Refusal::as_str));
-        line.number("status", u64::from(if self.status == 0 { CLIENT_GONE } else { self.status }));
+        line.number("status", u64::from(self.logged_status()));
         line.text("method", &without_credentials(self.method.as_str()));
         line.text("path", &self.target.as_ref().map(redacted).unwrap_or_default());
         line.text(
@@ -139,9 +201,9 @@ impl Record {
         );
         line.shown("client", self.client);
         line.maybe("upstream", self.upstream.as_deref().map(|target| &*target.name));
-        line.number("bytes_in", slot.map_or(0, |slot| slot.received.get()));
-        line.number("bytes_out", slot.map_or(0, |slot| slot.sent.get()) + self.document_bytes);
-        line.number("duration_us", micros(clock::look() - self.started));
+        line.number("bytes_in", self.received());
+        line.number("bytes_out", self.sent());
+        line.number("duration_us", micros(duration));
         match self.upstream_us {
             Some(micros) => line.number("upstream_us", micros),
             None => line.null("upstream_us"),
@@ -153,11 +215,13 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.worker.log(|lines| self.write(lines));
+        let duration = clock::look() - self.started;
+        self.count(duration);
+        self.worker.log(|lines| self.write(lines, duration));
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+fn micros(duration: Duration) -> u64 {
     duration.as_micros().try_into().unwrap_or(u64::MAX)
 }
 

@@ -2,22 +2,20 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use serde::Serialize;
 
 use super::headers;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
 use super::slots::Occupied;
-use super::upload::Upload;
 use super::upstream::Chosen;
+use super::upstream::sender::Sender;
 use super::worker::Worker;
 
 /// The body of any answer.
@@ -51,7 +49,7 @@ pub(super) struct Download {
 pub(super) struct Lease {
     pub worker: Rc<Worker>,
     pub chosen: Chosen,
-    pub sender: SendRequest<Upload>,
+    pub sender: Sender,
 }
 
 /// The body ended before its end.
@@ -224,8 +222,7 @@ fn document_response(
 
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
-    let route: Option<&Arc<_>> = record.route.as_ref();
-    let realm = route.map_or("portcullis", |route| route.app.as_str());
+    let realm = record.route().map_or("portcullis", |route| route.app.as_str());
     let value = match reject.challenge {
         Challenge::None => return None,
         Challenge::Bare => format!("Bearer realm=\"{realm}\""),

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 
 use super::reject::Reject;
-use super::upstream::Upstreams;
+use super::upstream::stock::Stock;
+use super::upstream::trust::NoTrust;
+use super::upstream::{Chosen, Target, Upstreams};
+use crate::board::{Board, Traffic};
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
 use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal};
@@ -25,7 +29,9 @@ pub struct Route {
     pub timeouts: Timeouts,
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
-    pub upstreams: Upstreams,
+    pub traffic: Arc<Traffic>,
+    /// They may be replaced by others while the rest stays.
+    upstreams: ArcSwap<Upstreams>,
 }
 
 /// Every environment by the hosts that it claims.
@@ -38,12 +44,15 @@ pub struct Routes {
 
 impl Routes {
     /// Resolves the configured apps. Two that claim one host were refused when the configuration was read.
-    #[must_use]
-    pub fn new(apps: &[App], index: &Index) -> Self {
+    ///
+    /// # Errors
+    /// When an upstream is https and there is nothing that it could be judged by.
+    pub fn new(apps: &[App], index: &Index, board: &Board, stock: &mut Stock<'_>) -> Result<Self, NoTrust> {
         let mut routes = Self::default();
         for app in apps {
             for environment in &app.environments {
-                let route = Arc::new(Route::new(app, environment, index));
+                let upstreams = stock.upstreams(app, environment)?;
+                let route = Arc::new(Route::new(app, environment, index, board, upstreams));
                 for host in &environment.hosts {
                     let (hosts, host) = match host {
                         HostPattern::Exact(host) => (&mut routes.exact, host),
@@ -53,7 +62,14 @@ impl Routes {
                 }
             }
         }
-        routes
+        Ok(routes)
+    }
+
+    /// Every upstream in use, some more than once.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        let routes = self.exact.values().chain(self.wildcard.values());
+        routes.flat_map(|route| route.upstreams.load().targets().to_vec()).collect()
     }
 
     /// The environment that claims `host`, which is in lower case and without a port.
@@ -71,7 +87,17 @@ impl Routes {
 }
 
 impl Route {
-    fn new(app: &App, environment: &Environment, index: &Index) -> Self {
+    /// The upstream to try next, if there is one.
+    pub(super) fn choose(&self, tried: &[Chosen]) -> Option<Chosen> {
+        self.upstreams.load().choose(tried)
+    }
+
+    /// Notes that an upstream gave a request no answer.
+    pub(super) fn failed(&self, target: &Arc<Target>, on_trial: bool, why: &str) {
+        self.upstreams.load().failed(target, on_trial, why);
+    }
+
+    fn new(app: &App, environment: &Environment, index: &Index, board: &Board, upstreams: Upstreams) -> Self {
         // Names are ASCII letters, digits, `-` and `_`: they are header values as they stand.
         let value = |name: &str| HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self {
@@ -85,7 +111,8 @@ impl Route {
             timeouts: environment.timeouts,
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
-            upstreams: Upstreams::new(&environment.upstreams),
+            traffic: board.traffic(&app.name, &environment.name),
+            upstreams: ArcSwap::from_pointee(upstreams),
         }
     }
 }
@@ -107,7 +134,9 @@ mod tests {
             );
         }
         let loaded = crate::config::parse(&text, Path::new("proxy.toml"), Path::new("."), []).unwrap();
-        Routes::new(&loaded.config.apps, &Index::new().0)
+        let (board, _) = Board::new(0);
+        let mut stock = Stock::new(&board.upstreams, []);
+        Routes::new(&loaded.config.apps, &Index::new().0, &board, &mut stock).unwrap()
     }
 
     fn environment(routes: &Routes, host: &str) -> Option<String> {

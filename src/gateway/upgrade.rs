@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -14,7 +14,6 @@ use http::request::Parts;
 use http::{
     HeaderMap, HeaderValue, Method, Request as Message, Response, StatusCode, Version, header, response,
 };
-use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
@@ -23,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::authorize::Permit;
 use super::clock;
 use super::connection::Connection;
-use super::forward::{Answer, UNAVAILABLE, pass_on, unanswered, unconnected, unless_ended};
+use super::forward::{Answer, UNAVAILABLE, note_retry, pass_on, unanswered, unconnected, unless_ended};
 use super::head::BodyLength;
 use super::headers;
 use super::lane::Lane;
@@ -35,9 +34,10 @@ use super::route::Route;
 use super::slots::{Occupied, Slot};
 use super::socket::Socket;
 use super::upload::Upload;
+use super::upstream::Chosen;
 use super::upstream::pool::Driven;
+use super::upstream::sender::{Alone, Failure, Sender};
 use super::upstream::stream::Stream;
-use super::upstream::{Chosen, pool};
 use crate::model::Refusal;
 
 /// An agreed upgrade on its way from the exchange to the driver, which owns the client's socket.
@@ -92,19 +92,23 @@ pub(super) async fn open(
     let slot = occupied.slot().clone();
     let proof = head.headers.get(header::SEC_WEBSOCKET_KEY).map(proof);
     let mut message = Message::from_parts(head, upload);
-    let answer = unless_ended(&slot, async {
+    let exchange = async {
         let (chosen, mut sender, driven) = connect(&route, &mut record).await?;
         headers::set_host(message.headers_mut(), route.host_header, chosen.target());
-        let response = sender.send_request(message).await.map_err(|error| unanswered(&error))?;
+        let response = sender
+            .send_upgrade(message)
+            .await
+            .map_err(|Failure { fate, .. }| unanswered(&slot, &route, &chosen, fate))?;
+        chosen.target().answered();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let lease = Lease { worker: record.worker().clone(), chosen, sender };
+            let lease = Lease { worker: record.worker().clone(), chosen, sender: Sender::Http1(sender) };
             return Ok(Outcome::Declined(Answer { response, lease }));
         }
         let parts = driven.await.ok().and_then(Result::ok).ok_or(REFUSED)?;
-        let (upstream, early) = (parts.io.into_inner(), parts.read_buf);
+        let (upstream, early) = (parts.io.into_inner().into_inner(), parts.read_buf);
         Ok(Outcome::Agreed { head: response.into_parts().0, upstream, early, chosen })
-    })
-    .await;
+    };
+    let answer = unless_ended(&slot, pin!(exchange)).await;
     record.upstream_answered();
     let (mut parts, upstream, early, chosen) = match answer {
         Ok(Outcome::Agreed { head, upstream, early, chosen }) => (head, upstream, early, chosen),
@@ -180,18 +184,17 @@ enum Outcome {
 }
 
 /// Connects to the first upstream that lets us; nothing is sent before, so every one of them may be tried.
-async fn connect(
-    route: &Route,
-    record: &mut Record,
-) -> Result<(Chosen, SendRequest<Upload>, Driven), Reject> {
+async fn connect(route: &Route, record: &mut Record) -> Result<(Chosen, Alone, Driven), Reject> {
     let mut tried = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = route.upstreams.choose(&tried) {
+    while let Some(chosen) = route.choose(&tried) {
+        note_retry(tried.last());
         record.upstream = Some(chosen.target().clone());
         record.upstream_began = Some(clock::now());
-        match pool::connect_to_upgrade(chosen.target(), route.timeouts.connect).await {
+        let opening = record.worker().pool.open_to_upgrade(chosen.target(), route.timeouts.connect);
+        match Box::pin(opening).await {
             Ok((sender, driven)) => return Ok((chosen, sender, driven)),
-            Err(error) => failure = unconnected(&error),
+            Err(error) => failure = unconnected(route, &chosen, &error),
         }
         tried.push(chosen);
     }
@@ -230,6 +233,9 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
         slot.received(early.len());
         client.write_all(&from_app).await?;
         upstream.write_all(&early).await?;
+        // The copies below flush only what they write themselves.
+        client.flush().await?;
+        upstream.flush().await?;
         let (mut from_client, mut to_client) = tokio::io::split(&mut client);
         let (mut from_upstream, mut to_upstream) = tokio::io::split(&mut upstream);
         // A WebSocket is over when either side closes: there is no half of one.
@@ -238,7 +244,7 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
             ended = tokio::io::copy(&mut from_upstream, &mut to_client) => ended,
         }
     };
-    record.ended = Ended::Upgraded;
+    record.upgraded();
     let cut = tokio::select! {
         biased;
         () = cut => true,

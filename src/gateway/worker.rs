@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use super::clock;
 use super::connection::Connection;
 use super::slots::Slots;
 use super::upstream::pool::Pool;
-use super::{Drain, Gateway, http};
-use crate::board::{Ending, LastUse, Post};
+use super::{Drain, Gateway, http, tls};
+use crate::board::{Cells, Ending, LastUse, Post, Traffic};
 use crate::model::TokenId;
+use crate::tls::Terminator;
 
 /// How often what may end by itself is looked at, and lines are handed to the log.
 const TICK: Duration = Duration::from_millis(50);
@@ -32,6 +34,9 @@ pub struct Accepted {
     pub stream: TcpStream,
     pub client: SocketAddr,
     pub local: SocketAddr,
+    pub since: Instant,
+    /// `None`: the connection is not encrypted.
+    pub terminator: Option<Arc<Terminator>>,
     pub place: Place,
 }
 
@@ -62,6 +67,8 @@ pub(super) struct Worker {
     pub gateway: Arc<Gateway>,
     pub slots: Rc<Slots>,
     pub pool: Pool,
+    /// For the costly part of a handshake.
+    pub turns: Semaphore,
     post: Arc<Post>,
     connections: RefCell<Slab<Rc<Connection>>>,
     draining: Cell<bool>,
@@ -120,6 +127,7 @@ impl Worker {
             gateway,
             slots: Rc::default(),
             pool: Pool::default(),
+            turns: Semaphore::new(tls::TURNS),
             post,
             connections: RefCell::default(),
             draining: Cell::new(false),
@@ -127,6 +135,16 @@ impl Worker {
             asleep: Cell::new(false),
             stir: Notify::new(),
         }
+    }
+
+    /// What this worker counts of `traffic`.
+    pub(super) fn cells<'a>(&self, traffic: &'a Traffic) -> Option<&'a Cells> {
+        traffic.cells(self.post.number)
+    }
+
+    /// Counts a head that never became a request.
+    pub(super) fn head_refused(&self) {
+        self.post.refused_heads.add_alone(1);
     }
 
     /// The wall clock in Unix milliseconds; it does not go back by less than an hour.

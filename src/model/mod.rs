@@ -18,7 +18,7 @@ pub use name::{AppName, EnvironmentName, InvalidName, MemberName, TokenApp};
 pub use path::{InvalidPattern, PathPattern, PlainPath};
 pub use refusal::Refusal;
 pub use token::{Ended, InvalidText, Label, OnPublish, Status, Text, Token};
-pub use upstream::{InvalidUpstream, Upstream};
+pub use upstream::{InvalidUpstream, Scheme, Upstream};
 
 /// The deployment an environment serves before anything was published to it.
 pub const INITIAL_DEPLOYMENT: &str = "initial";

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::credential::Digest;
 use crate::model::{EnvironmentName, Key, KeyId, Token, TokenApp, TokenId};
+use crate::telemetry::Operations;
 
 pub use error::{OpenError, StoreError};
 pub use record::{Act, KeyFilter, NewKey, NewToken, Revocation, TokenFilter};
@@ -37,6 +38,7 @@ struct Inner {
     writer: Writer,
     readers: Reader,
     health: Arc<Health>,
+    operations: Arc<Operations>,
 }
 
 impl Store {
@@ -47,9 +49,10 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let health = Arc::new(Health::default());
         let opened = sqlite::open(path)?;
-        let readers = Reader::new(&opened.path, READERS, health.clone());
-        let writer = Writer::start(opened, health.clone())?;
-        Ok(Self(Arc::new(Inner { writer, readers, health })))
+        let operations = Arc::<Operations>::default();
+        let readers = Reader::new(&opened.path, READERS, health.clone(), operations.clone());
+        let writer = Writer::start(opened, health.clone(), operations.clone())?;
+        Ok(Self(Arc::new(Inner { writer, readers, health, operations })))
     }
 
     /// Whether the store at `path` could be opened, if there is one. Leaves no trace. Blocks.
@@ -70,6 +73,12 @@ impl Store {
     #[must_use]
     pub fn healthy(&self) -> bool {
         self.0.health.good()
+    }
+
+    /// How long reads and writes take and how many fail, as it goes on being counted.
+    #[must_use]
+    pub fn operations(&self) -> Arc<Operations> {
+        self.0.operations.clone()
     }
 
     /// The revision last committed, as it moves.
@@ -119,6 +128,14 @@ impl Store {
     /// When it could not be written.
     pub async fn revoke_key(&self, act: Act, id: KeyId) -> Result<Option<Revocation<Key>>, StoreError> {
         self.0.writer.write(move |work| sqlite::keys::revoke(work, &act, id)).await
+    }
+
+    /// Notes in the audit log that the configuration was read again, and which keys that changed.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn note_reload(&self, act: Act, changed: Vec<String>) -> Result<(), StoreError> {
+        self.0.writer.write(move |work| sqlite::audit::reload(work, &act, &changed)).await
     }
 
     /// Deletes, in small pieces, the tokens that ended at or before `cutoff`; returns how many.

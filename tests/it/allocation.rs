@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use portcullis::board::Board;
 use portcullis::config;
 use portcullis::credential::{Kind, Plaintext};
 use portcullis::gateway::head::{BodyLength, Head};
@@ -56,7 +57,7 @@ fn accepted(target: &str, fields: &[(&str, &str)]) -> Request {
 fn a_decision_allocates_nothing() {
     let loaded = config::parse(CONFIG, Path::new("proxy.toml"), Path::new(""), []).unwrap();
     let (index, writer) = Index::new();
-    let settings = Settings::new(&loaded.config, &index);
+    let settings = Settings::new(&loaded.config, &index, &Board::new(0).0, None).unwrap();
     let app = AppName::parse("shop").unwrap();
     writer.open(&TokenApp::One(app), &EnvironmentName::parse("production").unwrap());
     let shop = Some(writer.name("shop"));

@@ -1,9 +1,10 @@
 //! The audit log: one entry for each change, in the same transaction.
 
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::Act;
+use super::work::Work;
 
 /// Appends an entry. `detail` is an object and holds no credential.
 pub(super) fn note(
@@ -19,4 +20,9 @@ pub(super) fn note(
     conn.prepare_cached("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)")?
         .execute((act.at.as_millisecond(), &act.actor, action, subject, detail.to_string()))?;
     Ok(())
+}
+
+/// Appends the entry of a reload, which changes no row.
+pub(in crate::store) fn reload(work: &mut Work<'_>, act: &Act, changed: &[String]) -> rusqlite::Result<()> {
+    note(work.conn, act, "config.reload", "", json!({ "changed": changed }))
 }

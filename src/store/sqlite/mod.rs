@@ -1,6 +1,6 @@
 //! The store in SQLite: one file per family of rows, and the machinery that writes and reads them.
 
-mod audit;
+pub(super) mod audit;
 pub(super) mod environments;
 mod feed;
 mod file;

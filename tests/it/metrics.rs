@@ -1,0 +1,185 @@
+//! Metrics: what operators can count on, and what strangers cannot put there.
+
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use crate::support::app::App;
+use crate::support::exchange::with_token;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::metrics::Metrics;
+use crate::support::until;
+use crate::support::wire::{connect, request};
+
+const HOST: &str = "shop.localhost";
+const PRODUCTION: &str = r#"{app="shop",environment="production"}"#;
+
+fn outcome(environment: &str, code: &str, class: &str) -> String {
+    let app = if environment.is_empty() { "" } else { "shop" };
+    format!(
+        r#"requests_total{{app="{app}",environment="{environment}",code="{code}",status_class="{class}"}}"#
+    )
+}
+
+#[test]
+fn every_request_is_counted_once_by_how_it_came_out() {
+    let app = App::start(|exchange| match exchange.head.target() {
+        "/missing" => drop(exchange.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")),
+        _ => {
+            let body = exchange.body();
+            exchange.answer(&[&body[..], b"!!"].concat());
+        }
+    });
+    let gateway = Gateway::before(&app);
+    let token = gateway.mint("production").secret;
+    for _ in 0..3 {
+        let fields = [("X-Portcullis-Token", token.as_str()), ("Content-Length", "5")];
+        gateway.ask([request("POST /", &fields), b"12345".to_vec()].concat());
+    }
+    gateway.ask(with_token("GET /missing", HOST, &token));
+    gateway.ask(request("GET /", &[]));
+    gateway.ask(with_token("GET /", "shop.dev.localhost", &token));
+    gateway.ask(request("GET /", &[("Host", "elsewhere.example")]));
+    gateway.ask(request("GET /.portcullis/healthz", &[]));
+    let mut wire = gateway.connect();
+    wire.send("GET\r\n\r\n");
+    wire.wait_for_end();
+
+    let lines = until("all lines", || Some(gateway.log()).filter(|lines| lines.len() == 9)).len();
+    let metrics = gateway.metrics();
+    for (environment, code, class, count) in [
+        ("production", "ok", "2xx", 4.0),
+        ("production", "ok", "4xx", 1.0),
+        ("production", "token_missing", "4xx", 1.0),
+        ("development", "wrong_environment", "4xx", 1.0),
+        ("", "unknown_host", "4xx", 1.0),
+        ("", "invalid_request", "4xx", 1.0),
+    ] {
+        assert_eq!(metrics.of(&outcome(environment, code, class)), count, "{environment} {code} {class}");
+    }
+    assert_eq!(metrics.sum("requests_total"), lines as f64);
+    assert_eq!(metrics.sum("request_duration_seconds_count"), lines as f64);
+    assert_eq!(metrics.of("heads_refused_total"), 1.0);
+    assert_eq!(metrics.of(&format!("upstream_duration_seconds_count{PRODUCTION}")), 4.0);
+    assert_eq!(metrics.of(&format!("request_body_bytes_total{PRODUCTION}")), 15.0);
+    assert!(metrics.of(&format!("request_duration_seconds_sum{PRODUCTION}")) > 0.0);
+    let sent: u64 = gateway.log().iter().map(|line| line["bytes_out"].as_u64().unwrap()).sum();
+    assert_eq!(metrics.sum("response_body_bytes_total"), sent as f64);
+    assert_eq!(metrics.sum("requests_in_flight"), 0.0);
+    assert_eq!(metrics.of("connections_accepted_total"), 9.0);
+    until("the connections' end", || (gateway.metrics().of("connections") == 0.0).then_some(()));
+}
+
+#[test]
+fn what_has_not_ended_is_in_flight() {
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let app = App::start(move |exchange| {
+        if exchange.head.target() == "/chat" {
+            exchange.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            );
+        }
+        let _ = released.lock().unwrap().recv();
+        exchange.close();
+    });
+    let gateway = Gateway::before(&app);
+    let token = gateway.mint("production").secret;
+    let mut waiting = gateway.connect();
+    waiting.send(with_token("GET /", HOST, &token));
+    app.wait_for(1);
+    let (in_flight, open) = (format!("requests_in_flight{PRODUCTION}"), format!("tunnels_open{PRODUCTION}"));
+    assert_eq!(gateway.metrics().of(&in_flight), 1.0);
+    release.send(()).unwrap();
+    assert_eq!(waiting.answer().status, 502);
+    until("the request's end", || (gateway.metrics().of(&in_flight) == 0.0).then_some(()));
+
+    let mut chat = gateway.connect();
+    let upgrade =
+        [("X-Portcullis-Token", token.as_str()), ("Connection", "upgrade"), ("Upgrade", "websocket")];
+    chat.send(request("GET /chat", &upgrade));
+    assert_eq!(chat.head().unwrap().unwrap().status(), 101);
+    until("the tunnel", || (gateway.metrics().of(&open) == 1.0).then_some(()));
+    assert_eq!(gateway.metrics().of(&in_flight), 1.0);
+    let before = gateway.metrics().of(&format!("request_duration_seconds_count{PRODUCTION}"));
+    release.send(()).unwrap();
+    chat.wait_for_end();
+    until("the tunnel's end", || (gateway.metrics().of(&open) == 0.0).then_some(()));
+    let after = gateway.metrics();
+    assert_eq!(after.of(&format!("tunnels_total{PRODUCTION}")), 1.0);
+    assert_eq!(after.of(&outcome("production", "ok", "1xx")), 1.0);
+    assert_eq!(after.of(&format!("request_duration_seconds_count{PRODUCTION}")), before);
+}
+
+#[test]
+fn no_stranger_adds_a_label() {
+    let gateway = Gateway::before(&App::echo());
+    let token = gateway.mint("production").secret;
+    let ask = |round: u32| {
+        let hosts = [format!("h{round}.example"), format!("pct_{round}")];
+        for host in &hosts {
+            gateway.ask(request(&format!("GET /p{round}?q={round}"), &[("Host", host)]));
+        }
+        gateway.ask(with_token(&format!("GET /{token}/{round}"), HOST, &token));
+        gateway.ask(request(&format!("M{round} /?project-protection-bypass={token}x"), &[]));
+    };
+    ask(0);
+    let before = until("the first lines", || (gateway.log().len() == 4).then(|| gateway.metrics()));
+    (1..20).for_each(ask);
+    let after = until("the other lines", || (gateway.log().len() == 80).then(|| gateway.metrics()));
+    assert_eq!(before.names(), after.names());
+    assert_eq!(after.sum("requests_total"), 80.0);
+    for secret in ["pct_", "pcm_", "example", &token[4..]] {
+        assert!(!after.text.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn both_formats_say_the_same() {
+    let gateway = Gateway::before(&App::echo());
+    gateway.ask(request("GET /", &[]));
+    gateway.logged(gateway.ask(request("GET /", &[])).get("x-request-id").unwrap());
+    let ask = |accept: &[(&str, &str)]| {
+        let mut wire = connect(gateway.admin_address());
+        wire.send(request("GET /metrics", &[&[("Host", "localhost")], accept].concat()));
+        wire.answer()
+    };
+    let (plain, open) = (ask(&[]), ask(&[("Accept", "application/openmetrics-text; version=1.0.0")]));
+    assert_eq!(plain.get("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(open.get("content-type").unwrap().starts_with("application/openmetrics-text; version=1.0.0"));
+    let (plain, open) = (Metrics::read(&plain), Metrics::read(&open));
+    assert_eq!(plain.names(), open.names());
+    assert_eq!(plain.of(&outcome("production", "token_missing", "4xx")), 2.0);
+}
+
+#[test]
+fn store_and_index_are_in_view() {
+    let gateway = Gateway::before(&App::echo());
+    let before = gateway.metrics();
+    let token = gateway.mint("production");
+    let after = gateway.metrics();
+    assert_eq!((before.of("index_tokens"), after.of("index_tokens")), (0.0, 1.0));
+    assert!(after.of("index_revision") > before.of("index_revision"));
+    assert_eq!(after.of("index_revision"), after.of("store_revision"));
+    assert_eq!(after.of("index_staleness_seconds"), 0.0);
+    for operation in ["read", "write"] {
+        let count = format!("store_operation_duration_seconds_count{{operation=\"{operation}\"}}");
+        assert!(after.of(&count) > before.of(&count), "{operation}");
+        assert_eq!(after.of(&format!("store_errors_total{{operation=\"{operation}\"}}")), 0.0);
+    }
+    assert_eq!(after.get("last_use_flush_timestamp_seconds"), None);
+    gateway.ask(with_token("GET /", HOST, &token.secret));
+    until("a flush of last uses", || gateway.metrics().get("last_use_flush_timestamp_seconds"));
+    for process in ["resident_memory_bytes", "open_fds", "start_time_seconds"] {
+        assert!(after.of(&format!("process_{process}")) > 1.0);
+    }
+}
+
+#[test]
+fn a_write_that_fails_is_counted() {
+    let gateway = Setup::new(&App::echo()).set("gateway.access_log", "path", "\"off\"").start();
+    let foreign = rusqlite::Connection::open(gateway.path("portcullis.db")).unwrap();
+    foreign.execute_batch("ALTER TABLE audit RENAME TO elsewhere").unwrap();
+    let order = serde_json::json!({ "app": "shop", "environment": "production", "expires_in": "1h" });
+    assert_eq!(gateway.admin("POST /v1/tokens", Some(order)).status, 503);
+    assert_eq!(gateway.metrics().of("store_errors_total{operation=\"write\"}"), 1.0);
+}
