@@ -88,7 +88,7 @@ async fn converse(
                 served.as_mut().graceful_shutdown();
                 parting = Parting::Announced;
             }
-            if served.as_mut().poll(cx).is_ready() {
+            if served.as_mut().poll(cx).is_ready() || streams.is_misbegun() {
                 return Poll::Ready(false);
             }
             let now = clock::look();

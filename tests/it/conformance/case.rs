@@ -20,16 +20,16 @@ pub(super) struct Case {
 pub(super) enum Owed {
     /// GOAWAY with this code, and the end of the connection.
     Goaway(u32),
-    /// The same, in the general words of PROTOCOL_ERROR where the RFC has this code: h2 tells the two apart for a frame
-    /// that is too long, and for no other that it cannot read. A client learns less about its own fault; the connection
-    /// ends either way, and what was sent has no effect.
+    /// The same, in the general words of PROTOCOL_ERROR where the RFC has this code. h2 has no other word for what it
+    /// cannot decode, but for a frame that is too long, nor for more on a stream that was whole. A client learns less
+    /// about its own fault; the connection ends either way, and what was sent has no effect.
     Worded(u32),
     /// The end of the connection, with or without a word.
     End,
     /// A reset of this stream with this code, while the connection goes on.
     Reset(u32, u32),
-    /// The same, or else the connection ends with that code: an error of a stream may be taken for one of the connection
-    /// (section 5.4.1).
+    /// The same, or else the connection ends with that code: an error of a stream may be taken for one of the
+    /// connection (section 5.4.1), and h2 does so where it cannot read on safely.
     Either(u32, u32),
     /// An answer on this stream with this status, while the connection goes on.
     Answer(u32, u16),

@@ -1,6 +1,6 @@
 //! What each kind of frame may look like: RFC 9113, sections 6.1 to 6.8.
 
-use super::case::Owed::{Answer, Either, Goaway, Nothing, Seen, Worded};
+use super::case::Owed::{Answer, Goaway, Nothing, Reset, Seen, Worded};
 use super::case::{case, run};
 use crate::support::http2::{
     ACK, CANCEL, DATA, END_HEADERS, END_STREAM, FRAME_SIZE_ERROR, GOAWAY, HEADERS, NO_ERROR, PADDED, PING,
@@ -82,7 +82,7 @@ fn headers_open_streams() {
         case("6.2: half a priority", Worded(FRAME_SIZE_ERROR), |to| {
             to.send(HEADERS, END_HEADERS | END_STREAM | PRIORITIZED, 1, &NOBODY[..4]);
         }),
-        case("5.3.2: a priority over itself", Either(1, PROTOCOL_ERROR), |to| {
+        case("5.3.2: a priority over itself", Reset(1, PROTOCOL_ERROR), |to| {
             let head = [&[0, 0, 0, 1, 15][..], &to.block("GET", "/", &[])].concat();
             to.send(HEADERS, END_HEADERS | END_STREAM | PRIORITIZED, 1, head);
         }),
@@ -115,7 +115,7 @@ fn priorities_change_nothing() {
         // An error of the stream alone would do. It is idle, and cannot be reset without an error of the server's own.
         case("6.3: too short", Worded(FRAME_SIZE_ERROR), |to| to.send(PRIORITY, 0, 1, [0; 4])),
         case("6.3: too long", Worded(FRAME_SIZE_ERROR), |to| to.send(PRIORITY, 0, 1, [0; 6])),
-        case("5.3.2: over itself", Either(1, PROTOCOL_ERROR), |to| {
+        case("5.3.2: over itself", Reset(1, PROTOCOL_ERROR), |to| {
             to.post(1, &[]);
             to.send(PRIORITY, 0, 1, [0, 0, 0, 1, 15]);
         }),

@@ -36,6 +36,12 @@ fn what_means_nothing_is_ignored() {
             to.answer(1);
             to.send(UNKNOWN, ALL, 1, *b"what?");
         }),
+        case("5.5: kinds that others have added", Nothing, |to| {
+            // ALTSVC, ORIGIN, and PRIORITY_UPDATE of a stream that is still to come.
+            to.send(0xa, 0, 0, *b"\0\x04here");
+            to.send(0xc, 0, 0, *b"\0\x04here");
+            to.send(0x10, 0, 0, *b"\0\0\0\x01u=3");
+        }),
         case("4.1: an unknown kind without a payload", Nothing, |to| to.send(UNKNOWN, 0, 0, [])),
         case("4.1: an unknown kind, as large as it may be", Nothing, |to| to.send(UNKNOWN, 0, 0, [0; MOST])),
         case("4.1: a PING with all flags but its own", Nothing, |to| {

@@ -1,6 +1,6 @@
 //! Settings, and what becomes of them: RFC 9113, section 6.5, and RFC 8441, section 3.
 
-use super::case::Owed::{Answer, Goaway, Nothing, Seen, Worded};
+use super::case::Owed::{Goaway, Nothing, Seen, Worded};
 use super::case::{bare, case, run};
 use crate::support::http2::{
     ACK, DATA, ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, HEADER_TABLE_SIZE,

@@ -1,6 +1,6 @@
 //! The states of a stream, and its number: RFC 9113, sections 5.1, 5.1.1, 5.1.2 and 5.4.
 
-use super::case::Owed::{Answer, Either, Goaway, Nothing, Reset, Seen, Worded};
+use super::case::Owed::{Answer, Goaway, Nothing, Reset, Seen, Worded};
 use super::case::{case, run};
 use crate::support::http2::{
     CANCEL, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM,
@@ -58,7 +58,7 @@ fn what_has_been_said_to_be_whole_is_not_continued() {
 #[test]
 fn closed_streams_stay_closed() {
     run(&[
-        case("5.1, closed by its answer: DATA", Either(1, STREAM_CLOSED), |to| {
+        case("5.1, closed by its answer: DATA", Reset(1, STREAM_CLOSED), |to| {
             to.get(1);
             to.answer(1);
             to.last(1, b"data");
@@ -80,7 +80,7 @@ fn closed_streams_stay_closed() {
             to.send(PRIORITY, 0, 1, [0, 0, 0, 0, 15]);
             to.reset(1, CANCEL);
         }),
-        case("5.1, closed by the client: DATA", Either(1, STREAM_CLOSED), |to| {
+        case("5.1, closed by the client: DATA", Reset(1, STREAM_CLOSED), |to| {
             to.post(1, &[]);
             to.reset(1, CANCEL);
             to.last(1, b"data");
@@ -116,7 +116,7 @@ fn numbers_are_odd_and_rise() {
             to.hang(5);
             to.get(3);
         }),
-        case("5.1.1: the last again, under way", Either(5, PROTOCOL_ERROR), |to| {
+        case("5.1.1: the last again, under way", Reset(5, PROTOCOL_ERROR), |to| {
             to.post(5, &[]);
             to.post(5, &[]);
         }),
