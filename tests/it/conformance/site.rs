@@ -34,7 +34,7 @@ impl Site {
     pub(super) fn open() -> Self {
         let app = App::start(answer);
         let authority = Authority::new();
-        authority.issue("shop", &[HOST]);
+        authority.write("shop", &[HOST]);
         let gateway = Setup::new(&app).and(&authority.entry("127.0.0.1:0", "shop")).start();
         let token = gateway.mint("production").secret;
         let mut browser = authority.client();

@@ -163,12 +163,10 @@ pub(crate) fn connect(address: SocketAddr) -> Client {
     connect_with(address, &[])
 }
 
-/// The same with settings of one's own. The server is allowed no table of fields: each block can be read by itself,
-/// whenever its turn comes.
+/// The same with settings of one's own.
 pub(crate) fn connect_with(address: SocketAddr, settings: &[(u16, u32)]) -> Client {
     let mut client = Client::new(wire::connect(address).stream);
-    client.send_bytes(PREFACE);
-    client.send(&Frame::settings(&[&[(HEADER_TABLE_SIZE, 0)], settings].concat()));
+    client.greet(settings);
     client
 }
 
@@ -177,6 +175,13 @@ impl<S: Read + Write> Client<S> {
     pub(crate) fn new(stream: S) -> Self {
         let decoder = fluke_hpack::Decoder::new();
         Self { stream, ahead: Vec::new(), decoder, kept: VecDeque::new(), next: 1 }
+    }
+
+    /// Sends preface and settings. The server is allowed no table of fields: each block can be read by itself, whenever
+    /// its turn comes.
+    pub(crate) fn greet(&mut self, settings: &[(u16, u32)]) {
+        self.send_bytes(PREFACE);
+        self.send(&Frame::settings(&[&[(HEADER_TABLE_SIZE, 0)], settings].concat()));
     }
 
     pub(crate) fn send_bytes(&mut self, bytes: impl AsRef<[u8]>) {
