@@ -1,9 +1,11 @@
 //! What the gateway posts for others to read, and what it is asked: last use of tokens, and requests to end what is
 //! in flight. One post per worker, so that workers do not wait for each other.
 
+pub mod client;
 mod denial;
 mod ending;
 mod following;
+pub mod handshake;
 mod releases;
 mod traffic;
 pub mod upstream;
@@ -16,7 +18,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::client::Clients;
 use self::denial::Denials;
+use self::handshake::Handshakes;
 use self::upstream::Standings;
 use crate::model::{AppName, EnvironmentName, TokenId};
 use crate::telemetry::Counter;
@@ -45,8 +49,7 @@ pub struct Post {
     /// Which worker's it is.
     pub number: usize,
     pub connections: AtomicUsize,
-    /// Heads that never became requests.
-    pub refused_heads: Counter,
+    pub clients: Clients,
     last_use: Mutex<HashMap<TokenId, LastUse>>,
     denials: Denials,
     mailbox: mpsc::UnboundedSender<Ending>,
@@ -71,6 +74,7 @@ pub struct Board {
     pub following: Following,
     pub accepted: Counter,
     pub accept_errors: Counter,
+    pub handshakes: Handshakes,
     /// Of requests for hosts that no environment claims.
     strangers: Arc<Traffic>,
     /// Of every environment that was ever configured since the start: its counts outlive a reload, and do not go back
@@ -91,7 +95,7 @@ impl Board {
                 let post = Post {
                     number,
                     connections: AtomicUsize::new(0),
-                    refused_heads: Counter::default(),
+                    clients: Clients::default(),
                     last_use: Mutex::default(),
                     denials: Denials::new(refusals.clone()),
                     mailbox,
@@ -105,6 +109,7 @@ impl Board {
             following: Following::default(),
             accepted: Counter::default(),
             accept_errors: Counter::default(),
+            handshakes: Handshakes::default(),
             strangers: Arc::new(Traffic::new(workers)),
             traffic: Mutex::default(),
             upstreams: Standings::default(),

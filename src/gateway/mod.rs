@@ -93,7 +93,6 @@ pub struct Gateway {
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
-    pub handshakes: tls::Handshakes,
 }
 
 impl Gateway {

@@ -13,6 +13,7 @@ mod allocation;
 mod answers;
 mod cap;
 mod cli;
+mod conformance;
 mod crash;
 mod credentials;
 mod demo;

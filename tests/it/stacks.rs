@@ -1,8 +1,8 @@
 //! Apps on servers that others wrote: what they say arrives as they said it.
 
+use crate::support::authority::Authority;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::server::Server;
-use crate::support::terminator::Authority;
 use crate::support::wire::request;
 
 /// What every server of files does.

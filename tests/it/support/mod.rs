@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 pub(crate) mod modern;
 pub(crate) mod program;
 pub(crate) mod server;
+pub(crate) mod stage;
 pub(crate) mod terminator;
 pub(crate) mod wire;
 
