@@ -17,6 +17,7 @@ use super::process::Process;
 use crate::board::Totals;
 use crate::board::client::{Clients, HangUp, Protocol};
 use crate::board::upstream::Standing;
+use crate::control::Expiring;
 use crate::model::Refusal;
 use crate::telemetry::{BOUNDS, Spread};
 use crate::tls::Certificate;
@@ -25,12 +26,13 @@ use crate::tls::Certificate;
 #[derive(Debug)]
 pub(super) struct Families {
     sources: Sources,
+    expiring: Expiring,
     process: Process,
 }
 
 impl Families {
-    pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, process: Process::new() }
+    pub(super) fn new(sources: Sources, expiring: Expiring) -> Self {
+        Self { sources, expiring, process: Process::new() }
     }
 }
 
@@ -208,6 +210,11 @@ impl Families {
     }
 
     fn store(&self, page: &mut Page<'_>) -> Result {
+        if let Some(count) = self.expiring.count() {
+            let help =
+                "Tokens in use that end within 7 days, counted once a minute and whenever there are new ones";
+            page.gauge("tokens_expiring", help, None, count)?;
+        }
         let operations = &self.sources.store;
         let kinds = [("read", &operations.reads), ("write", &operations.writes)];
         let spreads = kinds.map(|(kind, operation)| {

@@ -17,6 +17,7 @@ use self::families::Families;
 use super::call::{Answer, Call};
 use super::problem::Problem;
 use crate::board::Board;
+use crate::control::Expiring;
 use crate::index::Index;
 use crate::telemetry::{LogCounts, Operations};
 use crate::tls::Terminators;
@@ -39,9 +40,9 @@ pub struct Sources {
 pub(super) struct Metrics(Registry);
 
 impl Metrics {
-    pub(super) fn new(sources: Sources) -> Self {
+    pub(super) fn new(sources: Sources, expiring: Expiring) -> Self {
         let mut registry = Registry::with_prefix("portcullis");
-        registry.register_collector(Box::new(Families::new(sources)));
+        registry.register_collector(Box::new(Families::new(sources, expiring)));
         Self(registry)
     }
 }
