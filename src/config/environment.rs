@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use super::report::Place;
 use super::section::Section;
 use super::value::{Given, boolean, number, path, positive_duration, text, word};
-use super::{Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts, trust};
+use super::{Admin, Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts, trust};
 use crate::model::{EnvironmentName, HostPattern, OnPublish, PathPattern, Upstream};
 
 /// Every host claimed so far, by which environment and where.
@@ -20,11 +20,11 @@ pub(super) type Claims = HashMap<HostPattern, (String, Place)>;
 pub(super) fn read(
     name: EnvironmentName,
     section: &mut Section<'_>,
-    gateway: &Gateway,
+    (gateway, admin): (&Gateway, &Admin),
     claims: &mut Claims,
 ) -> Option<Environment> {
     let hosts = hosts(section, claims);
-    let upstreams = upstreams(section, &gateway.listen);
+    let upstreams = upstreams(section, &gateway.listen, admin);
     let usual = if name.as_str() == "production" { OnPublish::Stop } else { OnPublish::Keep };
     let on_publish = section.or("on_publish", usual, on_publish);
     let access = word(&[
@@ -90,7 +90,7 @@ fn host(given: &Given<'_>) -> Result<HostPattern, String> {
     HostPattern::parse(given.text(WHAT)?).ok_or_else(|| format!("wants {WHAT}"))
 }
 
-fn upstreams(section: &mut Section<'_>, listen: &[SocketAddr]) -> Option<Vec<Upstream>> {
+fn upstreams(section: &mut Section<'_>, listen: &[SocketAddr], admin: &Admin) -> Option<Vec<Upstream>> {
     const WHAT: &str = "a list of URLs, as in [\"http://127.0.0.1:3000\"]";
     let Some(list) = section.full_list("upstreams", WHAT, upstream) else {
         section.missing("upstreams", WHAT);
@@ -108,6 +108,10 @@ fn upstreams(section: &mut Section<'_>, listen: &[SocketAddr]) -> Option<Vec<Ups
             );
             section.warning(&item.place, "upstreams", &doubt);
         }
+        if admin.is_at(&item.value) {
+            let doubt = "leads to the admin side: whoever has a token is let in there";
+            section.warning(&item.place, "upstreams", doubt);
+        }
     }
     Some(list.items.into_iter().map(|item| item.value).collect())
 }
@@ -117,16 +121,21 @@ fn upstream(given: &Given<'_>) -> Result<Upstream, String> {
     Upstream::parse(text).map_err(|wrong| format!("cannot be used: {wrong}"))
 }
 
-/// Whether the upstream is, as far as can be told without asking a name server, one of our own listeners.
-fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
-    let Some((host, port)) = upstream.host_and_port() else { return false };
-    let address = match host {
-        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        host => host.parse::<IpAddr>().ok(),
+/// Where an upstream is, as far as can be told without asking a name server.
+pub(super) fn address(upstream: &Upstream) -> Option<SocketAddr> {
+    let (host, port) = upstream.host_and_port()?;
+    let ip = match host {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        host => host.parse().ok()?,
     };
-    address.is_some_and(|address| {
-        port == listen.port()
-            && (address == listen.ip() || listen.ip().is_unspecified() && address.is_loopback())
+    Some(SocketAddr::new(ip, port))
+}
+
+/// Whether the upstream is, as far as can be told, one of our own listeners.
+fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
+    address(upstream).is_some_and(|address| {
+        address.port() == listen.port()
+            && (address.ip() == listen.ip() || listen.ip().is_unspecified() && address.ip().is_loopback())
     })
 }
 
@@ -207,7 +216,11 @@ fn health_path(given: &Given<'_>) -> Result<PathAndQuery, String> {
 fn upstream_ca(section: &mut Section<'_>, upstreams: &[Upstream]) -> Option<Vec<CertificateDer<'static>>> {
     let given = section.read("upstream_ca", path)?;
     if !upstreams.is_empty() && !upstreams.iter().any(Upstream::is_https) {
-        section.warning(&given.place, "upstream_ca", "has no effect: no upstream here is https");
+        section.warning(
+            &given.place,
+            "upstream_ca",
+            "has no effect until a release brings one: no upstream here is https",
+        );
     }
     if !section.looks_into_files() {
         return None;

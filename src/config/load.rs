@@ -159,7 +159,7 @@ fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
         root.table("secrets", secrets::read);
         root.table("leaks", leaks::read);
         root.table("notify", notify::read);
-        let apps = apps::read(root, &gateway);
+        let apps = apps::read(root, &gateway, &admin);
         Config { gateway, admin, store, tokens, apps }
     });
     unknown_variables(&mut report, source.variables);

@@ -369,6 +369,10 @@ fn what_is_legal_but_doubtful_warns() {
             "3:14: `apps.a.environments.production.upstreams` leads back",
         ),
         (
+            "[admin]\nlisten = '127.0.0.1:3000'\n",
+            "3:14: `apps.a.environments.production.upstreams` leads to the admin side",
+        ),
+        (
             "[tokens]\nlifetimes = ['366d']\nmax_lifetime = '1y'\n",
             "5:14: `tokens.lifetimes` offers 366d, which in some",
         ),

@@ -39,6 +39,7 @@ pub(super) struct Doors {
 pub(super) struct Plan {
     /// `None`: the one that is there stays.
     bound: Option<Bound>,
+    address: SocketAddr,
     front: Front,
 }
 
@@ -80,9 +81,19 @@ impl Doors {
         };
         Ok(Self { operator, bound, front })
     }
+
+    /// As it was given.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.bound.address
+    }
 }
 
 impl Plan {
+    /// As it is given, or stays.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(super) fn terminator(&self) -> Option<&Arc<Terminator>> {
         self.front.terminator()
     }
@@ -107,7 +118,7 @@ impl Administration {
         let stays = config.listen == self.street.configured;
         let bound = if stays { None } else { Some(Bound::new(config.listen, inherited)?) };
         let address = bound.as_ref().map_or(self.street.address, |bound| bound.address);
-        Ok(Plan { bound, front: front(config, address, resumption)? })
+        Ok(Plan { bound, address, front: front(config, address, resumption)? })
     }
 
     pub(super) fn apply(&mut self, plan: Plan) {

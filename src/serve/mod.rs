@@ -90,7 +90,7 @@ impl Server {
     /// When an address, the store, the log or a thread cannot be had; the message names which.
     pub fn start(loaded: Loaded) -> Result<Self> {
         telemetry::start_own_log();
-        let config = loaded.config.clone();
+        let mut config = loaded.config.clone();
         process::prepare(&config);
         let mut inherited = Inherited::take();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -107,6 +107,8 @@ impl Server {
         // The store first: its lock settles whose the admin socket is, should two start at once.
         let store = Store::open(&config.store.path)?;
         let doors = Doors::open(&config.admin, &mut inherited, &resumption)?;
+        // In the place of port 0, so that nobody is sent there.
+        config.admin.listen = doors.address();
         inherited.warn_of_rest();
         let output = Output::open(sink(&config.gateway.access_log)).context("gateway.access_log.path")?;
         let (log, log_thread) =

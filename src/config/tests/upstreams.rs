@@ -91,7 +91,7 @@ fn certificates_are_read_with_the_configuration() {
     assert_eq!(config.apps[0].environments[0].upstream_ca.as_ref().unwrap().len(), 2);
     assert!(warnings.is_empty(), "{warnings:?}");
     let warnings = read("ca.pem", "h2c:").unwrap().warnings;
-    assert!(warnings[0].to_string().ends_with("has no effect: no upstream here is https"), "{warnings:?}");
+    assert!(warnings[0].to_string().ends_with("no upstream here is https"), "{warnings:?}");
     for (name, wrong) in [
         ("absent.pem", "names a file that cannot be read: "),
         (".", "names something that is not a file"),
