@@ -83,7 +83,7 @@ impl Show {
                 ("", cell("")),
                 ("environment", cell(&environment.name)),
                 ("hosts", lines(&environment.hosts)),
-                ("upstreams", lines(&upstreams(environment))),
+                (source(environment), lines(&upstreams(environment))),
                 ("deployment", cell(&environment.deployment)),
                 ("on publish", cell(&environment.on_publish)),
                 ("external access", cell(&access(&environment.external_access))),
@@ -111,6 +111,11 @@ fn upstreams(environment: &Environment) -> Vec<String> {
         false => format!("{} (unhealthy)", upstream.url),
     };
     environment.upstreams.iter().map(shown).collect()
+}
+
+/// What the list of upstreams is called, by who says so.
+fn source(environment: &Environment) -> &'static str {
+    if environment.upstreams_from == "deployment" { "upstreams (deployment's)" } else { "upstreams" }
 }
 
 fn lines(items: &[String]) -> Cell {
