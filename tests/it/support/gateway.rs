@@ -332,7 +332,13 @@ impl Gateway {
 
     /// Starts the program again on the same folder; the ports are others. What ran before has to have ended.
     pub(crate) fn restart(&mut self) {
-        self.process = Process::start(command(self.folder.path()).arg("serve"));
+        self.restart_among(&[]);
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn restart_among(&mut self, variables: &[(&str, &Path)]) {
+        let mut command = command(self.folder.path());
+        self.process = Process::start(command.arg("serve").envs(variables.iter().copied()));
     }
 
     /// The same with inherited sockets.
