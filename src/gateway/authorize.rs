@@ -46,10 +46,9 @@ impl Permit {
         self.holder.as_ref()
     }
 
-    /// What has to hold for as long as the request runs; `None` where no token was needed.
-    #[must_use]
-    pub fn pass(&self) -> Option<&Pass> {
-        self.pass.as_ref()
+    /// Takes out what has to hold for as long as the request runs; `None` where no token was needed.
+    pub(super) fn take_pass(&mut self) -> Option<Pass> {
+        self.pass.take()
     }
 
     /// Where a token was, needed or not.

@@ -162,7 +162,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         return own(worker, &lane, &request, record);
     }
     let now = worker.now();
-    let permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
+    let mut permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
         .and_then(|permit| fits(&settings, &request, permit))
     {
         Ok(permit) => permit,
@@ -174,11 +174,11 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
 
     let timeouts = permit.route().timeouts;
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
-    let occupied = worker.slots.enter(permit.pass().cloned(), still, &lane);
+    let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
     worker.stir();
-    if let Some(pass) = permit.pass() {
-        record.token = Some(pass.token);
-        worker.used(pass.token, LastUse { at: now, client: client.address });
+    if let Some(holder) = permit.holder() {
+        record.token = Some(holder.id);
+        worker.used(holder.id, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header);
