@@ -14,6 +14,7 @@ use super::resumption::Resumption;
 
 /// Protocols as ALPN names them.
 pub const HTTP1: &[u8] = b"http/1.1";
+pub const OLD_HTTP: &[u8] = b"http/1.0";
 pub const HTTP2: &[u8] = b"h2";
 
 /// TLS 1.2 and 1.3 with certificates that can be replaced at any time; connections that are open keep theirs.
