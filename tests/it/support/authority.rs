@@ -14,6 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, Support
 use tempfile::TempDir;
 
 use super::PATIENCE;
+use super::terminator::Issued;
 use super::wire::Wire;
 
 /// A client's end of an encrypted connection.
@@ -55,6 +56,12 @@ impl Authority {
         fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
         fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
         certificate.der().clone()
+    }
+
+    /// The pair of this name, for a server of the test's own.
+    pub(crate) fn issued(&self, name: &str) -> Issued {
+        let read = |name: String| fs::read_to_string(self.path(&name)).unwrap();
+        Issued { certificate: read(format!("{name}.pem")), key: read(format!("{name}-key.pem")) }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
