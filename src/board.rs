@@ -1,7 +1,9 @@
 //! What the gateway posts for others to read, and what it is asked: last use of tokens, and requests to end what is
 //! in flight. One post per worker, so that workers do not wait for each other.
 
+pub mod client;
 mod following;
+pub mod handshake;
 mod traffic;
 pub mod upstream;
 
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::client::Clients;
+use self::handshake::Handshakes;
 use self::upstream::Standings;
 use crate::model::{AppName, EnvironmentName, Refusal, TokenId};
 use crate::telemetry::Counter;
@@ -54,8 +58,7 @@ pub struct Post {
     /// Which worker's it is.
     pub number: usize,
     pub connections: AtomicUsize,
-    /// Heads that never became requests.
-    pub refused_heads: Counter,
+    pub clients: Clients,
     last_use: Mutex<HashMap<TokenId, LastUse>>,
     mailbox: mpsc::UnboundedSender<Ending>,
 }
@@ -74,6 +77,7 @@ pub struct Board {
     pub following: Following,
     pub accepted: Counter,
     pub accept_errors: Counter,
+    pub handshakes: Handshakes,
     /// Of requests for hosts that no environment claims.
     strangers: Arc<Traffic>,
     /// Of every environment that was ever configured since the start: its counts outlive a reload, and do not go back
@@ -92,7 +96,7 @@ impl Board {
                 let post = Post {
                     number,
                     connections: AtomicUsize::new(0),
-                    refused_heads: Counter::default(),
+                    clients: Clients::default(),
                     last_use: Mutex::default(),
                     mailbox,
                 };
@@ -105,6 +109,7 @@ impl Board {
             following: Following::default(),
             accepted: Counter::default(),
             accept_errors: Counter::default(),
+            handshakes: Handshakes::default(),
             strangers: Arc::new(Traffic::new(workers)),
             traffic: Mutex::default(),
             upstreams: Standings::default(),

@@ -69,6 +69,6 @@ fn upstream(app: &App, environment: &Environment, address: &Upstream, board: &Bo
         url: address.to_string(),
         healthy: standing.as_ref().is_none_or(|standing| standing.is_healthy()),
         in_flight: standing.as_ref().map_or(0, |standing| standing.in_flight.load(Ordering::Relaxed) as u64),
-        retries: standing.as_ref().map_or(0, |standing| standing.retries.load(Ordering::Relaxed)),
+        retries: standing.as_ref().map_or(0, |standing| standing.retries.get()),
     }
 }

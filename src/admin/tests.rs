@@ -64,6 +64,7 @@ impl Place {
             log: Arc::default(),
             store: store.operations(),
             committed: store.revisions(),
+            terminators: Arc::default(),
         };
         let control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
         let (reloads, mut wishes) = mpsc::channel::<ReloadRequest>(1);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::model::{AppName, EnvironmentName, Upstream};
+use crate::telemetry::Counter;
 
 /// Whose upstream, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,11 +21,13 @@ pub struct Whose {
 pub struct Standing {
     pub in_flight: AtomicUsize,
     /// Requests that had to be sent again, here or elsewhere, because this upstream failed them.
-    pub retries: AtomicU64,
+    pub retries: Counter,
+    /// How often it was taken out.
+    pub ejections: Counter,
     /// Requests that failed since one last got an answer.
     pub failures: AtomicU32,
     /// How often it was taken out since it last gave an answer.
-    pub ejections: AtomicU32,
+    pub ejections_in_a_row: AtomicU32,
     /// Until when it is taken out, by the gateway's own clock; 0 while it is in.
     pub out_until: AtomicU64,
     /// Health checks say that it is down.
@@ -84,13 +87,13 @@ mod tests {
             address: Upstream::parse(url).unwrap(),
         };
         let first = standings.of(whose("http://a"));
-        first.retries.fetch_add(1, Ordering::Relaxed);
+        first.retries.add(1);
         let again = standings.of(whose("http://a"));
         assert!(Arc::ptr_eq(&first, &again));
         drop((first, again));
         assert!(standings.find(&whose("http://a")).is_none());
         let other = standings.of(whose("http://b"));
         assert_eq!(standings.all().len(), 1);
-        assert_eq!(other.retries.load(Ordering::Relaxed), 0);
+        assert_eq!(other.retries.get(), 0);
     }
 }

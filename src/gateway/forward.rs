@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use http::request::Parts;
@@ -178,7 +177,7 @@ async fn exchange(
 /// Counts, for the upstream that failed a request, that the request is sent again.
 pub(super) fn note_retry(failed: Option<&Chosen>) {
     if let Some(failed) = failed {
-        failed.target().standing.retries.fetch_add(1, Ordering::Relaxed);
+        failed.target().standing.retries.add(1);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Follows the frames of one HTTP/2 connection through its raw bytes, and weighs what costs more than it brings.
 //!
 //! The HTTP library ends floods of resets before a request is served, of empty or tiny DATA, of CONTINUATION and of
-//! broken streams. It answers PING and SETTINGS without end, and takes any number of frames that ask for nothing.
-//! Reference: RFC 9113, sections 4.1, 6 and 10.5.
+//! broken streams. It answers PING and SETTINGS without end, takes any number of frames that ask for nothing, and lets a
+//! client begin with any of them. Reference: RFC 9113, sections 3.4, 4.1, 6 and 10.5.
 
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Frames {
     stage: Stage,
     /// Whether the first frame, which has to be SETTINGS, has come whole.
     settled: bool,
+    /// The first frame is another.
+    misbegun: bool,
     /// Since when the first frame, or else the rest of a head, is waited for.
     awaited: Option<Instant>,
     weight: u32,
@@ -54,7 +56,7 @@ const HEADER: Stage = Stage::Header { known: 0, bytes: [0; 9] };
 impl Frames {
     pub(super) fn new(now: Instant) -> Self {
         let stage = Stage::Preface(PREFACE.len());
-        Self { stage, settled: false, awaited: Some(now), weight: 0, forgiven: now }
+        Self { stage, settled: false, misbegun: false, awaited: Some(now), weight: 0, forgiven: now }
     }
 
     /// Takes the next bytes of the connection.
@@ -99,6 +101,11 @@ impl Frames {
         self.awaited
     }
 
+    /// Whether the client has begun with something other than its settings.
+    pub(super) fn is_misbegun(&self) -> bool {
+        self.misbegun
+    }
+
     /// Whether the client has sent more of what asks for nothing than can be honest.
     pub(super) fn is_flood(&self) -> bool {
         self.weight > LIMIT
@@ -117,6 +124,7 @@ impl Frames {
 
     fn begin(&mut self, header: [u8; 9], now: Instant) {
         let [high, middle, low, kind, flags, ..] = header;
+        self.misbegun |= !self.settled && (kind != SETTINGS || flags & ACK != 0);
         self.weight = self.weight.saturating_add(weight(kind, flags));
         let of_head = matches!(kind, HEADERS | PUSH_PROMISE | CONTINUATION);
         if of_head && self.awaited.is_none() {
@@ -207,6 +215,25 @@ mod tests {
         assert_eq!(frames.awaited(), Some(later));
         frames.feed(&[0], later);
         assert_eq!(frames.awaited(), None);
+    }
+
+    #[test]
+    fn settings_come_first() {
+        let now = Instant::now();
+        for (kind, flags, misbegun) in [
+            (SETTINGS, 0, false),
+            (SETTINGS, ACK, true),
+            (PING, 0, true),
+            (HEADERS, 5, true),
+            (0xfa, 0, true),
+        ] {
+            let mut frames = Frames::new(now);
+            frames.feed(&[PREFACE.to_vec(), frame(kind, flags, 0)].concat(), now);
+            assert_eq!(frames.is_misbegun(), misbegun, "{kind}");
+        }
+        let mut frames = begun(now);
+        frames.feed(&frame(PING, 0, 8), now);
+        assert!(!frames.is_misbegun());
     }
 
     #[test]

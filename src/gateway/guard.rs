@@ -109,6 +109,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         }
         if let read @ [_, ..] = &buf.filled()[before..] {
             self.watcher.heard(read);
+            // What shut it is not for the library, nor what came with it.
+            if self.watcher.is_shut() {
+                buf.set_filled(before);
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -19,17 +19,11 @@ use super::frames::PREFACE;
 use super::socket::Socket;
 use super::worker::{Accepted, Worker};
 use super::{http1, http2, tls};
+use crate::board::client::{HangUp, Protocol};
 use crate::tls::HTTP2;
 
 /// What is read at once while it is not known what is spoken: most requests fit.
 const AHEAD: usize = 4 * 1024;
-
-/// What a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
-    Http1,
-    Http2,
-}
 
 /// Serves one connection to its end.
 pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {
@@ -54,21 +48,28 @@ pub(super) async fn serve(worker: Rc<Worker>, mut socket: Socket, peers: Peers, 
     let connection = Rc::new(Connection::new(peers, socket.scheme(), &limits));
     let _registration = worker.register(&connection);
     let (spoken, ahead) = match http2 {
-        true => (Spoken::Http2, Bytes::new()),
+        true => (Protocol::Http2, Bytes::new()),
         false => match detect(&mut socket, &connection).await {
             Some(detected) => detected,
-            None => return farewell::close(socket).await,
+            None => {
+                worker.clients().hang_up(HangUp::LateHead);
+                return farewell::close(socket).await;
+            }
         },
     };
+    // Whoever only looks whether the port is open speaks nothing.
+    if http2 || !ahead.is_empty() {
+        worker.clients().speaks(spoken, socket.is_encrypted());
+    }
     match spoken {
-        Spoken::Http1 => http1::drive(worker, socket, ahead, connection, &limits).await,
+        Protocol::Http1 => http1::drive(worker, socket, ahead, connection, &limits).await,
         // Boxed: the other kind of connection would pay for the space otherwise.
-        Spoken::Http2 => Box::pin(http2::drive(worker, socket, ahead, connection, &limits)).await,
+        Protocol::Http2 => Box::pin(http2::drive(worker, socket, ahead, connection, &limits)).await,
     }
 }
 
 /// Reads until it is clear what is spoken; `None` where the client leaves it open for too long.
-async fn detect(socket: &mut Socket, connection: &Connection) -> Option<(Spoken, Bytes)> {
+async fn detect(socket: &mut Socket, connection: &Connection) -> Option<(Protocol, Bytes)> {
     let mut ahead = Vec::new();
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
     let spoken = poll_fn(|cx| {
@@ -82,7 +83,7 @@ async fn detect(socket: &mut Socket, connection: &Connection) -> Option<(Spoken,
                     }
                 }
                 // The driver of HTTP/1 knows what to make of a connection that ends.
-                Poll::Ready(_) => return Poll::Ready(Some(Spoken::Http1)),
+                Poll::Ready(_) => return Poll::Ready(Some(Protocol::Http1)),
                 Poll::Pending => break,
             }
         }
@@ -97,7 +98,7 @@ async fn detect(socket: &mut Socket, connection: &Connection) -> Option<(Spoken,
             if connection.overdue(now).is_some() {
                 // Methods of HTTP/1 begin like that too: its driver tells the client.
                 let half_a_method = (1..=2).contains(&ahead.len());
-                return Poll::Ready(half_a_method.then_some(Spoken::Http1));
+                return Poll::Ready(half_a_method.then_some(Protocol::Http1));
             }
             timer.as_mut().reset(connection.next_look(now));
         }
@@ -108,11 +109,11 @@ async fn detect(socket: &mut Socket, connection: &Connection) -> Option<(Spoken,
 }
 
 /// What the first bytes of a connection say; `None` as long as they are the beginning of HTTP/2's preface.
-fn judge(bytes: &[u8]) -> Option<Spoken> {
+fn judge(bytes: &[u8]) -> Option<Protocol> {
     match bytes.get(..PREFACE.len()) {
-        Some(first) if first == PREFACE => Some(Spoken::Http2),
+        Some(first) if first == PREFACE => Some(Protocol::Http2),
         None if PREFACE.starts_with(bytes) => None,
-        _ => Some(Spoken::Http1),
+        _ => Some(Protocol::Http1),
     }
 }
 
@@ -135,11 +136,11 @@ mod tests {
             (&b""[..], None),
             (b"P", None),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Spoken::Http2)),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04", Some(Spoken::Http2)),
-            (b"PRI * HTTP/1.1\r\n", Some(Spoken::Http1)),
-            (b"PO", Some(Spoken::Http1)),
-            (b"\r\n", Some(Spoken::Http1)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Protocol::Http2)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04", Some(Protocol::Http2)),
+            (b"PRI * HTTP/1.1\r\n", Some(Protocol::Http1)),
+            (b"PO", Some(Protocol::Http1)),
+            (b"\r\n", Some(Protocol::Http1)),
         ] {
             assert_eq!(judge(bytes), spoken, "{bytes:?}");
         }

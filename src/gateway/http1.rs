@@ -26,6 +26,7 @@ use super::response::Body;
 use super::socket::Socket;
 use super::upgrade;
 use super::worker::Worker;
+use crate::board::client::HangUp;
 use crate::config::Limits;
 use crate::model::Refusal;
 
@@ -96,6 +97,11 @@ pub(super) async fn drive(
     let parts = served.into_parts();
     let mut socket = parts.io.into_inner().into_socket();
     let handover = messages.handover.take();
+    match end {
+        End::Overdue(Overdue::Head) => worker.clients().hang_up(HangUp::LateHead),
+        End::Overdue(Overdue::Reading) => worker.clients().hang_up(HangUp::NotReading),
+        End::Overdue(Overdue::Idle) | End::Served(_) | End::Cut | End::HeadTooLarge => {}
+    }
     match (end, handover) {
         (End::Served(Ok(())), Some(handover)) => {
             upgrade::tunnel(socket, parts.read_buf, handover, &connection).await;
@@ -132,7 +138,7 @@ pub(super) async fn drive(
 
 /// Writes the access-log line of a head that never became a request; returns its identifier.
 fn note(worker: &Rc<Worker>, connection: &Connection, refusal: Refusal) -> Bare {
-    worker.head_refused();
+    worker.clients().refused_heads.add_alone(1);
     let request_id = worker.gateway.request_id();
     let mut record = Record::new(worker, request_id.clone(), connection.client.ip().to_canonical());
     record.refusal = Some(refusal);

@@ -1,6 +1,7 @@
 //! The driver of one HTTP/2 connection: hyper serves the streams, this owns time, floods and drain.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use super::response::Body;
 use super::socket::Socket;
 use super::streams::{Spawner, Streams};
 use super::worker::Worker;
+use crate::board::client::HangUp;
 use crate::config::Limits;
 
 const STREAMS: u32 = 100;
@@ -75,7 +77,7 @@ async fn converse(
 ) -> bool {
     let streams = Streams::new(connection.clone());
     let io = TokioIo::new(Guard::new(socket, ahead, Watcher::Http2(streams.clone())));
-    let service = Doorway { worker, streams: streams.clone() };
+    let service = Doorway { worker: worker.clone(), streams: streams.clone() };
     let builder = builder(Spawner(streams.clone()), limits);
     let mut served = pin!(builder.serve_connection(io, service));
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
@@ -88,16 +90,29 @@ async fn converse(
                 served.as_mut().graceful_shutdown();
                 parting = Parting::Announced;
             }
-            if served.as_mut().poll(cx).is_ready() {
+            if let Poll::Ready(served) = served.as_mut().poll(cx) {
+                // Past the notice it was counted already.
+                let told = matches!(parting, Parting::Until(_));
+                if let Some(why) = served.err().as_ref().and_then(hung_up).filter(|_| !told) {
+                    worker.clients().hang_up(why);
+                }
+                return Poll::Ready(false);
+            }
+            if streams.is_misbegun() {
                 return Poll::Ready(false);
             }
             let now = clock::look();
             let late = connection.overdue(now);
             let until = match parting {
                 Parting::Until(end) if end <= now => return Poll::Ready(false),
-                _ if late == Some(Overdue::Reading) => return Poll::Ready(true),
+                _ if late == Some(Overdue::Reading) => {
+                    worker.clients().hang_up(HangUp::NotReading);
+                    return Poll::Ready(true);
+                }
                 Parting::Until(end) => Some(end),
                 Parting::No | Parting::Announced if streams.is_flooded() || late == Some(Overdue::Head) => {
+                    let late = late == Some(Overdue::Head);
+                    worker.clients().hang_up(if late { HangUp::LateHead } else { HangUp::Flood });
                     streams.shut();
                     served.as_mut().graceful_shutdown();
                     parting = Parting::Until(now + NOTICE);
@@ -123,6 +138,16 @@ async fn converse(
         }
     })
     .await
+}
+
+/// Whether the HTTP library hung up on the client, and why.
+fn hung_up(error: &hyper::Error) -> Option<HangUp> {
+    if error.is_timeout() {
+        return Some(HangUp::NotAnswering);
+    }
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    let flood = error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+    flood.then_some(HangUp::Flood)
 }
 
 fn builder(spawner: Spawner, limits: &Limits) -> http2::Builder<Spawner> {

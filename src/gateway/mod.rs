@@ -94,7 +94,6 @@ pub struct Gateway {
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
-    pub handshakes: tls::Handshakes,
 }
 
 /// The configuration as the request path uses it.

@@ -26,6 +26,10 @@ impl Socket {
         }
     }
 
+    pub(super) const fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Makes the close that follows one that the peer cannot take for an orderly end.
     pub(super) fn reset(&self) {
         let stream = match self {

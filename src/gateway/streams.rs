@@ -61,6 +61,9 @@ impl Streams {
 
     pub(super) fn heard(&self, bytes: &[u8]) {
         self.frames.borrow_mut().feed(bytes, clock::look());
+        if self.is_misbegun() {
+            self.shut();
+        }
         self.settle();
     }
 
@@ -69,6 +72,10 @@ impl Streams {
     }
 
     // What the driver asks and tells.
+
+    pub(super) fn is_misbegun(&self) -> bool {
+        self.frames.borrow().is_misbegun()
+    }
 
     pub(super) fn is_flooded(&self) -> bool {
         self.frames.borrow().is_flood()

@@ -19,6 +19,7 @@ use super::connection::Connection;
 use super::slots::Slots;
 use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
+use crate::board::client::Clients;
 use crate::board::{Cells, Ending, LastUse, Post, Traffic};
 use crate::model::TokenId;
 use crate::tls::Terminator;
@@ -142,9 +143,9 @@ impl Worker {
         traffic.cells(self.post.number)
     }
 
-    /// Counts a head that never became a request.
-    pub(super) fn head_refused(&self) {
-        self.post.refused_heads.add_alone(1);
+    /// Where this worker counts what clients do.
+    pub(super) fn clients(&self) -> &Clients {
+        &self.post.clients
     }
 
     /// The wall clock in Unix milliseconds; it does not go back by less than an hour.

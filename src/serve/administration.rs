@@ -162,7 +162,7 @@ impl Administration {
 fn front(config: &config::Admin, address: SocketAddr, resumption: &Resumption) -> Result<Front> {
     let terminator = |pair| {
         let choice = Choice::read(std::slice::from_ref(pair))?;
-        anyhow::Ok(Arc::new(Terminator::new(choice, resumption, &[HTTP1])?))
+        anyhow::Ok(Arc::new(Terminator::new(address, choice, resumption, &[HTTP1])?))
     };
     let terminator = config.tls.as_ref().map(terminator).transpose().context("admin.tls")?;
     Ok(Front::new(address, &config.hosts, terminator))

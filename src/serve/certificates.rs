@@ -3,15 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
-use crate::tls::{Terminator, Watch};
+use crate::tls::{Terminator, Terminators, Watch};
 
 /// How often the files are looked at.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Every open address that speaks TLS, the admin side's too.
-pub(super) type Terminators = ArcSwap<Vec<Arc<Terminator>>>;
 
 /// Shows clients what the files hold, for as long as it is polled.
 pub(super) async fn follow(terminators: Arc<Terminators>) {

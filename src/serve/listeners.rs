@@ -85,8 +85,12 @@ impl Listeners {
                         .with_context(|| format!("{key}: cannot listen on {configured}"))?,
                 ),
             };
-            let terminator =
-                pairs.map(|pairs| terminator(&pairs, resumption)).transpose().context("gateway.tls")?;
+            let open = kept.and_then(|place| self.open.get(place)).map(|listener| listener.address);
+            let address = bound.as_ref().map(|bound| bound.address).or(open).unwrap_or(configured);
+            let terminator = pairs
+                .map(|pairs| terminator(address, &pairs, resumption))
+                .transpose()
+                .context("gateway.tls")?;
             steps.push(Step { configured, kept, bound, terminator });
         }
         Ok(Plan(steps))
@@ -134,8 +138,8 @@ impl Listeners {
     }
 }
 
-fn terminator(pairs: &[Pair], resumption: &Resumption) -> Result<Arc<Terminator>> {
-    Ok(Arc::new(Terminator::new(Choice::read(pairs)?, resumption, PROTOCOLS)?))
+fn terminator(address: SocketAddr, pairs: &[Pair], resumption: &Resumption) -> Result<Arc<Terminator>> {
+    Ok(Arc::new(Terminator::new(address, Choice::read(pairs)?, resumption, PROTOCOLS)?))
 }
 
 /// Each address once: plain ones, then encrypted ones with their certificates.

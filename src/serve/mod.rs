@@ -28,7 +28,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use self::administration::{Administration, Doors};
-use self::certificates::Terminators;
 use self::inherited::Inherited;
 use self::listeners::Listeners;
 use self::reload::Reloader;
@@ -40,7 +39,6 @@ use crate::config::{AccessLog, Config, Loaded};
 use crate::control::Control;
 use crate::gateway::capacity::Capacity;
 use crate::gateway::throttle::Throttle;
-use crate::gateway::tls::Handshakes;
 use crate::gateway::upstream::supervisor;
 use crate::gateway::wall::WallClock;
 use crate::gateway::{Drain, Gateway, Settings, listen};
@@ -48,7 +46,7 @@ use crate::index::Index;
 use crate::store::Store;
 use crate::sync::Follower;
 use crate::telemetry::{self, LogThread, Output, Sink};
-use crate::tls::Resumption;
+use crate::tls::{Resumption, Terminators};
 
 pub use check::check;
 
@@ -118,12 +116,14 @@ impl Server {
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone())?;
         let settings = ArcSwap::from_pointee(Settings::new(&config, &index, &board, None)?);
+        let terminators = Arc::new(Terminators::default());
         let sources = Sources {
             board: board.clone(),
             index: index.clone(),
             log: log.counts(),
             store: store.operations(),
             committed: store.revisions(),
+            terminators: terminators.clone(),
         };
         let gateway = Arc::new(Gateway {
             index: index.clone(),
@@ -132,7 +132,6 @@ impl Server {
             log,
             throttle: Throttle::default(),
             wall_clock: WallClock::default(),
-            handshakes: Handshakes::default(),
         });
         let connections = config.gateway.limits.connections;
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -155,7 +154,6 @@ impl Server {
         administration.announce();
         let (addresses, admin_address) = (listeners.addresses(), administration.address());
         let admin_socket = administration.socket().to_owned();
-        let terminators = Arc::new(Terminators::default());
         let reloader = Reloader {
             loaded,
             config: config.clone(),

@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use tokio::sync::{mpsc, watch};
 
 use super::administration::{self, Administration};
-use super::certificates::{self, Terminators};
+use super::certificates;
 use super::inherited::Inherited;
 use super::listeners::{self, Listeners};
 use super::{process, sink};
@@ -17,7 +17,7 @@ use crate::config::{Config, LoadError, Loaded};
 use crate::gateway::listen::Workers;
 use crate::gateway::{Gateway, Settings};
 use crate::telemetry::Output;
-use crate::tls::Resumption;
+use crate::tls::{Resumption, Terminators};
 
 /// Holds everything that a reload changes. There is one, so one reload is done after another.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(super) struct Reloader {
     pub(super) listeners: Listeners,
     pub(super) workers: Workers,
     pub(super) administration: Administration,
+    /// Of all listeners, the admin side's too.
     pub(super) terminators: Arc<Terminators>,
     pub(super) inherited: Inherited,
     pub(super) resumption: Resumption,

@@ -1,5 +1,6 @@
 //! The end of TLS on one address.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,9 +18,13 @@ pub const HTTP1: &[u8] = b"http/1.1";
 pub const OLD_HTTP: &[u8] = b"http/1.0";
 pub const HTTP2: &[u8] = b"h2";
 
+/// Every open address that speaks TLS.
+pub type Terminators = ArcSwap<Vec<Arc<Terminator>>>;
+
 /// TLS 1.2 and 1.3 with certificates that can be replaced at any time; connections that are open keep theirs.
 #[derive(Debug)]
 pub struct Terminator {
+    pub address: SocketAddr,
     config: Arc<ServerConfig>,
     shown: Arc<Shown>,
 }
@@ -29,7 +34,12 @@ impl Terminator {
     ///
     /// # Errors
     /// When the cryptographic library cannot do what TLS needs.
-    pub fn new(choice: Choice, resumption: &Resumption, protocols: &[&[u8]]) -> Result<Self, rustls::Error> {
+    pub fn new(
+        address: SocketAddr,
+        choice: Choice,
+        resumption: &Resumption,
+        protocols: &[&[u8]],
+    ) -> Result<Self, rustls::Error> {
         let shown = Arc::new(Shown(ArcSwap::from_pointee(choice)));
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -37,7 +47,7 @@ impl Terminator {
             .with_cert_resolver(shown.clone());
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         resumption.apply(&mut config);
-        Ok(Self { config: Arc::new(config), shown })
+        Ok(Self { address, config: Arc::new(config), shown })
     }
 
     #[must_use]

@@ -105,7 +105,8 @@ mod tests {
         fs::write(&pair.certificate, &certificate).unwrap();
         fs::write(&pair.private_key, &key).unwrap();
         let choice = Choice::read(std::slice::from_ref(&pair)).unwrap();
-        let terminator = Arc::new(Terminator::new(choice, &Resumption::new().unwrap(), &[HTTP1]).unwrap());
+        let (address, resumption) = (([127, 0, 0, 1], 1).into(), Resumption::new().unwrap());
+        let terminator = Arc::new(Terminator::new(address, choice, &resumption, &[HTTP1]).unwrap());
         let all = [terminator.clone()];
         let mut watch = Watch::default();
         let mut look = || {

@@ -26,7 +26,7 @@ fn bodies_pass_whole_whatever_is_spoken() {
     let http1 = App::echo();
     let h2c = Modern::echo(Settings::default());
     let believed = Authority::new();
-    believed.issue("app", &["localhost"]);
+    believed.write("app", &["localhost"]);
     let tls = Some(believed.issued("app").server(&["h2"]));
     let https = Modern::echo(Settings { tls, ..Settings::default() });
     let apps = [

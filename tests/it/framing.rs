@@ -5,24 +5,11 @@ use std::io::Write;
 
 use crate::support::app::App;
 use crate::support::gateway::Gateway;
+use crate::support::stage::Stage;
 use crate::support::until;
 use crate::support::wire::request;
 
-/// A gateway before an echoing app, and a token for its production environment.
-struct Stage {
-    app: App,
-    gateway: Gateway,
-    token: String,
-}
-
 impl Stage {
-    fn new() -> Self {
-        let app = App::echo();
-        let gateway = Gateway::before(&app);
-        let token = gateway.mint("production").secret;
-        Self { app, gateway, token }
-    }
-
     /// A request with a token; `fields` go in as they are.
     fn head(&self, line: &str, fields: &str) -> Vec<u8> {
         format!(

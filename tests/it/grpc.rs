@@ -30,8 +30,8 @@ impl Stage {
     fn secure() -> Self {
         let authority = Authority::new();
         let believed = authority.path("ca.pem").display().to_string();
-        authority.issue("shop", &[HOST]);
-        authority.issue("app", &["localhost"]);
+        authority.write("shop", &[HOST]);
+        authority.write("app", &["localhost"]);
         let pair = ["app.pem", "app-key.pem"].map(|name| authority.path(name).display().to_string());
         let app = Peer::start("grpc_app.py", "grpc", &[&pair[0], &pair[1]]);
         let gateway = Setup::with_upstreams(&[&format!("https://localhost:{}", app.address().port())])

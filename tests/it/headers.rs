@@ -5,29 +5,11 @@ use std::sync::mpsc;
 use serde_json::json;
 
 use crate::support::app::{App, Request};
-use crate::support::gateway::{Gateway, Setup};
+use crate::support::gateway::Gateway;
+use crate::support::stage::Stage;
 use crate::support::wire::{Answer, request};
 
-/// A gateway before an echoing app, and a token for its production environment.
-struct Stage {
-    app: App,
-    gateway: Gateway,
-    id: String,
-    token: String,
-}
-
 impl Stage {
-    fn new() -> Self {
-        Self::with(|setup| setup)
-    }
-
-    fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
-        let app = App::echo();
-        let gateway = change(Setup::new(&app)).start();
-        let minted = gateway.mint("production");
-        Self { app, gateway, id: minted.id, token: minted.secret }
-    }
-
     /// Sends a request with the token and these fields.
     #[track_caller]
     fn pass(&self, fields: &[(&str, &str)]) -> (Request, Answer) {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::app::App;
+use crate::support::authority::Authority;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::modern::{Modern, Script, Settings};
-use crate::support::terminator::Authority;
 use crate::support::until;
 
 const OFTEN: &str =

@@ -80,6 +80,10 @@ fn bytes_pass_both_ways_once_the_app_agrees() {
     assert_eq!(take(&mut client, stream, 12), b"welcomeylrae");
     client.data(stream, b"abcde", 0);
     assert_eq!(take(&mut client, stream, 5), b"edcba");
+    let tunnels = |name: &str| {
+        gateway.metrics().of(&format!(r#"tunnels_{name}{{app="shop",environment="production"}}"#))
+    };
+    assert_eq!((tunnels("open"), tunnels("total")), (1.0, 1.0));
     // Other requests go on beside it.
     let other = client.ask("GET", "/.portcullis/healthz", &[]);
     assert_eq!(client.answer(other).status, 200);
@@ -111,6 +115,7 @@ fn bytes_pass_both_ways_once_the_app_agrees() {
         (&line["bytes_in"], &line["bytes_out"], &line["protocol"]),
         (&json!(10), &json!(17), &json!("HTTP/2"))
     );
+    assert_eq!((tunnels("open"), tunnels("total")), (0.0, 1.0));
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn restarts_behind_held_sockets_lose_no_request() {
     let restarts = std::env::var("RESTARTS").map_or(2, |restarts| restarts.parse().unwrap());
     let app = App::echo();
     let authority = Authority::new();
-    authority.issue("shop", &[HOST]);
+    authority.write("shop", &[HOST]);
     let ((plain, plain_at), (encrypted, encrypted_at)) = (listener(), listener());
     let setup = Setup::new(&app).and(&authority.entry(&encrypted_at.to_string(), "shop"));
     let sockets = || [copy(&plain), copy(&encrypted)];

@@ -13,6 +13,7 @@ mod answers;
 mod cap;
 mod cli;
 mod clients;
+mod conformance;
 mod credentials;
 mod demo;
 mod downgrade;

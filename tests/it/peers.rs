@@ -58,8 +58,8 @@ fn without_tls() {
 fn with_tls_on_both_sides() {
     let authority = Authority::new();
     let believed = authority.path("ca.pem").display().to_string();
-    authority.issue("shop", &[HOST]);
-    authority.issue("app", &["localhost"]);
+    authority.write("shop", &[HOST]);
+    authority.write("app", &["localhost"]);
     let pair = ["app.pem", "app-key.pem"].map(|name| authority.path(name).display().to_string());
     let app = Peer::start("websocket_app.py", "websockets", &[&pair[0], &pair[1]]);
     let gateway = Setup::with_upstreams(&[&format!("https://localhost:{}", app.address().port())])

@@ -185,7 +185,7 @@ fn listeners_are_kept_by_address() {
 fn an_address_begins_to_speak_tls_and_ceases() {
     let app = App::echo();
     let authority = Authority::new();
-    authority.issue("shop", &[HOST]);
+    authority.write("shop", &[HOST]);
     let address = lonely_address();
     let plain = || Setup::new(&app).set("gateway", "listen", &format!("[\"127.0.0.1:0\", \"{address}\"]"));
     let encrypted = || Setup::new(&app).and(&authority.entry(&address.to_string(), "shop"));
@@ -371,7 +371,7 @@ fn reloads_under_load_lose_no_request() {
     let reloads = std::env::var("RELOADS").map_or(5, |reloads| reloads.parse().unwrap());
     let (one, two) = (App::echo(), App::echo());
     let authority = Authority::new();
-    authority.issue("shop", &[HOST]);
+    authority.write("shop", &[HOST]);
     let entry = authority.entry("127.0.0.1:0", "shop");
     let setup = |app: &App| Setup::new(app).and(&entry);
     let gateway = setup(&one).start();
@@ -404,7 +404,7 @@ fn reloads_under_load_lose_no_request() {
             let before = served.load(Ordering::Relaxed);
             until("some requests", || (served.load(Ordering::Relaxed) >= before + 20).then_some(()));
             let app = if round % 2 == 0 { &two } else { &one };
-            authority.issue("shop", &[HOST]);
+            authority.write("shop", &[HOST]);
             // The upstreams of both environments; the certificate may have been followed already.
             assert!(reload(&gateway, &setup(app)).0.len() >= 2);
         }

@@ -6,11 +6,12 @@ use http::Version;
 use tokio_rustls::rustls::{ServerConnection, StreamOwned};
 
 use crate::support::app::App;
+use crate::support::authority::{Authority, Issued};
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::modern::{Modern, Settings};
 use crate::support::program::Program;
-use crate::support::terminator::{Authority, Issued, Terminator};
+use crate::support::terminator::Terminator;
 use crate::support::until;
 use crate::support::wire::{Wire, request};
 
@@ -79,7 +80,7 @@ fn an_app_that_cannot_prove_who_it_is_gets_no_byte() {
         until("the reason in the log", told);
     };
     refused(&elsewhere.issue(&["localhost"]));
-    refused(&authority.issue_expired(&["localhost"]));
+    refused(&authority.issue_until(&["localhost"], 2002));
     refused(&authority.issue(&["other.localhost", "127.0.0.1"]));
     assert!(app.bytes().is_empty());
 

@@ -3,12 +3,11 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::authority;
+use crate::support::authority::Authority;
 use crate::support::curl::{HOST, Site, WAYS};
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::program::finish;
 use crate::support::server::Server;
-use crate::support::terminator::Authority;
 use crate::support::wire::request;
 
 /// What every server of files does.
@@ -75,7 +74,7 @@ fn python() {
 fn got(command: &mut Command) -> (Vec<String>, Vec<u8>) {
     let body = tempfile::NamedTempFile::new().unwrap();
     let ran = finish(command.args(["--dump-header", "-", "--output"]).arg(body.path()));
-    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.code, 0, "{command:?} {ran:?}");
     let own = ["cache-control", "connection", "date", "transfer-encoding", "x-request-id"];
     let mut lines = Vec::new();
     for line in ran.stdout.lines().filter(|line| !line.is_empty()) {
@@ -96,8 +95,8 @@ fn got(command: &mut Command) -> (Vec<String>, Vec<u8>) {
 #[test]
 fn curl_gets_from_nginx_what_it_gets_without_a_gateway() {
     let issued = |name| {
-        let authority = authority::Authority::new();
-        authority.issue(name, &["localhost"]);
+        let authority = Authority::new();
+        authority.write(name, &["localhost"]);
         authority
     };
     let believed = issued("app");

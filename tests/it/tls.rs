@@ -29,7 +29,7 @@ const HEALTH: &str = "GET /.portcullis/healthz";
 /// An authority, and a gateway that shows its certificate for [`HOST`].
 fn site(app: &App) -> (Authority, Gateway) {
     let authority = Authority::new();
-    authority.issue("shop", &[HOST]);
+    authority.write("shop", &[HOST]);
     let gateway = Setup::new(app).and(&authority.entry(LISTEN, "shop")).start();
     (authority, gateway)
 }
@@ -119,7 +119,7 @@ fn each_name_gets_the_certificate_that_is_for_it() {
         ("wild", &["*.shop.localhost", "*.b.test"]),
         ("elsewhere", &["elsewhere.localhost"]),
     ]
-    .map(|(name, hosts)| authority.issue(name, hosts));
+    .map(|(name, hosts)| authority.write(name, hosts));
     let mut setup = Setup::new(&app);
     for name in ["first", "exact", "wild"] {
         setup = setup.and(&authority.entry(LISTEN, name));
@@ -166,7 +166,7 @@ fn clients_come_back_without_a_whole_handshake_also_after_a_reload() {
         let reload = gateway.cli(&["reload"]);
         assert_eq!(reload.code, 0, "{reload:?}");
         assert_eq!(kind(&client), HandshakeKind::Resumed);
-        authority.issue("shop", &[HOST]);
+        authority.write("shop", &[HOST]);
         let reload = gateway.cli(&["reload"]);
         let file = authority.path("shop.pem").display().to_string();
         assert!(reload.code == 0 && (reload.stdout.contains(&file) || gateway.stderr().contains(&file)));
@@ -180,7 +180,7 @@ fn clients_come_back_without_a_whole_handshake_also_after_a_reload() {
 fn certificates_are_followed_however_their_files_are_replaced() {
     let app = App::echo();
     let authority = Authority::new();
-    let (old, new) = (authority.issue("old", &[HOST]), authority.issue("new", &[HOST]));
+    let (old, new) = (authority.write("old", &[HOST]), authority.write("new", &[HOST]));
     // As Kubernetes mounts them: the files are links through a link that is swapped.
     for (version, name) in [("v1", "old"), ("v2", "new")] {
         fs::create_dir(authority.path(version)).unwrap();
@@ -204,7 +204,7 @@ fn certificates_are_followed_however_their_files_are_replaced() {
     gateway.wait_for_words("live.pem was replaced");
 
     // Half of a renewal: what was there stays, and the log says why.
-    let third = authority.issue("third", &[HOST]);
+    let third = authority.write("third", &[HOST]);
     fs::copy(authority.path("third.pem"), authority.path("v2").join("live.pem")).unwrap();
     gateway.wait_for_words("does not belong to the certificate");
     assert!(client.shown(address, HOST) == new);
@@ -296,7 +296,7 @@ fn a_slow_reader_is_told_from_one_that_does_not_read() {
         while exchange.send(vec![b'x'; 64 << 10]) {}
     });
     let authority = Authority::new();
-    authority.issue("shop", &[HOST]);
+    authority.write("shop", &[HOST]);
     let gateway = Setup::new(&app)
         .set("gateway.limits", "idle_timeout", "\"1s\"")
         .and(&authority.entry(LISTEN, "shop"))
@@ -324,7 +324,7 @@ fn a_slow_reader_is_told_from_one_that_does_not_read() {
 fn a_handshake_that_stands_still_is_ended() {
     let app = App::echo();
     let authority = Authority::new();
-    authority.issue("shop", &[HOST]);
+    authority.write("shop", &[HOST]);
     let gateway = Setup::new(&app)
         .set("gateway.limits", "header_timeout", "\"400ms\"")
         .and(&authority.entry(LISTEN, "shop"))
@@ -376,7 +376,7 @@ fn many_handshakes_that_stand_still_keep_nobody_out() {
 fn past_the_limit_encrypted_connections_wait_too() {
     let app = App::echo();
     let authority = Authority::new();
-    authority.issue("shop", &[HOST]);
+    authority.write("shop", &[HOST]);
     let gateway = Setup::new(&app)
         .set("gateway.limits", "connections", "1")
         .and(&authority.entry(LISTEN, "shop"))
@@ -400,7 +400,7 @@ fn past_the_limit_encrypted_connections_wait_too() {
 fn the_admin_side_speaks_tls_where_it_should() {
     let app = App::echo();
     let authority = Authority::new();
-    authority.issue("admin", &["localhost", "127.0.0.1"]);
+    authority.write("admin", &["localhost", "127.0.0.1"]);
     let gateway = Setup::new(&app)
         .set("admin", "listen", "\"0.0.0.0:0\"")
         .and(&format!("[admin.tls]\n{}", authority.pair("admin")))

@@ -1,7 +1,9 @@
 //! Every family of metrics: its name, what it says, and where its samples come from. No label holds what a stranger
 //! sent: apps, environments and upstreams are the configuration's, codes and classes are the contract's.
 
+use std::collections::BTreeMap;
 use std::fmt::Result;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -13,8 +15,11 @@ use prometheus_client::registry::Unit;
 use super::Sources;
 use super::process::Process;
 use crate::board::Totals;
+use crate::board::client::{Clients, HangUp, Protocol};
+use crate::board::upstream::Standing;
 use crate::model::Refusal;
 use crate::telemetry::{BOUNDS, Spread};
+use crate::tls::Certificate;
 
 /// Reads the sources whenever somebody asks.
 #[derive(Debug)]
@@ -33,7 +38,9 @@ impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result {
         let mut page = Page(encoder);
         self.requests(&mut page)?;
+        self.upstreams(&mut page)?;
         self.connections(&mut page)?;
+        self.tls(&mut page)?;
         self.index(&mut page)?;
         self.store(&mut page)?;
         self.log(&mut page)?;
@@ -84,16 +91,54 @@ impl Families {
         page.gauges("tunnels_open", help, None, each(|totals| totals.tunnels_open))
     }
 
+    fn upstreams(&self, page: &mut Page<'_>) -> Result {
+        let known = self.sources.board.upstreams.all();
+        let mut all: Vec<_> = known
+            .into_iter()
+            .map(|(whose, standing)| ((whose.app, whose.environment, whose.address.to_string()), standing))
+            .collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let each = |value: fn(&Standing) -> u64| {
+            all.iter().map(move |((app, environment, upstream), standing)| {
+                let whose = [("app", app.as_str()), ("environment", environment.as_str())];
+                ([&whose[..], &[("upstream", upstream.as_str())]].concat(), value(standing))
+            })
+        };
+        let help = "1 while requests go there as a matter of course, 0 while it is left out or found down";
+        page.gauges("upstream_healthy", help, None, each(|standing| standing.is_healthy().into()))?;
+        let help = "Requests and tunnels under way to it";
+        let in_flight = each(|standing| standing.in_flight.load(Ordering::Relaxed) as u64);
+        page.gauges("upstream_requests_in_flight", help, None, in_flight)?;
+        let help = "Requests that had to be sent again, there or elsewhere, because it failed them";
+        page.counters("upstream_retries", help, None, each(|standing| standing.retries.get()))?;
+        let help = "How often it was left out for a while because it failed request after request";
+        page.counters("upstream_ejections", help, None, each(|standing| standing.ejections.get()))
+    }
+
     fn connections(&self, page: &mut Page<'_>) -> Result {
         let board = &self.sources.board;
         page.gauge("connections", "Client connections open now", None, board.connections() as u64)?;
         page.counter("connections_accepted", "Client connections accepted", board.accepted.get())?;
         let help = "Attempts to accept a connection that failed, most likely for want of descriptors";
         page.counter("accept_errors", help, board.accept_errors.get())?;
-        let refused = board.posts().iter().map(|post| post.refused_heads.get()).sum();
-        let help =
-            "Heads that never became requests: malformed, too large or too slow; also among the requests";
+        let refused = board.posts().iter().map(|post| post.clients.refused_heads.get()).sum();
+        let help = "HTTP/1 heads that never became requests: malformed, too large or too slow; also among the requests";
         page.counter("heads_refused", help, refused)?;
+        let sum =
+            |count: &dyn Fn(&Clients) -> u64| board.posts().iter().map(|post| count(&post.clients)).sum();
+        let spoken = Protocol::ALL.into_iter().flat_map(|protocol| {
+            [("http", false), ("https", true)].map(|(scheme, encrypted)| {
+                let labels = vec![("protocol", protocol.as_str()), ("scheme", scheme)];
+                (labels, sum(&|clients| clients.spoken(protocol, encrypted)))
+            })
+        });
+        let help = "Client connections by what is spoken on them, once that is clear";
+        page.counters("connections_by_protocol", help, None, spoken)?;
+        let ended =
+            HangUp::ALL.map(|why| (vec![("reason", why.as_str())], sum(&|clients| clients.hung_up(why))));
+        let help = "Client connections that the gateway ended for what the client did or did not do; those that were \
+                    merely idle are left out";
+        page.counters("connections_ended", help, None, ended)?;
         let draining = u64::from(board.draining());
         page.gauge(
             "draining",
@@ -101,6 +146,33 @@ impl Families {
             None,
             draining,
         )
+    }
+
+    fn tls(&self, page: &mut Page<'_>) -> Result {
+        let handshakes = &self.sources.board.handshakes;
+        let outcomes = handshakes.outcomes().map(|(outcome, count)| (vec![("outcome", outcome)], count));
+        let help = "Handshakes of encrypted client connections, by how they ended";
+        page.counters("tls_handshakes", help, None, outcomes)?;
+        // Two entries of one address may name the same file.
+        let certificates: BTreeMap<_, _> = self
+            .sources
+            .terminators
+            .load()
+            .iter()
+            .flat_map(|terminator| {
+                let listener = terminator.address.to_string();
+                let of_file = |certificate: &Arc<Certificate>| {
+                    let file = certificate.pair.certificate.display().to_string();
+                    ((listener.clone(), file), certificate.not_after.as_second())
+                };
+                terminator.certificates().iter().map(of_file).collect::<Vec<_>>()
+            })
+            .collect();
+        let expiries = certificates
+            .iter()
+            .map(|((listener, file), end)| (vec![("listener", &**listener), ("file", &**file)], *end));
+        let help = "When a certificate that clients are shown ceases to be good, in Unix time";
+        page.gauges("tls_certificate_expiry_timestamp", help, Some(&Unit::Seconds), expiries)
     }
 
     fn index(&self, page: &mut Page<'_>) -> Result {

@@ -19,6 +19,7 @@ use super::problem::Problem;
 use crate::board::Board;
 use crate::index::Index;
 use crate::telemetry::{LogCounts, Operations};
+use crate::tls::Terminators;
 
 /// Where figures come from.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Sources {
     pub store: Arc<Operations>,
     /// The revision that the store last committed.
     pub committed: watch::Receiver<u64>,
+    /// Certificates in use are theirs.
+    pub terminators: Arc<Terminators>,
 }
 
 /// Everything that is exported.

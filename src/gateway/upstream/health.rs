@@ -91,14 +91,15 @@ impl Standing {
         if !may_go {
             return if until == 0 && failures == FAILURES { Noted::Indispensable } else { Noted::Counted };
         }
-        let doublings = self.ejections.load(Ordering::Relaxed).min(8);
+        let doublings = self.ejections_in_a_row.load(Ordering::Relaxed).min(8);
         let pause = PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
         let out =
             self.out_until.compare_exchange(until, now.after(pause), Ordering::Relaxed, Ordering::Relaxed);
         if out.is_err() {
             return Noted::Counted;
         }
-        self.ejections.fetch_add(1, Ordering::Relaxed);
+        self.ejections_in_a_row.fetch_add(1, Ordering::Relaxed);
+        self.ejections.add(1);
         Noted::Out(pause)
     }
 
@@ -109,7 +110,7 @@ impl Standing {
             return false;
         }
         let failures = self.failures.swap(0, Ordering::Relaxed);
-        self.ejections.store(0, Ordering::Relaxed);
+        self.ejections_in_a_row.store(0, Ordering::Relaxed);
         self.out_until.swap(0, Ordering::Relaxed) != 0 || failures >= FAILURES
     }
 }

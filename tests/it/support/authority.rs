@@ -1,4 +1,4 @@
-//! Certificates, and the TLS clients that believe in them.
+//! Certificates, the servers that show them, and the TLS clients that believe in them.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -7,14 +7,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion,
+};
 use tempfile::TempDir;
 
 use super::PATIENCE;
-use super::terminator::Issued;
 use super::wire::Wire;
 
 /// A client's end of an encrypted connection.
@@ -25,6 +27,14 @@ pub(crate) struct Authority {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
     itself: CertificateDer<'static>,
+    /// Whoever trusts it says so with this.
+    pub(crate) pem: String,
+}
+
+/// A certificate with its key, both in PEM.
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 /// A client, with what it remembers from one connection to the next.
@@ -42,20 +52,38 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let itself = params.self_signed(&key).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("ca.pem"), itself.pem()).unwrap();
-        Self { folder, issuer: Issuer::new(params, key), itself: itself.der().clone() }
+        let pem = itself.pem();
+        fs::write(folder.path().join("ca.pem"), &pem).unwrap();
+        Self { folder, issuer: Issuer::new(params, key), itself: itself.der().clone(), pem }
+    }
+
+    /// A certificate for these names and addresses.
+    pub(crate) fn issue(&self, hosts: &[&str]) -> Issued {
+        self.issue_until(hosts, 4096)
+    }
+
+    /// One that is good until a year begins.
+    pub(crate) fn issue_until(&self, hosts: &[&str], year: i32) -> Issued {
+        let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(1975, 1, 1), date_time_ymd(year, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
     /// Writes a certificate for `hosts` to `NAME.pem` and its key to `NAME-key.pem`.
-    pub(crate) fn issue(&self, name: &str, hosts: &[&str]) -> CertificateDer<'static> {
-        let key = KeyPair::generate().unwrap();
-        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let certificate = CertificateParams::new(hosts).unwrap().signed_by(&key, &self.issuer).unwrap();
+    pub(crate) fn write(&self, name: &str, hosts: &[&str]) -> CertificateDer<'static> {
+        self.save(name, &self.issue(hosts))
+    }
+
+    /// The same of one that was issued already.
+    pub(crate) fn save(&self, name: &str, issued: &Issued) -> CertificateDer<'static> {
         let file = self.path(&format!("{name}-key.pem"));
-        fs::write(&file, key.serialize_pem()).unwrap();
+        fs::write(&file, &issued.key).unwrap();
         fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
-        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
-        certificate.der().clone()
+        fs::write(self.path(&format!("{name}.pem")), &issued.certificate).unwrap();
+        issued.chain().remove(0)
     }
 
     /// The pair of this name, for a server of the test's own.
@@ -93,6 +121,25 @@ impl Authority {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Client { config }
+    }
+}
+
+impl Issued {
+    /// A server's settings, offering these protocols.
+    pub(crate) fn server(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(self.chain(), key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.certificate.as_bytes()).map(Result::unwrap).collect()
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Site {
 impl Site {
     /// Before an app; `authority` issues the gateway's certificate, and is believed if the app is https.
     pub(crate) fn before(url: &str, authority: Authority) -> Self {
-        authority.issue("shop", &[HOST]);
+        authority.write("shop", &[HOST]);
         let mut setup = Setup::with_upstreams(&[url]).and(&authority.entry("127.0.0.1:0", "shop"));
         if url.starts_with("https") {
             setup = setup.both("upstream_ca", &format!("\"{}\"", authority.path("ca.pem").display()));

@@ -11,6 +11,7 @@ pub(crate) const HEADERS: u8 = 0x1;
 pub(crate) const PRIORITY: u8 = 0x2;
 pub(crate) const RST_STREAM: u8 = 0x3;
 pub(crate) const SETTINGS: u8 = 0x4;
+pub(crate) const PUSH_PROMISE: u8 = 0x5;
 pub(crate) const PING: u8 = 0x6;
 pub(crate) const GOAWAY: u8 = 0x7;
 pub(crate) const WINDOW_UPDATE: u8 = 0x8;
@@ -19,18 +20,31 @@ pub(crate) const CONTINUATION: u8 = 0x9;
 pub(crate) const END_STREAM: u8 = 0x1;
 pub(crate) const ACK: u8 = 0x1;
 pub(crate) const END_HEADERS: u8 = 0x4;
+pub(crate) const PADDED: u8 = 0x8;
+/// Of HEADERS, that a priority is in it.
+pub(crate) const PRIORITIZED: u8 = 0x20;
 
 pub(crate) const NO_ERROR: u32 = 0x0;
 pub(crate) const PROTOCOL_ERROR: u32 = 0x1;
+pub(crate) const FLOW_CONTROL_ERROR: u32 = 0x3;
+pub(crate) const STREAM_CLOSED: u32 = 0x5;
+pub(crate) const FRAME_SIZE_ERROR: u32 = 0x6;
+pub(crate) const REFUSED_STREAM: u32 = 0x7;
 pub(crate) const CANCEL: u32 = 0x8;
+pub(crate) const COMPRESSION_ERROR: u32 = 0x9;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// What a client sends before its first frame.
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const HEADER_TABLE_SIZE: u16 = 0x1;
+pub(crate) const ENABLE_PUSH: u16 = 0x2;
+pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 /// Of each stream's window.
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 0x4;
+pub(crate) const MAX_FRAME_SIZE: u16 = 0x5;
+pub(crate) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
+pub(crate) const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
 
 /// A client's end of a connection.
 pub(crate) struct Client<S = TcpStream> {
@@ -149,12 +163,10 @@ pub(crate) fn connect(address: SocketAddr) -> Client {
     connect_with(address, &[])
 }
 
-/// The same with settings of one's own. The server is allowed no table of fields: each block can be read by itself,
-/// whenever its turn comes.
+/// The same with settings of one's own.
 pub(crate) fn connect_with(address: SocketAddr, settings: &[(u16, u32)]) -> Client {
     let mut client = Client::new(wire::connect(address).stream);
-    client.send_bytes(PREFACE);
-    client.send(&Frame::settings(&[&[(HEADER_TABLE_SIZE, 0)], settings].concat()));
+    client.greet(settings);
     client
 }
 
@@ -163,6 +175,13 @@ impl<S: Read + Write> Client<S> {
     pub(crate) fn new(stream: S) -> Self {
         let decoder = fluke_hpack::Decoder::new();
         Self { stream, ahead: Vec::new(), decoder, kept: VecDeque::new(), next: 1 }
+    }
+
+    /// Sends preface and settings. The server is allowed no table of fields: each block can be read by itself, whenever
+    /// its turn comes.
+    pub(crate) fn greet(&mut self, settings: &[(u16, u32)]) {
+        self.send_bytes(PREFACE);
+        self.send(&Frame::settings(&[&[(HEADER_TABLE_SIZE, 0)], settings].concat()));
     }
 
     pub(crate) fn send_bytes(&mut self, bytes: impl AsRef<[u8]>) {

@@ -11,6 +11,7 @@ pub(crate) mod modern;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod server;
+pub(crate) mod stage;
 pub(crate) mod terminator;
 pub(crate) mod wire;
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::terminator::Issued;
+use super::authority::Issued;
 use super::until;
 
 /// A running server. Killed when dropped.
