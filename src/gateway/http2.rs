@@ -29,12 +29,12 @@ use super::worker::Worker;
 use crate::board::client::HangUp;
 use crate::config::Limits;
 
-const STREAMS: u32 = 100;
+pub(super) const STREAMS: u32 = 100;
 /// What a client may send ahead on one stream, and on all of a connection's together.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// What is held of an answer that the client does not take.
-const SEND_BUFFER: usize = 64 * 1024;
+pub(super) const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that a client takes back before they were looked at, and broken ones of a whole connection.
 const TAKEN_BACK: usize = 20;
 const BROKEN: usize = 1024;

@@ -15,6 +15,7 @@ mod cli;
 mod credentials;
 mod demo;
 mod downgrade;
+mod everywhere;
 mod framing;
 mod fuzz;
 mod headers;
