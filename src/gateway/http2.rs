@@ -42,6 +42,8 @@ const BROKEN: usize = 1024;
 const ARE_YOU_THERE: Duration = Duration::from_secs(20);
 /// From the word that the connection ends to its end, where it is the client's fault.
 const NOTICE: Duration = Duration::from_millis(200);
+/// The same where the client was merely idle: time for a request that was on its way to arrive.
+const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// How the end of a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,7 @@ async fn converse(
     let mut served = pin!(builder.serve_connection(io, service));
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
     let mut parting = Parting::No;
+    let mut last_call = None;
 
     poll_fn(|cx| {
         connection.watch(cx);
@@ -116,12 +119,18 @@ async fn converse(
                     continue;
                 }
                 Parting::Announced if late == Some(Overdue::Idle) => return Poll::Ready(false),
+                Parting::Announced => match (last_call, connection.phase()) {
+                    (Some(end), Phase::Idle(_)) if end <= now => return Poll::Ready(false),
+                    (Some(end), Phase::Idle(_)) => Some(end),
+                    _ => None,
+                },
                 Parting::No if late == Some(Overdue::Idle) => {
+                    last_call = Some(now + LAST_CALL);
                     connection.enter(Phase::Idle(now));
                     connection.drain();
                     continue;
                 }
-                Parting::No | Parting::Announced => None,
+                Parting::No => None,
             };
             let next = connection.next_look(now);
             let next = until.map_or(next, |until| until.min(next));
