@@ -17,6 +17,7 @@ mod conformance;
 mod credentials;
 mod demo;
 mod downgrade;
+mod everywhere;
 mod framing;
 mod fuzz;
 mod grpc;

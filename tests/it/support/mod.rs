@@ -13,6 +13,8 @@ pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod stage;
 pub(crate) mod terminator;
+pub(crate) mod way;
+pub(crate) mod websocket;
 pub(crate) mod wire;
 
 use std::thread;
