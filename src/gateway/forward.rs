@@ -198,10 +198,10 @@ pub(super) fn unconnected(route: &Route, chosen: &Chosen, error: &Unconnected) -
 pub(super) fn unanswered(slot: &Slot, route: &Route, chosen: &Chosen, fate: Fate) -> Reject {
     let reject = match fate {
         Fate::Garbled => GARBLED,
-        Fate::Closed | Fate::Refused | Fate::BrokenOff => GONE,
+        Fate::Closed | Fate::Calmed | Fate::Refused | Fate::BrokenOff => GONE,
     };
-    // A request that did not arrive whole is not the app's fault.
-    if slot.fault.get().is_none() && slot.ending().is_none() {
+    // A request that did not arrive whole is not the app's fault, nor is what other clients did.
+    if fate != Fate::Calmed && slot.fault.get().is_none() && slot.ending().is_none() {
         route.failed(chosen.target(), chosen.is_on_trial(), reject.detail);
     }
     reject
@@ -216,7 +216,7 @@ fn answered(worker: &Rc<Worker>, chosen: Chosen, sender: Sender, response: Respo
 fn may_repeat(spare: Option<&Message<Upload>>, fate: Fate) -> bool {
     spare.is_some_and(|spare| match fate {
         Fate::Refused => true,
-        Fate::Closed => is_idempotent(spare.method()),
+        Fate::Closed | Fate::Calmed => is_idempotent(spare.method()),
         Fate::BrokenOff | Fate::Garbled => false,
     })
 }

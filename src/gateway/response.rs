@@ -72,7 +72,7 @@ impl Download {
     fn complete(&mut self) {
         self.record.ended = Ended::Complete;
         if let Some(Lease { worker, chosen, sender }) = self.lease.take() {
-            worker.pool.put(chosen.target(), sender);
+            worker.pool.put(chosen.target(), sender, !self.occupied.slot().uploading.get());
         }
     }
 

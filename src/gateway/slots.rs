@@ -34,6 +34,8 @@ pub(super) struct Slot {
     left: Cell<bool>,
     respond_by: Cell<Option<Instant>>,
     progress: Cell<Instant>,
+    /// Something of the request's body is still to be sent to the app.
+    pub uploading: Cell<bool>,
     /// Since when we wait for more of the request's body.
     body_awaited: Cell<Option<Instant>>,
     /// Since when the client has not come for more of the answer.
@@ -81,6 +83,7 @@ impl Slots {
             left: Cell::new(false),
             respond_by: Cell::new(None),
             progress: Cell::new(clock::now()),
+            uploading: Cell::new(true),
             body_awaited: Cell::new(None),
             answer_held: Cell::new(None),
             fault: Cell::new(None),
@@ -200,6 +203,7 @@ impl Slot {
     pub(super) fn uploaded(&self, within: Duration) {
         let now = clock::now();
         self.progress.set(now);
+        self.uploading.set(false);
         if !self.begun.get() {
             self.respond_by.set(Some(now + within));
         }

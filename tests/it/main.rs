@@ -38,6 +38,7 @@ mod regression;
 mod reload;
 mod secrecy;
 mod secure;
+mod shared;
 mod smuggling;
 mod stacks;
 mod store;
