@@ -17,8 +17,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Tends to the upstreams of whatever settings are in force, until `stop` is true or its sender is gone.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut tended = Tended::default();
+    let mut followed = None;
     loop {
-        tended.follow(&gateway.settings.load().routes.targets());
+        let settings = gateway.settings.load_full();
+        if followed.as_ref().is_none_or(|followed| !Arc::ptr_eq(followed, &settings)) {
+            tended.follow(&settings.routes.targets());
+            followed = Some(settings);
+        }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(LOOK) => {}
