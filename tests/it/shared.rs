@@ -10,7 +10,10 @@ use tokio::sync::Semaphore;
 
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::http2::{Client, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PREFACE, block};
+use crate::support::http2::{
+    Client, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PREFACE, REFUSED_STREAM,
+    block,
+};
 use crate::support::modern::{Modern, Script, Settings};
 use crate::support::until;
 use crate::support::wire::{Answer, request};
@@ -36,6 +39,16 @@ fn app(script: impl Fn(usize, &mut Client, &Frame) + Send + Sync + 'static) -> S
         }
     });
     address
+}
+
+/// Answers a request without a body.
+fn answer(peer: &mut Client, asked: &Frame) {
+    let block = block(&[(":status", "204")]);
+    peer.try_send(&Frame::new(HEADERS, END_HEADERS | END_STREAM, asked.stream, block).bytes());
+}
+
+fn refuse(peer: &mut Client, asked: &Frame) {
+    peer.try_send(&Frame::reset(asked.stream, REFUSED_STREAM).bytes());
 }
 
 fn start(apps: &[SocketAddr]) -> (Gateway, String) {
@@ -110,4 +123,52 @@ fn a_connection_that_the_app_ends_for_calm_is_no_failure_of_the_app() {
         assert_eq!(answers.iter().filter(|answer| answer.status == 502).count(), 5);
     });
     assert_eq!(shown(&gateway, "healthy"), true);
+}
+
+#[test]
+fn what_the_app_refuses_is_asked_once_more_and_the_connection_stays() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (opened, asked_for) = (connections.clone(), AtomicUsize::new(0));
+    // Refuses every other request.
+    let app = app(move |number, peer, asked| {
+        opened.fetch_max(number + 1, Ordering::SeqCst);
+        match asked_for.fetch_add(1, Ordering::SeqCst) % 2 {
+            0 => refuse(peer, asked),
+            _ => answer(peer, asked),
+        }
+    });
+    let (gateway, token) = start(&[app]);
+    for _ in 0..5 {
+        assert_eq!(get(&gateway, &token).status, 204);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    assert_eq!((shown(&gateway, "healthy"), shown(&gateway, "retries")), (true.into(), 5.into()));
+    // Its body is under way: there is no second one to send.
+    let post = request("POST /", &[("X-Portcullis-Token", &token), ("Content-Length", "2")]);
+    let answer = gateway.ask([post, b"ab".to_vec()].concat());
+    answer.refused(503, "upstream_unavailable");
+    assert_eq!(answer.get("retry-after"), Some("1"));
+}
+
+#[test]
+fn what_one_app_refuses_is_for_the_next_one() {
+    let asked_for = Arc::new(AtomicUsize::new(0));
+    let asked_of_full = asked_for.clone();
+    let full = app(move |_, peer, asked| {
+        asked_of_full.fetch_add(1, Ordering::SeqCst);
+        refuse(peer, asked);
+    });
+    let free = app(|_, peer, asked| answer(peer, asked));
+    let (gateway, token) = start(&[full, free]);
+    for _ in 0..10 {
+        let post = request("POST /", &[("X-Portcullis-Token", &token), ("Content-Length", "0")]);
+        assert_eq!(gateway.ask(post).status, 204);
+    }
+    // It is asked each time: no request that was refused has counted against it.
+    assert_eq!(asked_for.load(Ordering::SeqCst), 10);
+    assert_eq!(shown(&gateway, "healthy"), true);
+    let (gateway, token) = start(&[full]);
+    let answer = get(&gateway, &token);
+    answer.refused(503, "upstream_unavailable");
+    assert_eq!((answer.get("retry-after"), asked_for.load(Ordering::SeqCst)), (Some("1"), 12));
 }

@@ -31,6 +31,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// Bytes of one request that may wait here for the app.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Requests refused in a row before it takes no more.
+const REFUSALS: u32 = 3;
 const HEAD: u32 = 64 * 1024;
 /// Stands for the app's own limit until the app has told it; none can be that large.
 const UNTOLD: usize = usize::MAX - 1;
@@ -49,6 +51,8 @@ pub(super) struct Shared {
     streams: Cell<usize>,
     /// Requests that were broken off.
     broken: Cell<usize>,
+    /// Requests that the app has refused since it last answered one.
+    refused: Cell<u32>,
     /// Requests that it carried.
     served: Cell<u32>,
     /// When it last had a request to carry.
@@ -110,6 +114,7 @@ impl Shared {
             peer: Cell::new(peer),
             streams: Cell::new(0),
             broken: Cell::new(0),
+            refused: Cell::new(0),
             served: Cell::new(0),
             used: Cell::new(clock::now()),
             retired: Cell::new(false),
@@ -181,6 +186,19 @@ impl Shared {
 }
 
 impl Share {
+    pub(super) fn answered(&self) {
+        self.connection.refused.set(0);
+    }
+
+    /// The app did not look at the request. Often it was one too many at once, and the connection is as good as another.
+    pub(super) fn refused(&self) {
+        let refused = self.connection.refused.get() + 1;
+        self.connection.refused.set(refused);
+        if refused >= REFUSALS {
+            self.retire();
+        }
+    }
+
     /// The request is over for both sides.
     pub(super) fn end(&mut self) {
         self.ended = true;
