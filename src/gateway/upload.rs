@@ -27,9 +27,13 @@ pub(crate) struct Upload {
 }
 
 /// The upload stopped before its end; the slot knows why.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("the request's body ended early")]
-pub(crate) struct Stopped;
+pub(crate) struct Stopped(
+    /// What HTTP/2 says of it to the app.
+    #[source]
+    h2::Error,
+);
 
 impl Upload {
     pub(super) fn new(body: Incoming, slot: &Rc<Slot>, limit: u64, response_header: Duration) -> Self {
@@ -47,8 +51,12 @@ impl Upload {
 
     fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         self.slot.fault.set(Some(reject));
+        self.cut()
+    }
+
+    fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         self.body = None;
-        Poll::Ready(Some(Err(Stopped)))
+        Poll::Ready(Some(Err(Stopped(h2::Reason::CANCEL.into()))))
     }
 
     fn end(&mut self) {
@@ -69,8 +77,7 @@ impl Body for Upload {
             return self.stop(Reject::malformed(Offence::Chunk.detail()));
         }
         if self.body.is_some() && self.slot.is_over() && !self.slot.lane.has_arrived() {
-            self.body = None;
-            return Poll::Ready(Some(Err(Stopped)));
+            return self.cut();
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);

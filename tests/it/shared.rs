@@ -2,8 +2,8 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use tokio::sync::Semaphore;
@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::http2::{
-    Client, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PREFACE, REFUSED_STREAM,
-    block,
+    CANCEL, Client, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PREFACE,
+    REFUSED_STREAM, RST_STREAM, block,
 };
 use crate::support::modern::{Modern, Script, Settings};
 use crate::support::until;
@@ -171,4 +171,19 @@ fn what_one_app_refuses_is_for_the_next_one() {
     let answer = get(&gateway, &token);
     answer.refused(503, "upstream_unavailable");
     assert_eq!((answer.get("retry-after"), asked_for.load(Ordering::SeqCst)), (Some("1"), 12));
+}
+
+#[test]
+fn a_body_that_does_not_come_whole_is_cancelled() {
+    let (tell, told) = mpsc::channel();
+    let app = app(move |_, peer, asked| {
+        let reset = peer.wait(|frame| frame.kind == RST_STREAM && frame.stream == asked.stream);
+        tell.send(reset.map(|reset| reset.code())).unwrap();
+    });
+    let urls = format!("h2c://{app}");
+    let gateway = Setup::with_upstreams(&[&urls]).set("gateway.limits", "body_bytes", "4").start();
+    let token = gateway.mint("production").secret;
+    let post = request("POST /", &[("X-Portcullis-Token", &token), ("Transfer-Encoding", "chunked")]);
+    gateway.ask([post, b"5\r\nabcde\r\n".to_vec()].concat()).refused(413, "body_too_large");
+    assert_eq!(told.recv().unwrap(), Some(CANCEL));
 }
