@@ -17,6 +17,8 @@ use super::app::ANSWER;
 /// Honest connections, and the time from one request to the next on each of them.
 const CONNECTIONS: u32 = 32;
 const PACE: Duration = Duration::from_millis(64);
+/// A path that is never answered.
+pub(super) const NEVER: &str = "/never";
 /// What an answer to `/large` promises: more than the buffers in between can hold.
 const LARGE: usize = 1 << 20;
 
@@ -55,7 +57,8 @@ async fn answer(mut stream: TcpStream) -> Result<()> {
             return Ok(());
         }
         head.extend_from_slice(&buffer[..read]);
-        if memchr::memmem::find(&head, b"\r\n\r\n").is_none() || head.starts_with(b"POST") {
+        let never = head.starts_with(b"POST") || head.starts_with(format!("GET {NEVER} ").as_bytes());
+        if memchr::memmem::find(&head, b"\r\n\r\n").is_none() || never {
             // No body ever comes to its end here.
             continue;
         }

@@ -200,6 +200,6 @@ backend app
 }
 
 /// An address that is free now, for programs that cannot say which one they were given.
-fn free_address() -> Result<SocketAddr> {
+pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::child::{Core, Process};
-use super::honest::{Honest, start_app};
+use super::honest::{Honest, NEVER, start_app};
 use super::peer;
 use super::site::{HOST, Site};
 
@@ -33,28 +33,36 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Silent,
+    /// Of TLS.
+    HalfHandshake,
     HalfHead,
     StalledBody,
     StalledReader,
     IdleKeepAlive,
-    /// Speaks HTTP/2 and then nothing, not even answers to pings.
+    /// Speaks HTTP/2 and asks for nothing.
     SilentHttp2,
+    /// Waits for an answer over HTTP/2, and does not say that it is still there when it is asked.
+    DeafHttp2,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Silent,
+        Self::HalfHandshake,
         Self::HalfHead,
         Self::StalledBody,
         Self::StalledReader,
         Self::IdleKeepAlive,
         Self::SilentHttp2,
+        Self::DeafHttp2,
     ];
 
     const fn limit(self) -> Duration {
         match self {
-            Self::Silent | Self::HalfHead => HEADER_TIMEOUT,
+            Self::Silent | Self::HalfHandshake | Self::HalfHead => HEADER_TIMEOUT,
             Self::StalledBody | Self::StalledReader | Self::IdleKeepAlive | Self::SilentHttp2 => IDLE_TIMEOUT,
+            // Asked after so long, it has as long to answer.
+            Self::DeafHttp2 => IDLE_TIMEOUT.saturating_mul(2),
         }
     }
 
@@ -68,7 +76,10 @@ impl Kind {
             Self::StalledBody => (head("POST /") + "Content-Length: 1000\r\n\r\nsome").into_bytes(),
             Self::StalledReader => (head("GET /large") + "\r\n").into_bytes(),
             Self::IdleKeepAlive => (head("GET /") + "\r\n").into_bytes(),
-            Self::SilentHttp2 => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
+            // A record of 512 bytes that begins with a greeting of 508.
+            Self::HalfHandshake => b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03half".to_vec(),
+            Self::SilentHttp2 => GREETING.to_vec(),
+            Self::DeafHttp2 => [GREETING, &get_over_http2(NEVER, bearer)].concat(),
         }
     }
 }
@@ -77,13 +88,35 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Silent => "silent",
+            Self::HalfHandshake => "half a handshake",
             Self::HalfHead => "half a head",
             Self::StalledBody => "stalled body",
             Self::StalledReader => "stalled reader",
             Self::IdleKeepAlive => "idle keep-alive",
             Self::SilentHttp2 => "silent HTTP/2",
+            Self::DeafHttp2 => "deaf HTTP/2",
         })
     }
+}
+
+/// HTTP/2's preface and empty settings.
+const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A HEADERS frame that is a whole request. Names come from the static table, values stand in full: RFC 7541, section
+/// 6.2.2.
+fn get_over_http2(path: &str, bearer: &str) -> Vec<u8> {
+    // GET, and http.
+    let mut block = vec![0x82, 0x86];
+    let bearer = format!("Bearer {bearer}");
+    for (name, value) in [(&[0x04][..], path), (&[0x01], HOST), (&[0x0f, 23 - 15], &bearer)] {
+        block.extend_from_slice(name);
+        // Values of fewer than 127 bytes.
+        block.push(value.len() as u8);
+        block.extend_from_slice(value.as_bytes());
+    }
+    let [.., high, low] = block.len().to_be_bytes();
+    // HEADERS of stream 1, END_STREAM and END_HEADERS.
+    [&[0, high, low, 0x1, 0x5, 0, 0, 0, 1][..], &block].concat()
 }
 
 /// Runs all kinds one after the other. Fails if a client was hung up on too late.
@@ -92,7 +125,8 @@ pub(super) fn run(clients: usize) -> Result<()> {
     let site = Site::prepare()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let app = start_app()?;
-    let (_gateway, address) = start_gateway(&site, app)?;
+    let encrypted = peer::free_address()?;
+    let (_gateway, address) = start_gateway(&site, app, encrypted)?;
     runtime.block_on(async {
         let bearer = site.token().reveal();
         let request: Arc<[u8]> =
@@ -113,7 +147,8 @@ pub(super) fn run(clients: usize) -> Result<()> {
         let mut late = Vec::new();
         for kind in Kind::ALL {
             let honest = Honest::start(address, &request);
-            let last = stall(kind, address, clients, bearer).await.with_context(|| format!("{kind}"))?;
+            let gateway = if kind == Kind::HalfHandshake { encrypted } else { address };
+            let last = stall(kind, gateway, clients, bearer).await.with_context(|| format!("{kind}"))?;
             let (p99, asked) = honest.stop().await?;
             let limit = kind.limit();
             println!(
@@ -142,9 +177,13 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn start_gateway(site: &Site, app: SocketAddr) -> Result<(Process, SocketAddr)> {
+fn start_gateway(site: &Site, app: SocketAddr, encrypted: SocketAddr) -> Result<(Process, SocketAddr)> {
+    let issued = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
+    site.write("tls.pem", &issued.cert.pem())?;
+    site.write("tls-key.pem", &issued.signing_key.serialize_pem())?;
     let text = format!(
         "[gateway]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\n\
+         [[gateway.tls]]\nlisten = \"{encrypted}\"\ncertificate = \"tls.pem\"\nprivate_key = \"tls-key.pem\"\n\n\
          [gateway.limits]\nheader_timeout = \"{}s\"\nidle_timeout = \"{}s\"\n\n\
          [gateway.access_log]\npath = \"stalled.log\"\n\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n\n\

@@ -78,12 +78,12 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
-/// Prints that the configuration at `path` would serve.
+/// Prints that the configuration at `path` would serve, and what is worth knowing about it.
 ///
 /// # Errors
-/// When the line cannot be written.
-pub fn approve(path: &Path) -> Result<(), Failure> {
-    Ok(Screen::new().say(&format!("{}: ok", path.display()))?)
+/// When the lines cannot be written.
+pub fn approve(path: &Path, note: &str) -> Result<(), Failure> {
+    Ok(Screen::new().say(&format!("{}: ok\n{note}", path.display()))?)
 }
 
 /// Prints why a command failed, if it did, and gives the exit code.

@@ -30,7 +30,6 @@ use crate::board::client::HangUp;
 use crate::config::Limits;
 use crate::model::Refusal;
 
-/// What hyper may buffer of a client's bytes: never less than a head may be long.
 const BUFFER: usize = 64 * 1024;
 
 /// Why the driver stopped driving.
@@ -57,7 +56,7 @@ pub(super) async fn drive(
     let io = TokioIo::new(Guard::new(socket, ahead, Watcher::Http1(messages.clone())));
     let service = Doorway { worker: worker.clone(), messages: messages.clone() };
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(BUFFER.max(limits.header_bytes));
+    builder.max_buf_size(buffer(limits));
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
@@ -134,6 +133,11 @@ pub(super) async fn drive(
         }
         (End::Overdue(Overdue::Head | Overdue::Idle), _) => close(socket).await,
     }
+}
+
+/// What hyper may buffer of a client's bytes, and of those on their way to it: never less than a head may be long.
+pub(super) fn buffer(limits: &Limits) -> usize {
+    BUFFER.max(limits.header_bytes)
 }
 
 /// Writes the access-log line of a head that never became a request; returns its identifier.

@@ -29,12 +29,12 @@ use super::worker::Worker;
 use crate::board::client::HangUp;
 use crate::config::Limits;
 
-const STREAMS: u32 = 100;
+pub(super) const STREAMS: u32 = 100;
 /// What a client may send ahead on one stream, and on all of a connection's together.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// What is held of an answer that the client does not take.
-const SEND_BUFFER: usize = 64 * 1024;
+pub(super) const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that a client takes back before they were looked at, and broken ones of a whole connection.
 const TAKEN_BACK: usize = 20;
 const BROKEN: usize = 1024;
@@ -42,6 +42,8 @@ const BROKEN: usize = 1024;
 const ARE_YOU_THERE: Duration = Duration::from_secs(20);
 /// From the word that the connection ends to its end, where it is the client's fault.
 const NOTICE: Duration = Duration::from_millis(200);
+/// The same where the client was merely idle: time for a request that was on its way to arrive.
+const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// How the end of a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,7 @@ async fn converse(
     let mut served = pin!(builder.serve_connection(io, service));
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
     let mut parting = Parting::No;
+    let mut last_call = None;
 
     poll_fn(|cx| {
         connection.watch(cx);
@@ -119,12 +122,18 @@ async fn converse(
                     continue;
                 }
                 Parting::Announced if late == Some(Overdue::Idle) => return Poll::Ready(false),
+                Parting::Announced => match (last_call, connection.phase()) {
+                    (Some(end), Phase::Idle(_)) if end <= now => return Poll::Ready(false),
+                    (Some(end), Phase::Idle(_)) => Some(end),
+                    _ => None,
+                },
                 Parting::No if late == Some(Overdue::Idle) => {
+                    last_call = Some(now + LAST_CALL);
                     connection.enter(Phase::Idle(now));
                     connection.drain();
                     continue;
                 }
-                Parting::No | Parting::Announced => None,
+                Parting::No => None,
             };
             let next = connection.next_look(now);
             let next = until.map_or(next, |until| until.min(next));

@@ -24,6 +24,7 @@ mod http2;
 mod lane;
 mod line;
 pub mod listen;
+pub mod memory;
 mod messages;
 pub mod query;
 mod record;

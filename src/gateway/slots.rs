@@ -173,9 +173,9 @@ impl Slot {
         self.body_awaited.set(awaited.then(|| self.body_awaited.get().unwrap_or_else(clock::now)));
     }
 
-    /// Notes whether a piece of the answer was handed over and no more was asked for since.
+    /// Notes whether we wait for the client to take more of the answer.
     pub(super) fn answer_held(&self, held: bool) {
-        self.answer_held.set(held.then(clock::now));
+        self.answer_held.set(held.then(|| self.answer_held.get().unwrap_or_else(clock::now)));
     }
 
     /// Why this request was ended, if it was.

@@ -9,10 +9,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::worker::Worker;
 use crate::board::handshake::Failure;
-use crate::tls::{HTTP1, HTTP2, Terminator};
+use crate::tls::{HTTP1, HTTP2, OLD_HTTP, Terminator};
 
-/// What is spoken over TLS, the preferred first.
-pub const PROTOCOLS: &[&[u8]] = &[HTTP2, HTTP1];
+/// What is spoken over TLS, the preferred first. Some old clients offer what they speak and nothing newer.
+pub const PROTOCOLS: &[&[u8]] = &[HTTP2, HTTP1, OLD_HTTP];
 /// Costly halves of handshakes that one worker does before it looks after its other connections again.
 pub(super) const TURNS: usize = 4;
 

@@ -226,8 +226,10 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(), C> {
     let Handover { upstream, early: from_app, mut record, occupied, _chosen } = handover;
     let slot = occupied.slot().clone();
-    let mut client = Counted { stream: client, slot: slot.clone(), count: Slot::received };
-    let mut upstream = Counted { stream: upstream, slot: slot.clone(), count: Slot::sent };
+    // Of the two only the client has a limit of its own on how long it takes nothing.
+    let mut client =
+        Counted { stream: client, slot: slot.clone(), count: Slot::received, held: Slot::answer_held };
+    let mut upstream = Counted { stream: upstream, slot: slot.clone(), count: Slot::sent, held: |_, _| {} };
     let relay = async {
         slot.sent(from_app.len());
         slot.received(early.len());
@@ -258,11 +260,19 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
     Err(client.stream)
 }
 
-/// A socket whose incoming bytes are counted as the request's.
+/// A socket whose incoming bytes are counted as the request's, and on which it is noted when it takes no more.
 struct Counted<S> {
     stream: S,
     slot: Rc<Slot>,
     count: fn(&Slot, usize),
+    held: fn(&Slot, bool),
+}
+
+impl<S> Counted<S> {
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        (self.held)(&self.slot, written.is_pending());
+        written
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -280,11 +290,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

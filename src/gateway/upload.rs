@@ -103,12 +103,12 @@ impl Body for Upload {
                     }
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
-                Err(frame) => Poll::Ready(
-                    frame
-                        .into_trailers()
-                        .ok()
-                        .map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))),
-                ),
+                Err(frame) => {
+                    // Nothing follows trailers, and hyper does not ask whether anything does.
+                    self.end();
+                    let trailers = frame.into_trailers().ok();
+                    Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))))
+                }
             },
         }
     }

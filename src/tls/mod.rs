@@ -10,5 +10,5 @@ mod watch;
 pub use certificate::{Certificate, Flaw, Pair, Part, is_readable_by_all};
 pub use choice::Choice;
 pub use resumption::Resumption;
-pub use terminator::{HTTP1, HTTP2, Terminator, Terminators};
+pub use terminator::{HTTP1, HTTP2, OLD_HTTP, Terminator, Terminators};
 pub use watch::Watch;

@@ -15,6 +15,7 @@ use super::resumption::Resumption;
 
 /// Protocols as ALPN names them.
 pub const HTTP1: &[u8] = b"http/1.1";
+pub const OLD_HTTP: &[u8] = b"http/1.0";
 pub const HTTP2: &[u8] = b"h2";
 
 /// Every open address that speaks TLS.

@@ -124,6 +124,7 @@ fn a_client_that_no_longer_answers_is_gone() {
     assert!(asked);
     honest.sync();
     assert_eq!(honest.answer_head(going).status(), 200);
+    assert_eq!(gateway.metrics().of("connections_ended_total{reason=\"not_answering\"}"), 1.0);
     assert_eq!(honest.kept(GOAWAY) + honest.kept(RST_STREAM), 0);
 }
 

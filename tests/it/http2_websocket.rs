@@ -7,7 +7,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
-use sha1::{Digest as _, Sha1};
 
 use crate::support::app::{App, Exchange};
 use crate::support::gateway::{Gateway, Setup};
@@ -15,22 +14,11 @@ use crate::support::http2::{
     CANCEL, Client, DATA, END_STREAM, Frame, INITIAL_WINDOW_SIZE, Outcome, SETTINGS, WINDOW_UPDATE, connect,
     connect_with,
 };
+use crate::support::websocket::{agree, proof};
 use crate::support::{PATIENCE, until};
 
 const TOKEN: &str = "x-portcullis-token";
 const WEBSOCKET: (&str, &str) = (":protocol", "websocket");
-
-/// What a server makes of a key.
-fn proof(key: &str) -> String {
-    BASE64_STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")))
-}
-
-fn agree(exchange: &mut Exchange<'_>, with: &str) {
-    let proof = proof(exchange.head.get("sec-websocket-key").unwrap());
-    exchange.send(format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {proof}\r\n{with}\r\n"
-    ));
-}
 
 /// Agrees, says `welcome` in the same breath, and answers each five bytes with them reversed.
 fn reverse(exchange: &mut Exchange<'_>) {

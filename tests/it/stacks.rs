@@ -1,7 +1,12 @@
 //! Apps on servers that others wrote: what they say arrives as they said it.
 
+use std::fs;
+use std::process::Command;
+
 use crate::support::authority::Authority;
+use crate::support::curl::{HOST, Site, WAYS};
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::program::finish;
 use crate::support::server::Server;
 use crate::support::wire::request;
 
@@ -63,4 +68,67 @@ fn python() {
     let server = Server::python();
     let gateway = Setup::with_upstreams(&[&format!("http://{}", server.address)]).start();
     serves_files(&gateway, &server);
+}
+
+/// What curl says it got: status, fields and body, less what each hop says for itself.
+fn got(command: &mut Command) -> (Vec<String>, Vec<u8>) {
+    let body = tempfile::NamedTempFile::new().unwrap();
+    let ran = finish(command.args(["--dump-header", "-", "--output"]).arg(body.path()));
+    assert_eq!(ran.code, 0, "{command:?} {ran:?}");
+    let own = ["cache-control", "connection", "date", "transfer-encoding", "x-request-id"];
+    let mut lines = Vec::new();
+    for line in ran.stdout.lines().filter(|line| !line.is_empty()) {
+        match line.split_once(':') {
+            None => lines.push(line.split(' ').nth(1).unwrap().to_owned()),
+            Some((name, value)) if !own.contains(&name.to_ascii_lowercase().as_str()) => {
+                lines.push(format!("{}:{value}", name.to_ascii_lowercase()));
+            }
+            Some(_) => {}
+        }
+    }
+    lines.sort();
+    // To curl the head is the body of an answer that has none.
+    let head = command.get_args().any(|argument| argument == "--head");
+    (lines, if head { Vec::new() } else { fs::read(body.path()).unwrap() })
+}
+
+#[test]
+fn curl_gets_from_nginx_what_it_gets_without_a_gateway() {
+    let issued = |name| {
+        let authority = Authority::new();
+        authority.write(name, &["localhost"]);
+        authority
+    };
+    let believed = issued("app");
+    let server = Server::nginx(&believed.issued("app"));
+    server.serve("small.txt", b"hello");
+    server.serve("long.txt", "words that can be said shorter ".repeat(5_000).as_bytes());
+    let asked: [(&[&str], &str, &str); 10] = [
+        (&[], "/small.txt", "200"),
+        (&["--head"], "/long.txt", "200"),
+        (&["--range", "2-3"], "/small.txt", "206"),
+        (&["--range", "100-"], "/small.txt", "416"),
+        (&["--header", "Accept-Encoding: gzip"], "/long.txt", "200"),
+        (&["--header", "If-None-Match: *"], "/small.txt", "304"),
+        (&[], "/nothing", "204"),
+        (&["--location"], "/moved", "302"),
+        (&["--data", "x"], "/small.txt", "405"),
+        (&[], "/absent", "404"),
+    ];
+    let plain = format!("http://{}", server.address);
+    let secure = format!("https://localhost:{}", server.secure.port());
+    for site in [Site::before(&plain, issued("other")), Site::before(&secure, believed)] {
+        for (arguments, path, status) in asked {
+            let mut direct = Command::new("curl");
+            direct.args(["--silent", "--connect-to", &format!("::{}", server.address)]).args(arguments);
+            let expected = got(direct.arg(format!("http://{HOST}{path}")));
+            assert!(expected.0.iter().any(|line| line == status), "{path}: {:?}", expected.0);
+            // Not HTTP/2 without TLS: some versions of curl cannot send a second request over it, to any server.
+            for way in [WAYS[0], WAYS[2], WAYS[4]] {
+                let answer = got(&mut site.curl(way, arguments, path));
+                assert_eq!(answer.0, expected.0, "{way:?} {path} {arguments:?}");
+                assert!(answer.1 == expected.1, "{way:?} {path} {arguments:?}");
+            }
+        }
+    }
 }

@@ -35,7 +35,7 @@ const IDLE_SHARED: Duration = Duration::from_secs(60);
 /// Idle connections kept to one target by one worker.
 const KEPT: usize = 256;
 /// What hyper may buffer of a response head or a body.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
 /// How much longer than the opening of a shared connection those wait who did not begin it.
 const GRACE: Duration = Duration::from_millis(50);
 /// Openings that a request waits for before it joins those in line on a connection that is full.

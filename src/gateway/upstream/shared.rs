@@ -25,8 +25,9 @@ const STREAMS: usize = 100;
 /// Requests broken off before it takes no more. Apps end a connection for too many of them, and every request on it
 /// with it, so one client must not use up what they allow.
 const BREAKS: usize = STREAMS / 2;
-/// Bytes of one answer that the app may send before the client has taken them.
-const STREAM_WINDOW: u32 = 64 * 1024;
+/// Bytes of one answer that the app may send before the client has taken them. With half of it an app that leaves
+/// Nagle's algorithm on waits for a delayed acknowledgement each time that the window is used up, 40 ms of it.
+const STREAM_WINDOW: u32 = 128 * 1024;
 /// Enough for all answers together, so that a few clients who do not read never hold up the others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// Bytes of one request that may wait here for the app.

@@ -86,6 +86,12 @@ impl Authority {
         issued.chain().remove(0)
     }
 
+    /// The pair of this name, for a server of the test's own.
+    pub(crate) fn issued(&self, name: &str) -> Issued {
+        let read = |name: String| fs::read_to_string(self.path(&name)).unwrap();
+        Issued { certificate: read(format!("{name}.pem")), key: read(format!("{name}-key.pem")) }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -2,15 +2,19 @@
 
 pub(crate) mod app;
 pub(crate) mod authority;
+pub(crate) mod curl;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod metrics;
 pub(crate) mod modern;
+pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod stage;
 pub(crate) mod terminator;
+pub(crate) mod way;
+pub(crate) mod websocket;
 pub(crate) mod wire;
 
 use std::thread;

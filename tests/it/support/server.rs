@@ -37,8 +37,10 @@ impl Server {
             let config = format!(
                 "daemon off; master_process off; pid {path}/pid; error_log {path}/errors;\n\
                  events {{}}\nhttp {{\naccess_log off; root {path}/files; {temporary}\
+                 gzip on; gzip_types text/plain; gzip_vary on; absolute_redirect off;\n\
                  server {{\nlisten {address}; listen {secure} ssl http2;\n\
                  ssl_certificate {path}/certificate.pem; ssl_certificate_key {path}/key.pem;\n\
+                 location /nothing {{ return 204; }}\nlocation /moved {{ return 302 /small.txt; }}\n\
                  location /say {{ return 200 \"$request_method $server_protocol $host $http_x_portcullis_app\"; }}\n}}\n}}\n"
             );
             fs::write(folder.path().join("nginx.conf"), config).unwrap();
