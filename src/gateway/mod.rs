@@ -211,7 +211,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         worker.used(token, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;
-    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header);
+    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
     let head =
         headers::to_upstream(request, &permit, &settings.ways, client, lane.connection(), &record.request_id);
     drop(settings);

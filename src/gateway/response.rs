@@ -141,8 +141,9 @@ impl Download {
             Err(frame) => {
                 // Nothing follows trailers, and hyper may not ask whether anything does.
                 self.complete();
-                let trailers = frame.into_trailers().ok();
-                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))))
+                let settings = self.record.worker().gateway.settings.load();
+                let passed = |trailers| Frame::trailers(headers::trailers(trailers, &settings.ways.header));
+                Poll::Ready(frame.into_trailers().ok().map(|trailers| Ok(passed(trailers))))
             }
         }
     }
