@@ -59,7 +59,7 @@ impl Ended {
 /// One request as the access log will tell it.
 pub(super) struct Record {
     worker: Rc<Worker>,
-    started: Instant,
+    pub started: Instant,
     pub request_id: HeaderValue,
     pub client: IpAddr,
     pub method: Method,
