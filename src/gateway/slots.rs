@@ -183,6 +183,11 @@ impl Slot {
         self.ending.get()
     }
 
+    /// Whether the app's answer has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
     /// Whether the request is over, its answer given or given up.
     pub(super) fn is_over(&self) -> bool {
         self.left.get()

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -24,6 +25,8 @@ pub(crate) struct Upload {
     /// 0: no limit.
     limit: u64,
     response_header: Duration,
+    /// No token may follow the body either.
+    token_header: HeaderName,
 }
 
 /// The upload stopped before its end; the slot knows why.
@@ -36,17 +39,28 @@ pub(crate) struct Stopped(
 );
 
 impl Upload {
-    pub(super) fn new(body: Incoming, slot: &Rc<Slot>, limit: u64, response_header: Duration) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        slot: &Rc<Slot>,
+        limit: u64,
+        response_header: Duration,
+        token_header: &HeaderName,
+    ) -> Self {
         let body = Some(body).filter(|body| !is_whole(body));
         if body.is_none() {
             slot.uploaded(response_header);
         }
-        Self { body, slot: slot.clone(), limit, response_header }
+        Self { body, slot: slot.clone(), limit, response_header, token_header: token_header.clone() }
     }
 
     /// The same upload once more, which only a request without a body allows.
     pub(super) fn again(&self) -> Option<Self> {
-        self.body.is_none().then(|| Self { body: None, slot: self.slot.clone(), ..*self })
+        self.body.is_none().then(|| Self {
+            body: None,
+            slot: self.slot.clone(),
+            token_header: self.token_header.clone(),
+            ..*self
+        })
     }
 
     fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
@@ -107,7 +121,8 @@ impl Body for Upload {
                     // Nothing follows trailers, and hyper does not ask whether anything does.
                     self.end();
                     let trailers = frame.into_trailers().ok();
-                    Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))))
+                    let kept = trailers.map(|trailers| headers::trailers(trailers, &self.token_header));
+                    Poll::Ready(kept.map(|kept| Ok(Frame::trailers(kept))))
                 }
             },
         }

@@ -28,7 +28,9 @@ fn a_full_disk_costs_whole_lines_and_they_are_counted() {
         (dropped() > 0.0).then_some(())
     });
     assert!(gateway.metrics().of("access_log_write_errors_total") > 0.0);
-    assert_eq!(gateway.stderr().matches("lines are dropped until").count(), 1, "{}", gateway.stderr());
+    let told = || gateway.stderr().matches("lines are dropped until").count();
+    until("the program's own word of it", || (told() > 0).then_some(()));
+    assert_eq!(told(), 1, "{}", gateway.stderr());
 
     let pid = Pid::from_raw(gateway.pid().try_into().unwrap());
     prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
