@@ -214,12 +214,18 @@ mod tests {
 
     #[test]
     fn heads_over_the_limit_are_refused_before_they_end() {
-        let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
         let mut seen = Vec::new();
-        framing.feed(&[b'a'; 60], |event| seen.push(event));
-        assert!(framing.within_head() && seen.is_empty());
-        framing.feed(&[b'a'; 60], |event| seen.push(event));
-        assert!(matches!(seen[0], Event::Overlong(Offence::HeadTooLarge)));
+        for (begin, why) in
+            [(&b"GET /a"[..], Offence::TargetTooLong), (b"GET / HTTP/1.1\r\na", Offence::HeadTooLarge)]
+        {
+            let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
+            seen.clear();
+            framing.feed(begin, |event| seen.push(event));
+            framing.feed(&[b'a'; 60], |event| seen.push(event));
+            assert!(framing.within_head() && seen.is_empty());
+            framing.feed(&[b'a'; 60], |event| seen.push(event));
+            assert_eq!(seen, [Event::Overlong(why)]);
+        }
         let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
         framing.feed(b"GET / HTTP/1.1\r\nHost: a\r\nb: c\r\nb: c\r\nb: c\r\n\r\n", |event| seen.push(event));
         assert!(matches!(seen[1], Event::Head(Head { offence: Some(Offence::TooManyFields), .. })));

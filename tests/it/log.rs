@@ -1,4 +1,4 @@
-//! The access log on a disk that fails it.
+//! The access log on a disk that fails it, and what the program says of itself.
 
 use std::fs;
 
@@ -6,6 +6,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::app::App;
 use crate::support::gateway::Setup;
+use crate::support::http2;
 use crate::support::until;
 use crate::support::wire::request;
 
@@ -60,4 +61,17 @@ fn a_line_cut_short_by_a_kill_does_not_swallow_the_next() {
     });
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["status"], 401);
+}
+
+#[test]
+fn a_filter_that_is_none_is_told_and_the_library_stays_silent() {
+    let setup = Setup::new(&App::echo());
+    let gateway = setup.start_among(&[("PORTCULLIS_LOG", "portcullis=loud")]);
+    gateway.wait_for_words("PORTCULLIS_LOG is not used");
+
+    let gateway = setup.start_among(&[("PORTCULLIS_LOG", "info,h2=trace,h2::codec=trace,h2::server=trace")]);
+    let mut client = http2::connect(gateway.address());
+    let stream = client.ask("GET", "/a-path-to-look-for", &[]);
+    assert_eq!(client.answer(stream).status, 401);
+    assert!(!gateway.stderr().contains("a-path-to-look-for"), "{}", gateway.stderr());
 }
