@@ -20,8 +20,8 @@ pub(super) struct Reload {
 impl Reload {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let client = reach.client(screen).map_err(|failure| match failure {
-            Failure::Configuration(lines) => Failure::Failed(format!(
-                "the configuration has mistakes, so the gateway was not asked\n{lines}"
+            Failure::Configuration(lines) => Failure::Configuration(format!(
+                "{lines}\nerror: the configuration has mistakes, so the gateway was not asked"
             )),
             failure => failure,
         })?;
@@ -55,9 +55,9 @@ impl Reload {
 
 /// The mistakes of the gateway's file, each on its line: this command line was in order.
 fn mistakes(problem: &Problem) -> Failure {
-    let mut text = plain(&problem.detail);
+    let mut text = format!("error: {}", plain(&problem.detail));
     for error in &problem.errors {
         text = format!("{text}\n  {}: {}", plain(&error.field), plain(&error.message));
     }
-    Failure::Failed(text)
+    Failure::Configuration(text)
 }

@@ -170,6 +170,12 @@ impl Report {
         self.syntax.sort_by(|a, b| a.place.cmp(&b.place));
         self.syntax.dedup_by_key(|error| error.line(lines));
         let broken: BTreeSet<usize> = self.syntax.iter().filter_map(|error| error.line(lines)).collect();
+        // A list that does not end where it was meant to swallows what follows, line by line.
+        let mut is_first = true;
+        self.syntax.retain(|error| {
+            std::mem::take(&mut is_first)
+                || !error.message.starts_with("missing comma between array elements")
+        });
         let headless = broken.iter().copied().find(|line| lines.line_is_header(*line)).unwrap_or(usize::MAX);
         self.mistakes.retain(|finding| {
             !finding.absence

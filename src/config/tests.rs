@@ -278,6 +278,8 @@ fn syntax_errors_do_not_hide_other_mistakes_nor_invent_any() {
         ("[apps.a.environments.b\nhosts = ['a']\nupstreams = ['http://a']\n", &["1:"]),
         ("[gateway]\nworkers 4\nlisten = ['127.0.0.1:1']\n", &["2:"]),
         ("[apps.a.environments.b]\nhosts = ['a'\nupstreams = ['http://a']\n", &["3:1: missing comma"]),
+        ("[gateway]\nlisten = ['127.0.0.1:1'\n\n[apps.a]\nx = 1\n[store]\ny = 1\n", &["4:1: missing comma"]),
+        ("[gateway]\nlisten = ['127.0.0.1:1]\n[apps.a]\nx = 1\n", &["2:"]),
         ("[store]\npath = 'x\n[gateway]\nworkers = 'y'\n", &["2:", "4:11: `gateway.workers` wants"]),
     ] {
         let found = mistakes(text);

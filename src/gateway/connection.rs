@@ -82,6 +82,11 @@ impl Connection {
         }
     }
 
+    /// How long the client may leave what we have for it.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
     pub(super) fn phase(&self) -> Phase {
         self.phase.get()
     }

@@ -42,6 +42,13 @@ const BUSY: Reject = Reject {
         "the app has as many connections as it may, and none became free in time",
     )
 };
+const REFUSED: Reject = Reject {
+    retry_after: Some(1),
+    ..Reject::new(
+        Refusal::UpstreamUnavailable,
+        "the app has not looked at the request: it has no room for it at present",
+    )
+};
 const GARBLED: Reject = Reject::new(Refusal::UpstreamInvalid, "the app's answer is not valid HTTP");
 
 /// An environment without an upstream to try.
@@ -134,44 +141,62 @@ async fn exchange(
     let mut message = Message::from_parts(head, upload);
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = route.choose(&tried) {
+    let mut asked_again = false;
+    loop {
+        let Some(chosen) = route.choose(&tried) else {
+            // Who had no room for it may have some by now.
+            if failure != REFUSED || asked_again {
+                return Err(failure);
+            }
+            asked_again = true;
+            note_retry(tried.last());
+            tried.clear();
+            continue;
+        };
         let target = chosen.target().clone();
         note_retry(tried.last());
         record.upstream = Some(target.clone());
         record.upstream_began = Some(clock::now());
         headers::set_host(message.headers_mut(), route.host_header, &target);
-        if let Some(mut sender) = worker.pool.take(&target) {
+        let mut kept = worker.pool.take(&target);
+        loop {
+            let is_kept = kept.is_some();
+            let mut sender = match kept.take() {
+                Some(sender) => sender,
+                // Boxed: seldom needed, and large.
+                None => match Box::pin(worker.pool.open(&target, route.timeouts.connect)).await {
+                    Ok(sender) => sender,
+                    Err(error) => {
+                        failure = unconnected(route, &chosen, &error);
+                        break;
+                    }
+                },
+            };
             let spare = spare(&message, sender.is_shared());
-            match sender.send(message, &target).await {
+            let Failure { unsent, fate } = match sender.send(message, &target).await {
                 Ok(response) => return Ok(answered(worker, chosen, sender, response)),
-                Err(Failure { unsent: Some(unsent), .. }) => message = *unsent,
-                // A kept connection died under the request: the app may have closed it just before.
-                Err(Failure { fate, .. }) if may_repeat(spare.as_ref(), fate) && slot.ending().is_none() => {
-                    let Some(again) = spare else { return Err(GONE) };
-                    message = again;
-                }
-                Err(Failure { fate, .. }) => return Err(unanswered(slot, route, &chosen, fate)),
+                Err(failed) => failed,
+            };
+            let again =
+                unsent.map(|unsent| *unsent).or_else(|| spare.filter(|spare| may_repeat(spare, fate)));
+            // A kept connection can die under a request without the app being at fault: it may have closed it just
+            // before.
+            let is_stale = is_kept && again.is_some() && fate != Fate::Refused;
+            if !is_stale {
+                failure = unanswered(slot, route, &chosen, fate);
+            }
+            let Some(again) = again.filter(|_| slot.ending().is_none()) else { return Err(failure) };
+            message = again;
+            if !is_stale {
+                break;
             }
             note_retry(Some(&chosen));
         }
-        // Boxed: seldom needed, and large.
-        match Box::pin(worker.pool.open(&target, route.timeouts.connect)).await {
-            Ok(mut sender) => match sender.send(message, &target).await {
-                Ok(response) => return Ok(answered(worker, chosen, sender, response)),
-                Err(Failure { unsent: Some(unsent), fate }) => {
-                    message = *unsent;
-                    failure = unanswered(slot, route, &chosen, fate);
-                }
-                Err(Failure { fate, .. }) => return Err(unanswered(slot, route, &chosen, fate)),
-            },
-            Err(error) => failure = unconnected(route, &chosen, &error),
-        }
-        if failure == BUSY {
-            break;
+        if failure == BUSY || asked_again {
+            return Err(failure);
         }
         tried.push(chosen);
     }
-    Err(failure)
 }
 
 /// Counts, for the upstream that failed a request, that the request is sent again.
@@ -198,10 +223,16 @@ pub(super) fn unconnected(route: &Route, chosen: &Chosen, error: &Unconnected) -
 pub(super) fn unanswered(slot: &Slot, route: &Route, chosen: &Chosen, fate: Fate) -> Reject {
     let reject = match fate {
         Fate::Garbled => GARBLED,
-        Fate::Closed | Fate::Refused | Fate::BrokenOff => GONE,
+        Fate::Refused | Fate::Leaving => REFUSED,
+        Fate::Closed | Fate::Calmed | Fate::BrokenOff => GONE,
     };
-    // A request that did not arrive whole is not the app's fault.
-    if slot.fault.get().is_none() && slot.ending().is_none() {
+    let is_at_fault = match fate {
+        // What other clients did, and what the app may do.
+        Fate::Calmed | Fate::Refused | Fate::Leaving => false,
+        Fate::Closed | Fate::BrokenOff | Fate::Garbled => true,
+    };
+    // A request that did not arrive whole is not the app's fault either.
+    if is_at_fault && slot.fault.get().is_none() && slot.ending().is_none() {
         route.failed(chosen.target(), chosen.is_on_trial(), reject.detail);
     }
     reject
@@ -212,13 +243,13 @@ fn answered(worker: &Rc<Worker>, chosen: Chosen, sender: Sender, response: Respo
     Answer { response, lease: Lease { worker: worker.clone(), chosen, sender } }
 }
 
-/// Whether a request whose fate on a kept connection was this may be sent once more.
-fn may_repeat(spare: Option<&Message<Upload>>, fate: Fate) -> bool {
-    spare.is_some_and(|spare| match fate {
-        Fate::Refused => true,
-        Fate::Closed => is_idempotent(spare.method()),
+/// Whether a request whose fate was this may be sent once more.
+fn may_repeat(spare: &Message<Upload>, fate: Fate) -> bool {
+    match fate {
+        Fate::Refused | Fate::Leaving => true,
+        Fate::Closed | Fate::Calmed => is_idempotent(spare.method()),
         Fate::BrokenOff | Fate::Garbled => false,
-    })
+    }
 }
 
 /// A copy of a request that may have to be sent twice: bodyless and, unless the connection is one on which an app can

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use super::extent::Extent;
-use super::head::{self, BodyLength, Head, HeadLimits, Offence};
+use super::head::{self, Head, HeadLimits, Offence};
 
 /// Follows the requests of one connection through its bytes, however they are cut up.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct PartialHead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Head(Head),
+    /// A head that is too long to be waited for, and why.
+    Overlong(Offence),
     /// The body of the request whose head came last is malformed.
     BadBody(Offence),
     /// The request whose head came last has ended.
@@ -90,14 +92,15 @@ impl Framing {
         match head {
             Some(head) if &*head == b"\r\n" => {}
             Some(head) => self.conclude(&head, tell),
-            None if self.partial.len() > self.limits.bytes => {
+            None if self.partial.len() >= self.limits.bytes => {
+                // One line that does not end: it is the target that is too long.
+                let offence = match self.partial.line {
+                    0 => Offence::TargetTooLong,
+                    _ => Offence::HeadTooLarge,
+                };
                 self.stage = Stage::Closed;
                 self.partial = PartialHead::new();
-                tell(Event::Head(Head {
-                    offence: Some(Offence::HeadTooLarge),
-                    body: BodyLength::None,
-                    fields: 0,
-                }));
+                tell(Event::Overlong(offence));
             }
             None => {}
         }
@@ -211,12 +214,18 @@ mod tests {
 
     #[test]
     fn heads_over_the_limit_are_refused_before_they_end() {
-        let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
         let mut seen = Vec::new();
-        framing.feed(&[b'a'; 60], |event| seen.push(event));
-        assert!(framing.within_head() && seen.is_empty());
-        framing.feed(&[b'a'; 60], |event| seen.push(event));
-        assert!(matches!(seen[0], Event::Head(Head { offence: Some(Offence::HeadTooLarge), .. })));
+        for (begin, why) in
+            [(&b"GET /a"[..], Offence::TargetTooLong), (b"GET / HTTP/1.1\r\na", Offence::HeadTooLarge)]
+        {
+            let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
+            seen.clear();
+            framing.feed(begin, |event| seen.push(event));
+            framing.feed(&[b'a'; 60], |event| seen.push(event));
+            assert!(framing.within_head() && seen.is_empty());
+            framing.feed(&[b'a'; 60], |event| seen.push(event));
+            assert_eq!(seen, [Event::Overlong(why)]);
+        }
         let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
         framing.feed(b"GET / HTTP/1.1\r\nHost: a\r\nb: c\r\nb: c\r\nb: c\r\n\r\n", |event| seen.push(event));
         assert!(matches!(seen[1], Event::Head(Head { offence: Some(Offence::TooManyFields), .. })));

@@ -70,7 +70,7 @@ impl Watcher {
 
     fn is_shut(&self) -> bool {
         match self {
-            Self::Http1(_) => false,
+            Self::Http1(messages) => messages.is_shut(),
             Self::Http2(streams) => streams.is_shut(),
         }
     }

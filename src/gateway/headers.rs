@@ -111,7 +111,10 @@ pub(super) fn to_upstream(
     strip_named(headers);
     // `Expect` is ours to meet.
     strip(headers, |name| {
-        is_hop_by_hop(name) || is_strange(name, &ways.header, client.trusted) || name == "expect"
+        is_hop_by_hop(name)
+            || is_disguised(name)
+            || is_strange(name, &ways.header, client.trusted)
+            || name == "expect"
     });
     clean_urls(headers, ways, client.trusted);
     trace::carry(headers);
@@ -210,7 +213,7 @@ pub(super) fn ends_once(headers: &HeaderMap) -> bool {
 }
 
 /// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it.
-pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
+pub(super) fn trailers(mut trailers: HeaderMap, token_header: &HeaderName) -> HeaderMap {
     const KEPT_BACK: [&str; 22] = [
         "age",
         "authorization",
@@ -239,7 +242,8 @@ pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
         .keys()
         .filter(|name| {
             let name = name.as_str();
-            KEPT_BACK.contains(&name)
+            is_folded(name, token_header.as_str())
+                || KEPT_BACK.iter().any(|kept| is_folded(name, kept))
                 || ["content-", "if-", "proxy-", "x-forwarded-", "x-portcullis-", "x-request-id"]
                     .iter()
                     .any(|prefix| starts_with_folded(name, prefix))
@@ -311,6 +315,15 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "proxy-authenticate"
             | "proxy-authorization"
     )
+}
+
+/// What a CGI-style app would take for a field that was judged or removed here under its own name.
+fn is_disguised(name: &str) -> bool {
+    name.contains('_') && {
+        let name = &*name.replace('_', "-");
+        let known = |url: &HeaderName| url == name;
+        name == "content-length" || is_hop_by_hop(name) || REPEATED_URL.iter().any(known)
+    }
 }
 
 /// What only a gateway may say, in every spelling that a CGI-style app would take for it.
@@ -470,13 +483,14 @@ mod tests {
 
     #[test]
     fn trailers_cannot_say_who_or_where() {
-        let kept = trailers(map(&[
+        let sent = map(&[
             ("grpc-status", "0"),
             ("authorization", "a"),
             ("content-length", "1"),
             ("x_portcullis_app", "a"),
             ("x-checksum", "1"),
-        ]));
+        ]);
+        let kept = trailers(sent, &HeaderName::from_static("x-portcullis-token"));
         assert_eq!(names(&kept), ["grpc-status", "x-checksum"]);
     }
 }

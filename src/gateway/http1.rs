@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::sleep_until;
 
 use super::clock;
-use super::connection::{Connection, Overdue};
+use super::connection::{Connection, Overdue, Phase};
 use super::farewell::{LINGER_TIME, close, linger};
 use super::guard::{Guard, Watcher};
 use super::head::{HeadLimits, Offence};
@@ -39,8 +39,8 @@ enum End {
     /// What was begun must not look complete.
     Cut,
     Overdue(Overdue),
-    /// A head larger than may be waited for.
-    HeadTooLarge,
+    /// A head longer than may be waited for.
+    Overlong(Offence),
 }
 
 /// Serves one connection to its end.
@@ -71,8 +71,8 @@ pub(super) async fn drive(
             if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
                 return Poll::Ready(End::Served(result));
             }
-            if messages.head_refused() {
-                return Poll::Ready(End::HeadTooLarge);
+            if let Some(offence) = messages.refused_head() {
+                return Poll::Ready(End::Overlong(offence));
             }
             // A drain brings the next look nearer; nothing else does.
             if connection.is_draining() {
@@ -99,7 +99,7 @@ pub(super) async fn drive(
     match end {
         End::Overdue(Overdue::Head) => worker.clients().hang_up(HangUp::LateHead),
         End::Overdue(Overdue::Reading) => worker.clients().hang_up(HangUp::NotReading),
-        End::Overdue(Overdue::Idle) | End::Served(_) | End::Cut | End::HeadTooLarge => {}
+        End::Overdue(Overdue::Idle) | End::Served(_) | End::Cut | End::Overlong(_) => {}
     }
     match (end, handover) {
         (End::Served(Ok(())), Some(handover)) => {
@@ -123,8 +123,12 @@ pub(super) async fn drive(
             linger(socket).await;
         }
         (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
-        (End::HeadTooLarge, _) => {
-            answer(&mut socket, &note(&worker, &connection, Refusal::HeadersTooLarge)).await;
+        (End::Overlong(offence), _) => {
+            let refusal = match offence {
+                Offence::TargetTooLong => Refusal::UriTooLong,
+                _ => Refusal::HeadersTooLarge,
+            };
+            answer(&mut socket, &note(&worker, &connection, refusal)).await;
             linger(socket).await;
         }
         (End::Overdue(Overdue::Head), _) if messages.within_head() => {
@@ -145,6 +149,9 @@ fn note(worker: &Rc<Worker>, connection: &Connection, refusal: Refusal) -> Bare 
     worker.clients().refused_heads.add_alone(1);
     let request_id = worker.gateway.request_id();
     let mut record = Record::new(worker, request_id.clone(), connection.client.ip().to_canonical());
+    if let Phase::Head(since) = connection.phase() {
+        record.started = since;
+    }
     record.refusal = Some(refusal);
     record.status = refusal.status().as_u16();
     record.ended = Ended::Complete;

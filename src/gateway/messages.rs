@@ -24,7 +24,8 @@ pub(super) struct Messages {
     /// The request whose body is malformed.
     bad_body: Cell<Option<u64>>,
     body_watch: RefCell<Option<Waker>>,
-    head_refused: Cell<bool>,
+    /// Why nothing more is read: the head that is under way is too long.
+    overlong: Cell<Option<Offence>>,
     pub handover: RefCell<Option<Handover>>,
 }
 
@@ -39,7 +40,7 @@ impl Messages {
             served: Cell::new(0),
             bad_body: Cell::new(None),
             body_watch: RefCell::default(),
-            head_refused: Cell::new(false),
+            overlong: Cell::new(None),
             handover: RefCell::default(),
         }
     }
@@ -51,9 +52,9 @@ impl Messages {
         self.framing.borrow_mut().feed(bytes, |event| match event {
             Event::Head(head) => {
                 self.arrived.set(self.arrived.get() + 1);
-                self.head_refused.set(head.offence == Some(Offence::HeadTooLarge));
                 self.heads.borrow_mut().push_back(head);
             }
+            Event::Overlong(offence) => self.overlong.set(Some(offence)),
             Event::BodyEnd => self.ended.set(self.ended.get() + 1),
             Event::BadBody(_) => {
                 self.bad_body.set(Some(self.arrived.get()));
@@ -103,9 +104,14 @@ impl Messages {
 
     // What the driver asks.
 
-    /// Whether a head too large to wait for stands first in line.
-    pub(super) fn head_refused(&self) -> bool {
-        self.head_refused.get() && !self.is_busy() && self.heads.borrow().len() == 1
+    /// Why a head that stands first in line is not waited for.
+    pub(super) fn refused_head(&self) -> Option<Offence> {
+        self.overlong.get().filter(|_| !self.is_busy() && self.heads.borrow().is_empty())
+    }
+
+    /// Whether nothing more is read.
+    pub(super) fn is_shut(&self) -> bool {
+        self.overlong.get().is_some()
     }
 
     /// What is wrong with the head that stands first in line.

@@ -182,7 +182,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         worker.used(holder.id, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;
-    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header);
+    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
     let head =
         headers::to_upstream(request, &permit, &settings.ways, client, lane.connection(), &record.request_id);
     drop(settings);
@@ -231,7 +231,7 @@ fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
     // Boxed: it is handed from stage to stage, and is too large to be copied each time.
     let mut record = Box::new(Record::new(worker, request_id, client.address));
     record.method = parts.method.clone();
-    record.target = parts.uri.path_and_query().cloned();
+    record.target = parts.uri.path_and_query().and_then(record::kept);
     record.protocol = parts.version;
     record
 }
@@ -240,7 +240,7 @@ fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
 fn own(worker: &Rc<Worker>, lane: &Lane, request: &Request, record: Box<Record>) -> Response<Body> {
     let readable = matches!(request.method, Method::GET | Method::HEAD) && !request.tunnel;
     let response = match request.path() {
-        "/.portcullis/healthz" if readable => response::health(worker.gateway.board.draining(), record),
+        "/.portcullis/healthz" if readable => response::health(lane, worker.gateway.board.draining(), record),
         "/.portcullis/healthz" => {
             let reject = Reject::new(Refusal::MethodNotAllowed, "this path answers GET and HEAD");
             let mut response = refuse(lane, reject, record);
@@ -260,5 +260,5 @@ fn own(worker: &Rc<Worker>, lane: &Lane, request: &Request, record: Box<Record>)
 fn refuse(lane: &Lane, mut reject: Reject, record: Box<Record>) -> Response<Body> {
     reject.close |= !lane.has_arrived();
     lane.finished();
-    response::refuse(reject, record)
+    response::refuse(lane, reject, record)
 }

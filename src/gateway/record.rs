@@ -31,6 +31,12 @@ const SHOWN: usize = 512;
 /// Stands where something was left out.
 const MARK: &str = "[redacted]";
 
+/// What is kept of a path for the log: a client may hold many requests open, each with as long a one as may be.
+const KEPT: usize = 2048;
+
+/// Ends a path that was longer.
+const SHORTENED: &str = "[shortened]";
+
 /// How a request came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -56,7 +62,7 @@ impl Ended {
 /// One request as the access log will tell it.
 pub(super) struct Record {
     worker: Rc<Worker>,
-    started: Instant,
+    pub started: Instant,
     pub request_id: HeaderValue,
     pub client: IpAddr,
     pub method: Method,
@@ -176,10 +182,12 @@ impl Record {
     fn write(&self, out: &mut Vec<u8>, duration: Duration) {
         let slot = self.slot.as_deref();
         let ended = match slot.and_then(Slot::ending) {
-            Some(Refusal::RequestTimeout) if self.ended != Ended::Complete => Ended::ClientGone,
-            Some(Refusal::UpstreamTimeout) if self.ended != Ended::Complete => Ended::UpstreamGone,
-            Some(_) if self.ended != Ended::Complete => Ended::Revoked,
-            _ => self.ended,
+            // An ending that came before the answer was told in one: that one was given, or was not.
+            Some(_) if self.ended == Ended::Complete && !slot.is_some_and(Slot::has_begun) => self.ended,
+            Some(Refusal::RequestTimeout) => Ended::ClientGone,
+            Some(Refusal::UpstreamTimeout) => Ended::UpstreamGone,
+            Some(_) => Ended::Revoked,
+            None => self.ended,
         };
         let mut line = Line::begin(out);
         line.shown("ts", jiff::Timestamp::now());
@@ -250,6 +258,22 @@ fn micros(duration: Duration) -> u64 {
     duration.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
+/// The part of a target that the log needs.
+pub(super) fn kept(target: &PathAndQuery) -> Option<PathAndQuery> {
+    if target.as_str().len() <= KEPT {
+        return Some(target.clone());
+    }
+    let path = target.path();
+    let mut kept = path[..path.floor_char_boundary(KEPT)].to_owned();
+    if kept.len() < path.len() {
+        kept += SHORTENED;
+    }
+    if target.query().is_some() {
+        kept.push('?');
+    }
+    kept.try_into().ok()
+}
+
 /// The path with no query, and with nothing in it that has the beginning of a credential.
 fn redacted(target: &PathAndQuery) -> Cow<'_, str> {
     let path = without_credentials(target.path());
@@ -283,6 +307,18 @@ fn without_credentials(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_targets_are_kept_in_part() {
+        let log = |target: String| redacted(&kept(&target.parse().unwrap()).unwrap()).into_owned();
+        let long = format!("/{}", "a".repeat(60_000));
+        assert_eq!(log(long.clone()), format!("{}[shortened]", &long[..KEPT]));
+        assert_eq!(log(format!("{long}?b")), format!("{}[shortened]?[redacted]", &long[..KEPT]));
+        assert_eq!(log(format!("/a?{long}")), "/a?[redacted]");
+        assert_eq!(log(long[..KEPT].to_owned()), long[..KEPT]);
+        let cut = format!("{}/pct_{}", &long[..KEPT - 10], &long[1..]);
+        assert_eq!(log(cut), format!("{}/pct_[redacted][shortened]", &long[..KEPT - 10]));
+    }
 
     #[test]
     fn paths_lose_queries_and_credentials() {

@@ -37,6 +37,8 @@ pub(super) struct Slot {
     left: Cell<bool>,
     respond_by: Cell<Option<Instant>>,
     progress: Cell<Instant>,
+    /// Something of the request's body is still to be sent to the app.
+    pub uploading: Cell<bool>,
     /// Since when we wait for more of the request's body.
     body_awaited: Cell<Option<Instant>>,
     /// Since when the client has not come for more of the answer.
@@ -78,6 +80,7 @@ impl Slots {
             left: Cell::new(false),
             respond_by: Cell::new(None),
             progress: Cell::new(clock::now()),
+            uploading: Cell::new(true),
             body_awaited: Cell::new(None),
             answer_held: Cell::new(None),
             fault: Cell::new(None),
@@ -193,6 +196,11 @@ impl Slot {
         self.ending.get()
     }
 
+    /// Whether the app's answer has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
     /// Whether the request is over, its answer given or given up.
     pub(super) fn is_over(&self) -> bool {
         self.left.get()
@@ -213,6 +221,7 @@ impl Slot {
     pub(super) fn uploaded(&self, within: Duration) {
         let now = clock::now();
         self.progress.set(now);
+        self.uploading.set(false);
         if !self.begun.get() {
             self.respond_by.set(Some(now + within));
         }

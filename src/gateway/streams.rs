@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
@@ -21,8 +21,8 @@ pub(super) struct Streams {
     open: Cell<usize>,
     /// Nothing more is read.
     shut: Cell<bool>,
-    /// Whose task the HTTP library spawns next.
-    next: RefCell<Option<Rc<Stream>>>,
+    /// Whose task the HTTP library spawns next. Should it spawn none, this keeps no stream open.
+    next: RefCell<Weak<Stream>>,
 }
 
 /// One stream, from its request to the last byte of its answer.
@@ -98,7 +98,7 @@ impl Streams {
         self.open.set(self.open.get() + 1);
         self.frames.borrow_mut().served();
         self.settle();
-        self.next.replace(Some(stream.clone()));
+        self.next.replace(Rc::downgrade(&stream));
         stream
     }
 
@@ -145,7 +145,7 @@ impl Stream {
     /// The client's end of a tunnel, to be called right before the answer that opens it: the task that sends its bytes
     /// is spawned then, and belongs to this stream too.
     pub(super) fn open_tunnel(self: &Rc<Self>) -> Option<OnUpgrade> {
-        self.streams.next.replace(Some(self.clone()));
+        self.streams.next.replace(Rc::downgrade(self));
         self.tunnel.take()
     }
 
@@ -170,7 +170,7 @@ impl Drop for Stream {
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Spawner {
     fn execute(&self, task: F) {
-        let stream = self.0.next.take();
+        let stream = self.0.next.take().upgrade();
         tokio::task::spawn_local(async move {
             let mut task = pin!(task);
             poll_fn(|cx| match &stream {

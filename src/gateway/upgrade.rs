@@ -18,10 +18,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
 use super::authorize::Permit;
 use super::clock;
 use super::connection::Connection;
+use super::farewell::{LINGER_TIME, linger};
 use super::forward::{Answer, UNAVAILABLE, note_retry, pass_on, unanswered, unconnected, unless_ended};
 use super::head::BodyLength;
 use super::headers;
@@ -201,10 +203,11 @@ async fn connect(route: &Route, record: &mut Record) -> Result<(Chosen, Alone, D
     Err(failure)
 }
 
-/// Relays bytes both ways until either side ends or the connection is cut. `early` is what the client sent ahead.
+/// Relays bytes both ways until it is over or the connection is cut. `early` is what the client sent ahead.
 pub(super) async fn tunnel(client: Socket, early: Bytes, handover: Handover, connection: &Connection) {
-    if let Err(client) = relay(client, early, handover, poll_fn(|cx| connection.poll_cut(cx))).await {
-        client.reset();
+    match relay(client, early, handover, poll_fn(|cx| connection.poll_cut(cx))).await {
+        Ok(client) => linger(client).await,
+        Err(client) => client.reset(),
     }
 }
 
@@ -214,16 +217,18 @@ async fn tunnel_stream(client: OnUpgrade, handover: Handover) {
     let Ok(client) = client.await else { return };
     let slot = handover.occupied.slot().clone();
     let ended = poll_fn(|cx| slot.poll_ended(cx).map(drop));
-    let _ = relay(TokioIo::new(client), Bytes::new(), handover, ended).await;
+    if let Ok(mut client) = relay(TokioIo::new(client), Bytes::new(), handover, ended).await {
+        let _ = timeout(LINGER_TIME, client.shutdown()).await;
+    }
 }
 
-/// Relays until either side ends; gives the client back if it is cut instead.
+/// Relays until either side ends and all that the app said is out. Gives the client back, as an error if it was cut.
 async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
     client: C,
     early: Bytes,
     handover: Handover,
     cut: impl Future<Output = ()>,
-) -> Result<(), C> {
+) -> Result<C, C> {
     let Handover { upstream, early: from_app, mut record, occupied, _chosen } = handover;
     let slot = occupied.slot().clone();
     // Of the two only the client has a limit of its own on how long it takes nothing.
@@ -240,11 +245,18 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
         upstream.flush().await?;
         let (mut from_client, mut to_client) = tokio::io::split(&mut client);
         let (mut from_upstream, mut to_upstream) = tokio::io::split(&mut upstream);
+        let mut down = pin!(tokio::io::copy(&mut from_upstream, &mut to_client));
         // A WebSocket is over when either side closes: there is no half of one.
         tokio::select! {
-            ended = tokio::io::copy(&mut from_client, &mut to_upstream) => ended,
-            ended = tokio::io::copy(&mut from_upstream, &mut to_client) => ended,
+            _ = tokio::io::copy(&mut from_client, &mut to_upstream) => {}
+            ended = &mut down => return ended,
         }
+        // The client has ended, or the app takes no more: what the app said, or says to that, is still to be passed on.
+        let last = async {
+            let _ = to_upstream.shutdown().await;
+            down.await
+        };
+        timeout(LINGER_TIME, last).await?
     };
     record.upgraded();
     let cut = tokio::select! {
@@ -253,7 +265,9 @@ async fn relay<C: AsyncRead + AsyncWrite + Unpin>(
         _ = relay => false,
     };
     if !cut {
-        return Ok(());
+        drop((record, occupied));
+        let _ = timeout(LINGER_TIME, upstream.shutdown()).await;
+        return Ok(client.stream);
     }
     upstream.stream.reset();
     record.ended = Ended::ClientGone;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -24,31 +25,52 @@ pub(crate) struct Upload {
     /// 0: no limit.
     limit: u64,
     response_header: Duration,
+    /// No token may follow the body either.
+    token_header: HeaderName,
 }
 
 /// The upload stopped before its end; the slot knows why.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("the request's body ended early")]
-pub(crate) struct Stopped;
+pub(crate) struct Stopped(
+    /// What HTTP/2 says of it to the app.
+    #[source]
+    h2::Error,
+);
 
 impl Upload {
-    pub(super) fn new(body: Incoming, slot: &Rc<Slot>, limit: u64, response_header: Duration) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        slot: &Rc<Slot>,
+        limit: u64,
+        response_header: Duration,
+        token_header: &HeaderName,
+    ) -> Self {
         let body = Some(body).filter(|body| !is_whole(body));
         if body.is_none() {
             slot.uploaded(response_header);
         }
-        Self { body, slot: slot.clone(), limit, response_header }
+        Self { body, slot: slot.clone(), limit, response_header, token_header: token_header.clone() }
     }
 
     /// The same upload once more, which only a request without a body allows.
     pub(super) fn again(&self) -> Option<Self> {
-        self.body.is_none().then(|| Self { body: None, slot: self.slot.clone(), ..*self })
+        self.body.is_none().then(|| Self {
+            body: None,
+            slot: self.slot.clone(),
+            token_header: self.token_header.clone(),
+            ..*self
+        })
     }
 
     fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         self.slot.fault.set(Some(reject));
+        self.cut()
+    }
+
+    fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         self.body = None;
-        Poll::Ready(Some(Err(Stopped)))
+        Poll::Ready(Some(Err(Stopped(h2::Reason::CANCEL.into()))))
     }
 
     fn end(&mut self) {
@@ -69,8 +91,7 @@ impl Body for Upload {
             return self.stop(Reject::malformed(Offence::Chunk.detail()));
         }
         if self.body.is_some() && self.slot.is_over() && !self.slot.lane.has_arrived() {
-            self.body = None;
-            return Poll::Ready(Some(Err(Stopped)));
+            return self.cut();
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
@@ -100,7 +121,8 @@ impl Body for Upload {
                     // Nothing follows trailers, and hyper does not ask whether anything does.
                     self.end();
                     let trailers = frame.into_trailers().ok();
-                    Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))))
+                    let kept = trailers.map(|trailers| headers::trailers(trailers, &self.token_header));
+                    Poll::Ready(kept.map(|kept| Ok(Frame::trailers(kept))))
                 }
             },
         }

@@ -182,7 +182,7 @@ fn front(config: &config::Admin, address: SocketAddr, resumption: &Resumption) -
 impl Bound {
     fn new(configured: SocketAddr, inherited: &mut Inherited) -> Result<Self, BindError> {
         let failed = |cause| BindError::Tcp { address: configured, cause };
-        let listener = match inherited.tcp(configured) {
+        let listener = match inherited.tcp(configured).map_err(failed)? {
             Some(listener) => admin::adopt(listener).map_err(failed)?,
             None => admin::bind(configured)?,
         };

@@ -176,7 +176,7 @@ impl Listener {
 
 impl Bound {
     fn new(configured: SocketAddr, inherited: &mut Inherited) -> std::io::Result<Self> {
-        let given = inherited.tcp(configured);
+        let given = inherited.tcp(configured)?;
         let is_inherited = given.is_some();
         let listener = match given {
             Some(listener) => {

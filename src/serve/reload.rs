@@ -135,6 +135,8 @@ impl Reloader {
         self.listeners.apply(listeners, &self.workers);
         self.administration.apply(administration);
         self.inherited = inherited;
+        let gateway = self.listeners.addresses();
+        self.inherited.release_others(&[&gateway[..], &[self.administration.address()]].concat());
         self.note_terminators();
         // What needs a restart stays different from the file, and is named until there was one.
         self.loaded = loaded;

@@ -105,9 +105,12 @@ impl Stage {
         self.begun("Up");
         self.over("Up", true);
 
+        // Fewer: each passes by six threads of Python's, which takes long on a busy machine.
+        let expected = &expected[..200];
         let answer = self.client.ask(&json!(["both", expected, token]));
-        let expected = [&expected[..], &[".".to_owned()]].concat();
-        assert!(answer["code"] == "OK" && answer["messages"] == json!(expected), "{answer}");
+        let expected = [expected, &[".".to_owned()]].concat();
+        assert_eq!((&answer["code"], &answer["details"]), (&"OK".into(), &"".into()));
+        assert_eq!(answer["messages"], json!(expected));
         self.begun("Both");
         self.over("Both", true);
 

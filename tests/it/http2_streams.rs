@@ -228,3 +228,21 @@ fn a_drain_says_goodbye_and_lets_streams_finish() {
     assert_eq!((client.goaway(), idle.goaway()), (NO_ERROR, NO_ERROR));
     assert!(gateway.exit().success());
 }
+
+#[test]
+fn what_we_say_ourselves_is_taken_in_time_or_taken_back() {
+    let (app, _ends) = slow_app();
+    let gateway = Setup::new(&app).set("gateway.limits", "idle_timeout", "\"600ms\"").start();
+    let mut client = connect_with(gateway.address(), &[(INITIAL_WINDOW_SIZE, 0)]);
+    let long = format!("/{}", "a".repeat(10_000));
+    for (path, status) in [(&*long, 401), ("/.portcullis/healthz", 200)] {
+        let stream = client.ask("GET", path, &[]);
+        let head = client.answer_head(stream);
+        assert_eq!(client.reset(stream), CANCEL, "{path}");
+        let line = gateway.logged(head.get("x-request-id").unwrap());
+        assert_eq!((&line["status"], &line["ended"]), (&json!(status), &json!("client_gone")), "{line}");
+        assert_eq!(line["bytes_out"], 0, "{line}");
+        let logged = line["path"].as_str().unwrap();
+        assert!(logged == path || (logged.len() < 3000 && logged.ends_with("[shortened]")), "{line}");
+    }
+}

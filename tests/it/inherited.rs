@@ -158,3 +158,27 @@ fn a_socket_that_is_not_asked_for_is_named_and_may_be_asked_for_later() {
     assert_eq!(gateway.cli(&["reload"]).code, 0);
     assert_eq!(waiting.answer().status, 200);
 }
+
+#[test]
+fn a_socket_that_a_reload_gives_up_comes_back_with_another() {
+    let app = App::echo();
+    let ((one, one_at), (other, other_at)) = (listener(), listener());
+    let admin = lonely_address();
+    let setup = |listen: &str| {
+        Setup::new(&app).set("gateway", "listen", listen).set("admin", "listen", &format!("\"{admin}\""))
+    };
+    let (both, alone) =
+        (setup(&format!("[\"{one_at}\", \"{other_at}\"]")), setup(&format!("[\"{one_at}\"]")));
+    let gateway = both.start_with(|_| [copy(&one), copy(&other)]);
+    for _ in 0..2 {
+        gateway.rewrite(&alone);
+        assert_eq!(gateway.cli(&["reload"]).code, 0);
+        gateway.wait_for_words(&format!("nobody answers any more on {other_at}"));
+        let mut waiting = connect(other_at);
+        waiting.send(request(HEALTH, &[]));
+        gateway.rewrite(&both);
+        assert_eq!(gateway.cli(&["reload"]).code, 0);
+        assert_eq!(waiting.answer().status, 200);
+    }
+    assert!(!gateway.stderr().contains(&format!("any more on {one_at}")), "{}", gateway.stderr());
+}

@@ -1,4 +1,4 @@
-//! The access log on a disk that fails it.
+//! The access log on a disk that fails it, and what the program says of itself.
 
 use std::fs;
 
@@ -6,6 +6,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::app::App;
 use crate::support::gateway::Setup;
+use crate::support::http2;
 use crate::support::until;
 use crate::support::wire::request;
 
@@ -28,7 +29,9 @@ fn a_full_disk_costs_whole_lines_and_they_are_counted() {
         (dropped() > 0.0).then_some(())
     });
     assert!(gateway.metrics().of("access_log_write_errors_total") > 0.0);
-    assert_eq!(gateway.stderr().matches("lines are dropped until").count(), 1, "{}", gateway.stderr());
+    let told = || gateway.stderr().matches("lines are dropped until").count();
+    until("the program's own word of it", || (told() > 0).then_some(()));
+    assert_eq!(told(), 1, "{}", gateway.stderr());
 
     let pid = Pid::from_raw(gateway.pid().try_into().unwrap());
     prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
@@ -58,4 +61,17 @@ fn a_line_cut_short_by_a_kill_does_not_swallow_the_next() {
     });
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["status"], 401);
+}
+
+#[test]
+fn a_filter_that_is_none_is_told_and_the_library_stays_silent() {
+    let setup = Setup::new(&App::echo());
+    let gateway = setup.start_among(&[("PORTCULLIS_LOG", "portcullis=loud")]);
+    gateway.wait_for_words("PORTCULLIS_LOG is not used");
+
+    let gateway = setup.start_among(&[("PORTCULLIS_LOG", "info,h2=trace,h2::codec=trace,h2::server=trace")]);
+    let mut client = http2::connect(gateway.address());
+    let stream = client.ask("GET", "/a-path-to-look-for", &[]);
+    assert_eq!(client.answer(stream).status, 401);
+    assert!(!gateway.stderr().contains("a-path-to-look-for"), "{}", gateway.stderr());
 }

@@ -54,6 +54,7 @@ mod rotation;
 mod scopes;
 mod secrecy;
 mod secure;
+mod shared;
 mod smuggling;
 mod stacks;
 mod store;

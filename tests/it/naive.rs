@@ -114,7 +114,9 @@ fn an_acceptor_without_descriptors_waits_and_recovers() {
     // Between any two of them it waits 10 ms at least.
     let most = began.elapsed().as_millis() as f64 / 10.0 + 1.0;
     assert!(failed <= most, "{failed} attempts where {most} would do");
-    assert_eq!(gateway.stderr().matches("accepting connections").count(), 1, "{}", gateway.stderr());
+    let told = || gateway.stderr().matches("accepting connections").count();
+    until("the program's own word of it", || (told() > 0).then_some(()));
+    assert_eq!(told(), 1, "{}", gateway.stderr());
     healthy(&mut before);
 
     drop(crowd);

@@ -89,7 +89,7 @@ fn a_bad_file_changes_nothing_and_every_mistake_is_told() {
     assert!(errors[0]["message"].as_str().unwrap().starts_with("`gateway.drain_delay` wants a duration"));
 
     let ran = gateway.cli(&["reload"]);
-    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(ran.code, 2, "{ran:?}");
     assert!(
         ran.stderr.contains("`gateway.drain_delay` wants") && ran.stderr.contains("`tokens.color` is not")
     );

@@ -112,7 +112,7 @@ fn curl_gets_from_nginx_what_it_gets_without_a_gateway() {
         (&["--header", "If-None-Match: *"], "/small.txt", "304"),
         (&[], "/nothing", "204"),
         (&["--location"], "/moved", "302"),
-        (&["--data", "x"], "/small.txt", "405"),
+        (&["--request", "DELETE"], "/small.txt", "405"),
         (&[], "/absent", "404"),
     ];
     let plain = format!("http://{}", server.address);

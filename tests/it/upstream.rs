@@ -253,3 +253,21 @@ fn an_answer_is_an_answer_even_if_it_is_503() {
     }
     assert!(shown(&gateway).iter().all(|upstream| upstream["healthy"] == true && upstream["retries"] == 0));
 }
+
+#[test]
+fn a_request_that_dies_unanswered_goes_to_the_next_upstream_where_that_is_safe() {
+    let (dying, well) = (App::start(|exchange| exchange.close()), App::echo());
+    let gateway = Setup::with_upstreams(&[&dying.url(), &well.url()]).set("gateway", "workers", "1").start();
+    let token = gateway.mint("production").secret;
+    assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &token)).status, 200);
+    // In turn, and each connection to the one that dies is new.
+    assert_eq!((dying.requests().len(), well.requests().len()), (1, 1));
+    let post = with_token("POST /", "shop.localhost", &token);
+    let statuses = [gateway.ask(&post).status, gateway.ask(&post).status];
+    assert!(statuses.contains(&502) && statuses.contains(&200), "{statuses:?}");
+    assert_eq!((dying.requests().len(), well.requests().len()), (2, 2));
+    let alone = Setup::with_upstreams(&[&dying.url()]).start();
+    let token = alone.mint("production").secret;
+    alone.ask(with_token("GET /", "shop.localhost", &token)).refused(502, "upstream_unreachable");
+    assert_eq!(dying.requests().len(), 3);
+}

@@ -85,11 +85,12 @@ impl Pool {
         if kept.queued.get() > 0 { None } else { kept.take() }
     }
 
-    /// Keeps a connection whose last answer was read to its end.
-    pub(crate) fn put(&self, target: &Arc<Target>, sender: Sender) {
+    /// Keeps a connection whose last answer was read to its end, and whose last request may have been `whole`.
+    pub(crate) fn put(&self, target: &Arc<Target>, sender: Sender, whole: bool) {
         match sender {
             Sender::Http1(alone) => self.kept(target).put(alone),
             // What a request shared is given back by being dropped.
+            Sender::Http2(mut share) if whole => share.end(),
             Sender::Http2(_) => {}
         }
     }
@@ -281,7 +282,11 @@ impl Kept {
 
     fn least_crowded(&self) -> Option<Rc<Shared>> {
         let shared = self.shared.borrow();
-        shared.iter().filter(|shared| shared.is_open()).min_by_key(|shared| shared.streams()).cloned()
+        shared
+            .iter()
+            .filter(|shared| shared.is_open())
+            .min_by_key(|shared| (shared.is_worn(), shared.streams()))
+            .cloned()
     }
 
     /// The opening that is under way, begun if there is none. It goes on if those who wait go away.
@@ -296,7 +301,7 @@ impl Kept {
         tokio::task::spawn_local(async move {
             let opened = kept.connect(within).await.map(|sender| match sender {
                 Sender::Http1(alone) => kept.put(alone),
-                Sender::Http2(share) => drop(share),
+                Sender::Http2(mut share) => share.end(),
             });
             kept.opening.replace(None);
             tell.send_replace(Some(opened));

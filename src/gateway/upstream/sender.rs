@@ -47,6 +47,10 @@ pub(crate) struct Failure {
 pub(crate) enum Fate {
     /// The connection ended before a byte of the answer came.
     Closed,
+    /// The connection was ended for what other requests did.
+    Calmed,
+    /// The app has said that it did not look at it, and takes nothing more on the connection.
+    Leaving,
     /// The app has said that it did not look at it.
     Refused,
     /// The app broke it off.
@@ -82,13 +86,26 @@ impl Sender {
         async move {
             match sent {
                 Sent::Alone(sent) => sent.await,
-                Sent::Shared(sent, share) => sent.await.map_err(|failed| {
-                    let failure = Failure::of(failed);
-                    if failure.fate == Fate::Refused || share.sender.is_closed() {
-                        share.retire();
+                Sent::Shared(sent, share) => match sent.await {
+                    Ok(response) => {
+                        share.answered();
+                        Ok(response)
                     }
-                    failure
-                }),
+                    Err(failed) => {
+                        share.end();
+                        let mut failure = Failure::of(failed);
+                        if failure.fate == Fate::Refused {
+                            share.refused();
+                        }
+                        if failure.fate == Fate::Leaving || share.sender.is_closed() {
+                            share.retire();
+                        }
+                        if failure.fate == Fate::Closed && share.is_calmed() {
+                            failure.fate = Fate::Calmed;
+                        }
+                        Err(failure)
+                    }
+                },
             }
         }
     }
@@ -97,7 +114,7 @@ impl Sender {
 /// A request on its way.
 enum Sent<'a, A, S> {
     Alone(A),
-    Shared(S, &'a Share),
+    Shared(S, &'a mut Share),
 }
 
 impl Failure {
@@ -158,16 +175,13 @@ impl Alone {
 fn fate(error: &hyper::Error) -> Fate {
     let source = error.source();
     if let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) {
-        // A stream that the app never looked at (RFC 9113, section 8.7).
-        let refused = match error.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
-            Some(h2::Reason::NO_ERROR) => error.is_go_away(),
-            _ => false,
-        };
         return match () {
-            () if refused && error.is_remote() => Fate::Refused,
-            // The library itself gives a connection up, for the small frames that others sent over it.
-            () if error.is_io() || error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => Fate::Closed,
+            // A stream that the app never looked at (RFC 9113, sections 6.8 and 8.7).
+            () if error.is_remote() && error.is_go_away() => Fate::Leaving,
+            () if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) => Fate::Refused,
+            () if error.is_io() => Fate::Closed,
+            // Also from the library itself, for the small frames that others sent over it.
+            () if error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => Fate::Calmed,
             () if error.is_library() => Fate::Garbled,
             () => Fate::BrokenOff,
         };

@@ -24,8 +24,13 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut tended = Tended::default();
+    let mut followed = None;
     loop {
-        tended.follow(&gateway.settings.load().routes.targets());
+        let settings = gateway.settings.load_full();
+        if followed.as_ref().is_none_or(|followed| !Arc::ptr_eq(followed, &settings)) {
+            tended.follow(&settings.routes.targets());
+            followed = Some(settings);
+        }
         let released = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             Some(done) = releases.recv() => Some(done),
@@ -36,6 +41,8 @@ pub async fn run(
             let renewing = tokio::task::spawn_blocking(move || gateway.settings.renew(&gateway.board));
             // It fails only where the runtime is coming to its end.
             let _ = renewing.await;
+            // It changes what the settings in force lead to, not the settings.
+            followed = None;
             let _ = done.send(());
         }
     }
