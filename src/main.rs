@@ -23,5 +23,6 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
             cli::approve(path)
         }
         Invocation::Manage(command) => command.run(),
+        Invocation::Describe(command) => command.run(),
     }
 }

@@ -62,7 +62,7 @@ pub struct MintToken {
 }
 
 /// The body of `PATCH /v1/tokens/{id}`. What is absent stays; `null` takes away, or for `rate_limit` lifts.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EditToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,7 +280,7 @@ pub struct AddMember {
 }
 
 /// The body of `PATCH /v1/members/{name}`. What is absent stays; `null` takes the address away.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EditMember {
     #[serde(default, skip_serializing_if = "Option::is_none")]
