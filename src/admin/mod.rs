@@ -15,6 +15,7 @@ mod host;
 mod keys;
 mod listen;
 mod members;
+mod openapi;
 mod problem;
 mod routes;
 mod serve;

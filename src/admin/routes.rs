@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
-    apps, audit, auth, backup, condition, denials, deployments, health, keys, members, serve, tokens,
+    apps, audit, auth, backup, condition, denials, deployments, health, keys, members, openapi, serve, tokens,
 };
 use crate::control::Caller;
 use crate::model::Scope;
@@ -77,6 +77,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::GET, "/v1/audit", READ, audit::list),
     route(&Method::GET, "/v1/backup", Need::Workspace, backup::download),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
+    route(&Method::GET, "/v1/openapi.json", Need::Nothing, openapi::show),
     route(&Method::GET, "/healthz", Need::Nothing, health::live),
     route(&Method::GET, "/readyz", Need::Nothing, health::ready),
 ];

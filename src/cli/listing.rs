@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -15,6 +15,9 @@ use crate::admin::wire::Page;
 pub(super) const MOST: usize = 10_000;
 /// The most the admin API gives at once.
 const PAGE: usize = 500;
+
+/// What is written otherwise within a segment of a path: all but what the API's own paths hold.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// Which part of a list to show.
 #[derive(clap::Args)]
@@ -44,9 +47,9 @@ pub(super) struct Query<'a> {
 
 /// A path of these segments, each of which may hold anything.
 pub(super) fn path(segments: &[&str]) -> String {
-    segments.iter().fold(String::new(), |path, segment| {
-        format!("{path}/{}", utf8_percent_encode(segment, NON_ALPHANUMERIC))
-    })
+    segments
+        .iter()
+        .fold(String::new(), |path, segment| format!("{path}/{}", utf8_percent_encode(segment, SEGMENT)))
 }
 
 impl<'a> Query<'a> {
