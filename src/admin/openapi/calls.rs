@@ -34,6 +34,9 @@ pub(super) struct Parameter {
 
 enum Kind {
     Text,
+    /// Not empty.
+    Word,
+    Number,
     Truth,
     /// From the one to the other.
     Count(u32, u32),
@@ -41,13 +44,13 @@ enum Kind {
 }
 
 const LIMIT: Parameter = Parameter::new("limit", "At most this many; 50 by default.", Kind::Count(1, 500));
-const CURSOR: Parameter = Parameter::new("cursor", "`next_cursor` of the page before.", Kind::Text);
+const CURSOR: Parameter = Parameter::new("cursor", "`next_cursor` of the page before.", Kind::Word);
 const PAGES: &[Parameter] = &[LIMIT, CURSOR];
 const ONCE: &[Parameter] = &[Parameter::new(
     "Idempotency-Key",
     "A name for this call, 1 to 255 printable ASCII characters: with the same body it happens once in 24 hours, and a \
      repeat answers 200 without a value.",
-    Kind::Text,
+    Kind::Word,
 )];
 const IF_MATCH: &[Parameter] = &[Parameter::new(
     "If-Match",
@@ -66,6 +69,8 @@ impl Parameter {
     pub(super) fn described(&self, place: &str) -> Value {
         let schema = match self.kind {
             Kind::Text => json!({ "type": "string" }),
+            Kind::Word => json!({ "type": "string", "minLength": 1 }),
+            Kind::Number => json!({ "type": "integer", "minimum": 0 }),
             Kind::Truth => json!({ "type": "boolean" }),
             Kind::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             Kind::OneOf(words) => json!({ "type": "string", "enum": words }),
@@ -300,7 +305,7 @@ const TOKENS: &[Parameter] = &[
     Parameter::new(
         "expiring",
         "Only tokens that were used and end within this time, as in `7d`.",
-        Kind::Text,
+        Kind::Word,
     ),
     LIMIT,
     CURSOR,
@@ -311,8 +316,11 @@ const DENIALS: &[Parameter] = &[
     LIMIT,
     CURSOR,
 ];
-const AUDIT: &[Parameter] =
-    &[Parameter::new("after", "The `seq` of the last entry that the caller has.", Kind::Text), LIMIT, CURSOR];
+const AUDIT: &[Parameter] = &[
+    Parameter::new("after", "The `seq` of the last entry that the caller has.", Kind::Number),
+    LIMIT,
+    CURSOR,
+];
 const DRY_RUN: &[Parameter] = &[Parameter::new(
     "dry_run",
     "Change nothing, and answer which tokens would end and which would live on.",
