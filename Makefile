@@ -25,7 +25,7 @@ run:
 
 # What has to pass before anything lands.
 test:
-	@scripts/setup cc curl rustfmt clippy
+	@scripts/setup cc curl node blackbox-exporter rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
@@ -33,7 +33,7 @@ test:
 # The long runs: property tests with many more cases, a gateway killed hundreds of times within mints and revokes, and
 # every outside test again and again, for what fails seldom.
 soak:
-	@scripts/setup cc curl
+	@scripts/setup cc curl node blackbox-exporter
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
 	REQUESTS=$(REQUESTS) cargo test --locked --all-features --test it races::

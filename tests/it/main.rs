@@ -10,6 +10,7 @@
 mod access;
 mod admin;
 mod allocation;
+mod capabilities;
 mod cli;
 mod cli_apps;
 mod cli_audit;
@@ -33,6 +34,7 @@ mod openapi;
 mod permissions;
 mod public;
 mod races;
+mod recipes;
 mod record;
 mod refusals;
 mod regression;
