@@ -43,7 +43,7 @@ pub enum Invocation {
     Demo,
     /// Judge the configuration in this file.
     Check(PathBuf),
-    Manage(Management),
+    Manage(Box<Management>),
     Describe(Description),
 }
 
@@ -215,7 +215,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             if given(&matches, "key") && cli.reach.admin.is_none() {
                 return Err(usage("--key goes with --admin: the socket needs no key"));
             }
-            Ok(Invocation::Manage(Management { reach: cli.reach, command }))
+            Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
             "--admin and --key are for the commands that manage a running gateway: token, app, member, key, audit, \
