@@ -24,5 +24,6 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
             cli::approve(path, &note)
         }
         Invocation::Manage(command) => command.run(),
+        Invocation::Describe(command) => command.run(),
     }
 }

@@ -16,6 +16,7 @@ mod keys;
 mod listen;
 mod members;
 mod metrics;
+mod openapi;
 mod problem;
 mod reload;
 mod routes;

@@ -11,8 +11,8 @@ use http::{Method, StatusCode, header};
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
-    apps, audit, auth, backup, condition, denials, deployments, health, keys, members, metrics, reload,
-    serve, tokens,
+    apps, audit, auth, backup, condition, denials, deployments, health, keys, members, metrics, openapi,
+    reload, serve, tokens,
 };
 use crate::control::Caller;
 use crate::model::Scope;
@@ -79,6 +79,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::GET, "/v1/backup", Need::Workspace, backup::download),
     route(&Method::POST, "/v1/reload", Need::Workspace, reload::reload),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
+    route(&Method::GET, "/v1/openapi.json", Need::Nothing, openapi::show),
     route(&Method::GET, "/healthz", Need::Nothing, health::live),
     route(&Method::GET, "/readyz", Need::Nothing, health::ready),
     route(&Method::GET, "/metrics", Need::Nothing, metrics::show),

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A token without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Token {
     pub id: String,
     pub label: String,
@@ -38,22 +39,28 @@ pub struct Token {
 }
 
 /// The body of `POST /v1/tokens`: exactly one of `expires_in` and `expires_at`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MintToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 120)]
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
     pub description: Option<String>,
+    #[schema(min_length = 1)]
     pub app: String,
+    #[schema(min_length = 1)]
     pub environment: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
     pub scopes: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub allowed_addresses: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<String>,
@@ -62,16 +69,20 @@ pub struct MintToken {
 }
 
 /// The body of `PATCH /v1/tokens/{id}`. What is absent stays; `null` takes away, or for `rate_limit` lifts.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 120)]
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
     pub scopes: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
     pub allowed_addresses: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<Option<String>>,
@@ -83,7 +94,7 @@ pub struct EditToken {
 }
 
 /// The body of `POST /v1/tokens/{id}/rotate`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +104,7 @@ pub struct Rotate {
 }
 
 /// The one answer that holds a token's value; where an earlier answer to the same call did, all but `token` is null.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct MintedToken {
     pub token: Token,
     pub secret: Option<String>,
@@ -103,7 +114,7 @@ pub struct MintedToken {
 }
 
 /// The body of `POST /v1/tokens/{id}/revoke`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,13 +122,13 @@ pub struct Revoke {
 }
 
 /// What a revocation stopped.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EndedCounts {
     pub requests: u64,
     pub streams: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevokedToken {
     pub token: Token,
     pub ended: EndedCounts,
@@ -130,7 +141,7 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Key {
     pub id: String,
     pub member: String,
@@ -149,10 +160,12 @@ pub struct Key {
 }
 
 /// The body of `POST /v1/keys`. Without `expires_in` the key never expires.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MintKey {
+    #[schema(min_length = 1)]
     pub member: String,
+    #[schema(min_items = 1)]
     pub scopes: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
@@ -163,19 +176,19 @@ pub struct MintKey {
 }
 
 /// The one answer that holds a key's value.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct MintedKey {
     pub key: Key,
     pub secret: Option<String>,
 }
 
 /// The answer of `DELETE /v1/keys/{id}`: the key, revoked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevokedKey {
     pub key: Key,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct App {
     pub name: String,
     pub description: String,
@@ -183,7 +196,7 @@ pub struct App {
     pub environments: Vec<Environment>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Environment {
     pub name: String,
     pub hosts: Vec<String>,
@@ -197,7 +210,7 @@ pub struct Environment {
 }
 
 /// Where requests go, and how that does.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Upstream {
     pub url: String,
     /// Whether requests go there as a matter of course: health checks succeed, and requests are answered.
@@ -209,7 +222,7 @@ pub struct Upstream {
 }
 
 /// Whether tokens are let in, and who decides.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExternalAccess {
     /// As in `proxy.toml`: `on-first-token`, `on` or `off`.
     pub mode: String,
@@ -217,7 +230,7 @@ pub struct ExternalAccess {
 }
 
 /// The answer of `POST /v1/reload`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// Keys that the file sets otherwise than before, and certificates that were replaced.
     pub changed: Vec<String>,
@@ -227,30 +240,31 @@ pub struct Reloaded {
 }
 
 /// The body of `PUT …/external-access`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Switch {
     pub enabled: bool,
 }
 
 /// The answer of `PUT …/external-access`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Switched {
     pub external_access: ExternalAccess,
     pub ended: EndedCounts,
 }
 
 /// The body of `POST …/deployments`. Without `upstreams` the configuration's serve.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
+    #[schema(min_length = 1)]
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstreams: Option<Vec<String>>,
 }
 
 /// A published release.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Deployment {
     pub id: String,
     /// 0 for the one that nobody published; an id that is published again has another.
@@ -267,7 +281,7 @@ pub struct Deployment {
 }
 
 /// The answer of `POST …/deployments`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Published {
     pub deployment: Deployment,
     pub tokens_ended: u64,
@@ -275,7 +289,7 @@ pub struct Published {
 
 /// The answer of `POST …/deployments?dry_run=true`: of the live tokens that are pinned to the environment's deployments
 /// those that the caller may see, and how many there are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Prospect {
     pub would_end: Vec<Token>,
     pub would_keep: Vec<Token>,
@@ -283,7 +297,7 @@ pub struct Prospect {
     pub would_keep_count: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     pub name: String,
     pub email: Option<String>,
@@ -293,16 +307,17 @@ pub struct Member {
 }
 
 /// The body of `POST /v1/members`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddMember {
+    #[schema(min_length = 1)]
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
 }
 
 /// The body of `PATCH /v1/members/{name}`. What is absent stays; `null` takes the address away.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditMember {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,14 +327,14 @@ pub struct EditMember {
 }
 
 /// The answer of `DELETE /v1/members/{name}`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RemovedMember {
     pub tokens_ended: u64,
     pub keys_ended: u64,
 }
 
 /// A request that the gateway refused.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Denial {
     pub request_id: String,
     pub at: Timestamp,
@@ -336,7 +351,7 @@ pub struct Denial {
 }
 
 /// An entry of the audit log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Entry {
     pub seq: u64,
     pub at: Timestamp,
@@ -348,7 +363,7 @@ pub struct Entry {
 }
 
 /// The answer of `GET /v1/whoami`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Whoami {
     /// Null for the operator.
     pub member: Option<String>,
@@ -358,13 +373,13 @@ pub struct Whoami {
 }
 
 /// The answer of `/healthz` and `/readyz` while all is well.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     pub status: String,
 }
 
 /// An error, as RFC 9457 shapes it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
     pub kind: String,
@@ -382,7 +397,7 @@ pub struct Problem {
     pub live: Option<u64>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     pub field: String,
     pub message: String,

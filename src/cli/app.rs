@@ -1,14 +1,15 @@
 //! `portcullis app …`: what stands behind the gateway.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
 
 use super::failure::Failure;
-use super::listing::Query;
+use super::listing::{Query, path};
 use super::reach::Reach;
 use super::screen::{Screen, cell};
-use super::text;
-use crate::admin::wire::{App, Environment, ExternalAccess, Upstream};
+use super::{deployment, text};
+use crate::admin::wire::{self, App, Environment, ExternalAccess, Switched, Upstream};
 use crate::model::AppName;
 
 #[derive(Subcommand)]
@@ -17,6 +18,14 @@ pub(super) enum Command {
     List(List),
     /// Show one app
     Show(Show),
+    /// Publish a deployment: another id ends the tokens that are pinned to the one before
+    Publish(deployment::Publish),
+    /// List an environment's deployments, newest first
+    Deployments(deployment::History),
+    /// Put a deployment away that is not the current one
+    Archive(deployment::Archive),
+    /// Let the tokens of an environment in, or none of them
+    ExternalAccess(Switch),
 }
 
 #[derive(Args)]
@@ -35,11 +44,30 @@ pub(super) struct Show {
     json: bool,
 }
 
+#[derive(Args)]
+pub(super) struct Switch {
+    /// The app's name
+    app: String,
+    /// The environment
+    #[arg(long, value_name = "ENV")]
+    environment: String,
+    /// on lets tokens in; off refuses every one, and ends what they have in flight
+    #[arg(value_parser = PossibleValuesParser::new(["on", "off"]))]
+    access: String,
+    /// Print the admin API's own answer
+    #[arg(long)]
+    json: bool,
+}
+
 impl Command {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         match self {
             Self::List(list) => list.run(reach, screen),
             Self::Show(show) => show.run(reach, screen),
+            Self::Publish(publish) => publish.run(reach, screen),
+            Self::Deployments(history) => history.run(reach, screen),
+            Self::Archive(archive) => archive.run(reach, screen),
+            Self::ExternalAccess(switch) => switch.run(reach, screen),
         }
     }
 }
@@ -90,6 +118,28 @@ impl Show {
             ]);
         }
         Ok(screen.facts(facts)?)
+    }
+}
+
+impl Switch {
+    fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        let path = path(&["v1", "apps", &self.app, "environments", &self.environment, "external-access"]);
+        let body = wire::Switch { enabled: self.access == "on" };
+        let answer = reach.client(screen)?.put(&path, &body)?;
+        if self.json {
+            return Ok(screen.json(&answer.body)?);
+        }
+        let switched: Switched = answer.json()?;
+        let (requests, streams) = (switched.ended.requests, switched.ended.streams);
+        let place = format!("{}, {}", text::plain(&self.app), text::plain(&self.environment));
+        Ok(screen.say(&if switched.external_access.open {
+            format!("External access to {place} is on: its tokens are let in.")
+        } else {
+            format!(
+                "External access to {place} is off: no token is let in.\n\
+                 Ended in flight: {requests} not yet answered, {streams} being answered."
+            )
+        })?)
     }
 }
 

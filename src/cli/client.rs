@@ -1,24 +1,33 @@
 //! A small HTTP/1.1 client for the admin API, over its Unix socket, TCP or TLS: one connection a request, every wait and
 //! every answer bounded.
 
+mod download;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, IF_MATCH, USER_AGENT,
+};
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::trust::{self, Trust};
 use crate::admin::wire::Problem;
 use crate::credential::{Kind, Plaintext};
+
+/// What makes a call that comes twice happen once.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Speaks to one admin side.
 #[derive(Debug)]
@@ -69,6 +78,8 @@ pub enum ClientError {
     Foreign { place: String, status: StatusCode },
     #[error("{place} answered with something this version does not understand: {cause}")]
     NotUnderstood { place: String, cause: serde_json::Error },
+    #[error("the copy cannot be written: {0}")]
+    Unwritten(io::Error),
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
     #[error("the system gives this command no event loop: {0}")]
@@ -120,21 +131,64 @@ impl Client {
     /// # Errors
     /// When there is no successful answer.
     pub fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        self.send(Method::GET, path, Bytes::new())
+        self.send(self.request(Method::GET, path, Bytes::new())?)
     }
 
     /// # Errors
     /// When there is no successful answer.
     pub fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|cause| ClientError::NotUnderstood { place: self.place(), cause })?;
-        self.send(Method::POST, path, body.into())
+        self.send(self.request(Method::POST, path, self.written(body)?)?)
+    }
+
+    /// Has something made, and made once: where the answer is lost the same call is made again, under the same name.
+    ///
+    /// # Errors
+    /// When there is no successful answer.
+    pub fn post_once(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
+        let name = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..))).ok();
+        let body = self.written(body)?;
+        let call = || {
+            let mut request = self.request(Method::POST, path, body.clone())?;
+            request.headers_mut().extend(name.clone().map(|name| (IDEMPOTENCY_KEY, name)));
+            self.send(request)
+        };
+        call().or_else(|first| match first {
+            ClientError::Silent { .. } | ClientError::Broken { .. } => {
+                call().map_err(|second| match second {
+                    refused @ ClientError::Refused(_) => refused,
+                    _ => first,
+                })
+            }
+            first => Err(first),
+        })
+    }
+
+    /// # Errors
+    /// When there is no successful answer.
+    pub fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
+        self.send(self.request(Method::PUT, path, self.written(body)?)?)
+    }
+
+    /// Edits what is at `path`, where a `revision` is given only while that is the one there.
+    ///
+    /// # Errors
+    /// When there is no successful answer.
+    pub fn patch(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        revision: Option<u64>,
+    ) -> Result<Answer, ClientError> {
+        let mut request = self.request(Method::PATCH, path, self.written(body)?)?;
+        let tag = revision.and_then(|revision| HeaderValue::try_from(format!("\"{revision}\"")).ok());
+        request.headers_mut().extend(tag.map(|tag| (IF_MATCH, tag)));
+        self.send(request)
     }
 
     /// # Errors
     /// When there is no successful answer.
     pub fn delete(&self, path: &str) -> Result<Answer, ClientError> {
-        self.send(Method::DELETE, path, Bytes::new())
+        self.send(self.request(Method::DELETE, path, Bytes::new())?)
     }
 
     fn new(place: Place, key: Option<Plaintext>) -> Result<Self, ClientError> {
@@ -145,8 +199,12 @@ impl Client {
         Ok(Self { place, key, bounds: Bounds::default(), runtime })
     }
 
-    fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
-        let request = self.request(method, path, body)?;
+    fn written(&self, body: &impl Serialize) -> Result<Bytes, ClientError> {
+        let body = serde_json::to_vec(body);
+        body.map(Bytes::from).map_err(|cause| ClientError::NotUnderstood { place: self.place(), cause })
+    }
+
+    fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         self.runtime.block_on(async {
             match &self.place {
                 Place::Socket(socket) => self.converse(UnixStream::connect(socket), request).await,
@@ -193,39 +251,58 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = tokio::time::timeout(self.bounds.connect, connecting)
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| self.unreachable(error))?;
-        tokio::time::timeout(self.bounds.answer, self.exchange(stream, request)).await.unwrap_or_else(|_| {
-            Err(ClientError::Silent { place: self.place(), seconds: self.bounds.answer.as_secs() })
-        })
+        let stream = self.connected(connecting).await?;
+        let exchange = async {
+            let answer = self.exchange(stream, request).await?;
+            self.collect(answer).await
+        };
+        timeout(self.bounds.answer, exchange).await.unwrap_or_else(|_| Err(self.silent()))
     }
 
-    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ClientError>
+    async fn connected<S>(&self, connecting: impl Future<Output = io::Result<S>>) -> Result<S, ClientError> {
+        let connected = timeout(self.bounds.connect, connecting).await;
+        connected
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|error| self.unreachable(error))
+    }
+
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ClientError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broken = |cause| ClientError::Broken { place: self.place(), cause };
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(64 * 1024)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(broken)?;
+            .map_err(|cause| self.broken(cause))?;
         // What ends the connection also fails the request or its body, where it is reported.
-        let driver = tokio::spawn(async move {
+        tokio::spawn(async move {
             let _ = connection.await;
         });
-        let answer = sender.send_request(request).await.map_err(broken)?;
+        sender.send_request(request).await.map_err(|cause| self.broken(cause))
+    }
+
+    async fn collect(&self, answer: Response<Incoming>) -> Result<Answer, ClientError> {
         let status = answer.status();
         let body = Limited::new(answer.into_body(), self.bounds.bytes).collect().await.map_err(|error| {
             match error.downcast::<hyper::Error>() {
-                Ok(cause) => broken(*cause),
+                Ok(cause) => self.broken(*cause),
                 Err(_) => ClientError::TooLarge { place: self.place(), limit: self.bounds.bytes },
             }
         })?;
-        driver.abort();
         self.judge(status, body.to_bytes())
+    }
+
+    fn silent(&self) -> ClientError {
+        ClientError::Silent { place: self.place(), seconds: self.bounds.answer.as_secs() }
+    }
+
+    fn broken(&self, cause: hyper::Error) -> ClientError {
+        ClientError::Broken { place: self.place(), cause }
     }
 
     fn judge(&self, status: StatusCode, body: Bytes) -> Result<Answer, ClientError> {

@@ -77,6 +77,7 @@ impl From<ClientError> for Failure {
             | ClientError::TooLarge { .. }
             | ClientError::Foreign { .. }
             | ClientError::NotUnderstood { .. }
+            | ClientError::Unwritten(_)
             | ClientError::System(_) => Self::Failed(error.to_string()),
         }
     }
@@ -110,8 +111,14 @@ impl From<Problem> for Failure {
 fn flag(field: &str) -> String {
     match field {
         "expires_in" | "expires_at" => "--expires".to_owned(),
-        "app" | "environment" | "label" | "description" | "member" | "scopes" | "status" | "q" | "limit"
-        | "reason" => format!("--{field}"),
+        "scopes" => "--scope".to_owned(),
+        "allowed_addresses" => "--allow".to_owned(),
+        "rate_limit" => "--rate".to_owned(),
+        "on_publish" => "--on-publish".to_owned(),
+        "id" => "--deployment".to_owned(),
+        "upstreams" => "--upstream".to_owned(),
+        "app" | "environment" | "label" | "description" | "member" | "status" | "q" | "limit" | "reason"
+        | "expiring" | "overlap" | "email" | "name" | "after" | "cursor" | "token" => format!("--{field}"),
         _ => text::plain(field),
     }
 }

@@ -4,8 +4,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::client::{Answer, Client};
 use super::failure::Failure;
-use super::listing::Query;
+use super::listing::{Pages, Query};
 use super::reach::Reach;
 use super::screen::{Screen, cell, require_consent};
 use super::{mint, moment, text};
@@ -31,6 +32,7 @@ pub(super) struct Create {
     #[arg(
         long,
         required = true,
+        visible_alias = "scope",
         value_delimiter = ',',
         value_parser = PossibleValuesParser::new(Scope::ALL.map(Scope::as_str))
     )]
@@ -44,16 +46,25 @@ pub(super) struct Create {
     /// When it ends: a lifetime such as 30d, or never [default: never]
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// How the one answer that holds a value is printed.
+#[derive(Args)]
+pub(super) struct Form {
     /// Print the value and nothing else
     #[arg(long, conflicts_with = "json")]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Print the admin API's own answer
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Args)]
 pub(super) struct List {
+    #[command(flatten)]
+    pages: Pages,
     /// Print the admin API's own answer
     #[arg(long)]
     json: bool,
@@ -81,18 +92,35 @@ impl Command {
     }
 }
 
+/// Mints a key of the member `name` that reaches every app and does not expire.
+pub(super) fn mint(
+    client: &Client,
+    name: &str,
+    scopes: Vec<String>,
+    form: &Form,
+    screen: &Screen,
+) -> Result<(), Failure> {
+    form.print(
+        &client.post_once("/v1/keys", &MintKey { member: name.to_owned(), scopes, ..MintKey::default() })?,
+        screen,
+    )
+}
+
 impl Create {
     fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
-        let answer = reach.client(screen)?.post(
-            "/v1/keys",
-            &MintKey {
-                member: self.member.clone(),
-                scopes: self.scopes.clone(),
-                app: self.app.clone(),
-                label: self.label.clone(),
-                expires_in: lifetime(self.expires.as_deref())?,
-            },
-        )?;
+        let body = MintKey {
+            member: self.member.clone(),
+            scopes: self.scopes.clone(),
+            app: self.app.clone(),
+            label: self.label.clone(),
+            expires_in: lifetime(self.expires.as_deref())?,
+        };
+        self.form.print(&reach.client(screen)?.post_once("/v1/keys", &body)?, screen)
+    }
+}
+
+impl Form {
+    fn print(&self, answer: &Answer, screen: &Screen) -> Result<(), Failure> {
         let minted: MintedKey = answer.json()?;
         let secret = minted.secret.as_deref().ok_or_else(|| mint::withheld("key", &minted.key.id))?;
         let written = if self.json {
@@ -119,7 +147,7 @@ impl Create {
 impl List {
     fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let client = reach.client(screen)?;
-        let listing = Query::new("/v1/keys").fetch(&client)?;
+        let listing = Query::new("/v1/keys").pages(&self.pages).fetch(&client)?;
         if self.json {
             return Ok(screen.json(&listing.json(&client)?)?);
         }
@@ -140,11 +168,13 @@ impl List {
                     cell(key.app.as_deref().unwrap_or("every app")),
                     screen.status(&key.status),
                     cell(&format!("…{}", key.hint)),
-                    cell(&ends(key, now)),
+                    cell(&moment::away(key.expires_at, now)),
+                    cell(&moment::away(key.last_used_at, now)),
                 ]
             })
             .collect();
-        Ok(screen.rows(&["ID", "MEMBER", "LABEL", "SCOPES", "APP", "STATUS", "HINT", "EXPIRES"], rows)?)
+        let header = ["ID", "MEMBER", "LABEL", "SCOPES", "APP", "STATUS", "HINT", "EXPIRES", "LAST USED"];
+        Ok(screen.rows(&header, rows)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -11,26 +11,62 @@ use serde_json::value::RawValue;
 use super::client::{Client, ClientError};
 use crate::admin::wire::Page;
 
+/// Without `--limit`, a list stops here and says so.
+pub(super) const MOST: usize = 10_000;
 /// The most the admin API gives at once.
 const PAGE: usize = 500;
 
+/// What is written otherwise within a segment of a path: all but what the API's own paths hold.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// Which part of a list to show.
+#[derive(clap::Args)]
+pub(super) struct Pages {
+    /// At most this many [default: all, up to 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: Option<u32>,
+    /// Go on from where an earlier list ended (`next_cursor` in its JSON)
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+impl Pages {
+    pub(super) const fn are_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+}
+
 /// What is asked for.
 pub(super) struct Query<'a> {
-    path: &'static str,
+    path: String,
     filters: Vec<(&'static str, &'a str)>,
     /// `None`: this list takes no `limit`.
     most: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// A path of these segments, each of which may hold anything.
+pub(super) fn path(segments: &[&str]) -> String {
+    segments
+        .iter()
+        .fold(String::new(), |path, segment| format!("{path}/{}", utf8_percent_encode(segment, SEGMENT)))
 }
 
 impl<'a> Query<'a> {
-    pub(super) const fn new(path: &'static str) -> Self {
-        Self { path, filters: Vec::new(), most: None }
+    pub(super) fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), filters: Vec::new(), most: None, cursor: None }
     }
 
     /// Asks for `most` items and not more, in pages.
     pub(super) const fn at_most(mut self, most: usize) -> Self {
         self.most = Some(most);
         self
+    }
+
+    /// Asks for this part of the list, or for as much as a person would look at.
+    pub(super) fn pages(mut self, pages: &Pages) -> Self {
+        self.cursor.clone_from(&pages.cursor);
+        self.at_most(pages.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MOST))
     }
 
     pub(super) fn filter(mut self, name: &'static str, value: Option<&'a str>) -> Self {
@@ -40,7 +76,7 @@ impl<'a> Query<'a> {
 
     /// Follows the pages to their end, or to the most that was asked for.
     pub(super) fn fetch(&self, client: &Client) -> Result<Listing, ClientError> {
-        let first = client.get(&self.page(None, 0))?;
+        let first = client.get(&self.page(self.cursor.as_deref(), 0))?;
         let page: Page<Box<RawValue>> = first.json()?;
         let mut listing =
             Listing { items: page.items, next_cursor: page.next_cursor, whole: Some(first.body) };
@@ -70,7 +106,7 @@ impl<'a> Query<'a> {
             .copied()
             .chain(limit.as_deref().map(|limit| ("limit", limit)))
             .chain(cursor.map(|cursor| ("cursor", cursor)));
-        let mut path = self.path.to_owned();
+        let mut path = self.path.clone();
         for (place, (name, value)) in parameters.enumerate() {
             let separator = if place == 0 { '?' } else { '&' };
             let value = utf8_percent_encode(value, NON_ALPHANUMERIC);

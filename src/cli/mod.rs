@@ -2,10 +2,16 @@
 //! is left to the caller of [`parse`].
 
 mod app;
+mod audit;
+mod backup;
 pub mod client;
+mod deployment;
+mod document;
 mod failure;
+mod identity;
 mod key;
 mod listing;
+mod member;
 mod mint;
 mod moment;
 mod reach;
@@ -40,7 +46,11 @@ pub enum Invocation {
     /// Judge the configuration in this file.
     Check(PathBuf),
     Manage(Box<Management>),
+    Describe(Description),
 }
+
+/// A command about the command line itself.
+pub struct Description(Document);
 
 /// A command for the admin side of a running gateway.
 pub struct Management {
@@ -106,8 +116,25 @@ impl Management {
         match &self.command {
             Family::Token(command) => command.run(&self.reach, &screen),
             Family::App(command) => command.run(&self.reach, &screen),
+            Family::Member(command) => command.run(&self.reach, &screen),
             Family::Key(command) => command.run(&self.reach, &screen),
+            Family::Audit(command) => command.run(&self.reach, &screen),
+            Family::Backup(command) => command.run(&self.reach, &screen),
             Family::Reload(command) => command.run(&self.reach, &screen),
+            Family::Whoami(command) => command.run(&self.reach, &screen),
+        }
+    }
+}
+
+impl Description {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// When what it generates cannot be written.
+    pub fn run(&self) -> Result<(), Failure> {
+        match &self.0 {
+            Document::Completions(command) => command.run(Cli::command()),
+            Document::Man(command) => command.run(Cli::command()),
         }
     }
 }
@@ -136,6 +163,8 @@ enum Command {
     Check,
     #[command(flatten)]
     Manage(Family),
+    #[command(flatten)]
+    Describe(Document),
 }
 
 #[derive(Subcommand)]
@@ -146,11 +175,29 @@ enum Family {
     /// The apps behind the gateway
     #[command(subcommand)]
     App(app::Command),
+    /// Who uses the admin side
+    #[command(subcommand)]
+    Member(member::Command),
     /// Management keys, for the admin API
     #[command(subcommand)]
     Key(key::Command),
+    /// The log of every change
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Copy the whole store to a file while the gateway runs
+    Backup(backup::Backup),
     /// Have a running gateway read its configuration again
     Reload(reload::Reload),
+    /// Show as whom the admin side takes this command line
+    Whoami(identity::Whoami),
+}
+
+#[derive(Subcommand)]
+enum Document {
+    /// Print a script that completes commands in a shell
+    Completions(document::Completions),
+    /// Print the manual page
+    Man(document::Man),
 }
 
 fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
@@ -176,11 +223,16 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, key, reload",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, audit, \
+             backup, reload, whoami",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))
         }
+        Command::Describe(_) if given(&matches, "config") => {
+            Err(usage("this command needs no configuration, and takes no --config"))
+        }
+        Command::Describe(command) => Ok(Invocation::Describe(Description(command))),
         Command::Serve => Ok(Invocation::Serve(cli.reach.config)),
         Command::Demo => Ok(Invocation::Demo),
         Command::Check => Ok(Invocation::Check(cli.reach.config)),

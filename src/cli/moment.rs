@@ -16,6 +16,11 @@ pub(super) fn both(at: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", exact(at), distance(at, now))
 }
 
+/// For tables: how far away, or that there is no such time.
+pub(super) fn away(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| distance(at, now))
+}
+
 /// How far `at` is from `now`, in the largest unit that still tells something.
 fn distance(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.duration_since(now).as_secs();

@@ -68,7 +68,7 @@ impl Screen {
     }
 
     /// Writes the facts about one thing, a line each.
-    pub(super) fn facts(&self, facts: Vec<(&str, Cell)>) -> io::Result<()> {
+    pub(super) fn facts<'a>(&self, facts: impl IntoIterator<Item = (&'a str, Cell)>) -> io::Result<()> {
         self.say(&self.block(facts))
     }
 

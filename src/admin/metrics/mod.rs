@@ -22,6 +22,9 @@ use crate::index::Index;
 use crate::telemetry::{LogCounts, Operations};
 use crate::tls::Terminators;
 
+/// The types that an answer may have.
+pub(super) const KINDS: [&str; 2] = [Format::Prometheus.content_type(), Format::OpenMetrics.content_type()];
+
 /// Where figures come from.
 #[derive(Clone, Debug)]
 pub struct Sources {

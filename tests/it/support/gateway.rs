@@ -21,7 +21,8 @@ use super::metrics::Metrics;
 use super::wire::{self, Answer, Wire};
 use super::{PATIENCE, until};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+/// Where it is.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 
 /// A `proxy.toml` in the making: sections, keys, values as TOML.
 pub(crate) struct Setup {
