@@ -14,6 +14,7 @@ use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::until;
+use crate::support::websocket;
 use crate::support::wire::{Wire, request};
 
 const HOST: &str = "shop.localhost";
@@ -146,13 +147,7 @@ fn an_app_that_falls_silent_within_its_answer_ends_it() {
     let gateway =
         Setup::new(&app).set("apps.shop.environments.production", "timeouts", "{ idle = \"1s\" }").start();
     let token = gateway.mint("production").secret;
-    let upgrade = [
-        ("X-Portcullis-Token", token.as_str()),
-        ("Connection", "upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
+    let upgrade = websocket::wish(&token);
     for (request, status, ended) in [
         (with_token("GET /download", HOST, &token), 200, "upstream_gone"),
         (request("GET /tunnel", &upgrade), 101, "upstream_gone"),
