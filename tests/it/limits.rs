@@ -261,7 +261,9 @@ fn a_drain_that_takes_too_long_ends_all_the_same() {
     assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     busy.wait_for_end();
-    assert_eq!(gateway.log().len(), 1, "what was dropped has its line too");
+    let lines = gateway.log();
+    assert_eq!(lines.len(), 1, "what was dropped has its line too: {lines:?}");
+    assert_eq!((&lines[0]["status"], &lines[0]["ended"]), (&503.into(), &"shut_down".into()), "{lines:?}");
 }
 
 #[test]
