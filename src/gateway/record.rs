@@ -20,7 +20,7 @@ use super::upstream::Target;
 use super::worker::Worker;
 use crate::board::{Cells, Denial, Outcome};
 use crate::credential::Kind;
-use crate::model::{Refusal, TokenId};
+use crate::model::{ID_LENGTH, Refusal, TokenId};
 
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
@@ -200,19 +200,19 @@ impl Record {
             None => self.ended,
         };
         let mut line = Line::begin(out);
-        line.shown("ts", jiff::Timestamp::now());
+        line.word("ts", self.worker.stamp.borrow_mut().text(jiff::Timestamp::now()));
         line.text("request_id", self.request_id.to_str().unwrap_or_default());
         line.maybe("app", self.route.as_deref().map(|route| route.app.as_str()));
         line.maybe("environment", self.route.as_deref().map(|route| route.environment.as_str()));
         match self.token {
-            Some(token) => line.shown("token_id", token),
+            Some(token) => line.word("token_id", token.text(&mut [0; ID_LENGTH])),
             None => line.null("token_id"),
         }
-        line.text("code", self.refusal.map_or("ok", Refusal::as_str));
+        line.word("code", self.refusal.map_or("ok", Refusal::as_str));
         line.number("status", u64::from(self.logged_status()));
         line.text("method", &without_credentials(self.method.as_str()));
         line.text("path", &self.target.as_ref().map(redacted).unwrap_or_default());
-        line.text(
+        line.word(
             "protocol",
             match self.protocol {
                 Version::HTTP_10 => "HTTP/1.0",
@@ -220,7 +220,7 @@ impl Record {
                 _ => "HTTP/1.1",
             },
         );
-        line.shown("client", self.client);
+        line.address("client", self.client);
         line.maybe("upstream", self.upstream.as_deref().map(|target| &*target.name));
         line.number("bytes_in", self.received());
         line.number("bytes_out", self.sent());
@@ -229,7 +229,7 @@ impl Record {
             Some(micros) => line.number("upstream_us", micros),
             None => line.null("upstream_us"),
         }
-        line.text("ended", ended.as_str());
+        line.word("ended", ended.as_str());
         line.end();
     }
 }
@@ -287,7 +287,7 @@ pub(super) fn kept(target: &PathAndQuery) -> Option<PathAndQuery> {
 /// The path with no query, and with nothing in it that has the beginning of a credential.
 fn redacted(target: &PathAndQuery) -> Cow<'_, str> {
     let path = without_credentials(target.path());
-    if target.query().is_none() { path } else { Cow::Owned(format!("{path}?{MARK}")) }
+    if target.query().is_none() { path } else { Cow::Owned([&path, "?", MARK].concat()) }
 }
 
 /// What a client wrote, a method or a path, with nothing in it that has the beginning of a credential.
