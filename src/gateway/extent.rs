@@ -9,7 +9,7 @@ const CHUNK_LINE: usize = 4096;
 const TRAILERS: usize = 16 * 1024;
 
 /// How far a body has come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     Left(u64),
     ChunkSize {
@@ -54,33 +54,63 @@ impl Extent {
         matches!(self, Self::Ended)
     }
 
+    /// Whether what comes next belongs to the trailer section.
+    pub(super) const fn is_trailing(self) -> bool {
+        matches!(self, Self::Trailers { .. })
+    }
+
+    /// Bytes still to come, of a body that gave its length.
+    pub(super) const fn left(self) -> Option<u64> {
+        match self {
+            Self::Left(left) => Some(left),
+            Self::Ended => Some(0),
+            Self::ChunkSize { .. } | Self::ChunkData(_) | Self::ChunkEnd { .. } | Self::Trailers { .. } => {
+                None
+            }
+        }
+    }
+
     /// Takes bytes up to the end of the body or all of them; returns how many.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Offence> {
+        let mut at = 0;
+        while at < bytes.len() && !self.has_ended() {
+            let (syntax, data) = self.advance(&bytes[at..])?;
+            at += syntax + data;
+        }
+        Ok(at)
+    }
+
+    /// Takes what frames the next data and that data, as far as both are there; returns the lengths of the two. Stops
+    /// before the trailer section.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, usize), Offence> {
+        let was_trailing = self.is_trailing();
         let mut at = 0;
         while at < bytes.len() {
             let rest = (bytes.len() - at) as u64;
             match *self {
                 Self::Left(left) if left > rest => *self = Self::Left(left - rest),
+                Self::ChunkData(left) if left > rest => *self = Self::ChunkData(left - rest),
                 Self::Left(left) => {
                     *self = Self::Ended;
-                    return Ok(at + left as usize);
+                    return Ok((at, left as usize));
                 }
-                Self::ChunkData(left) if left > rest => *self = Self::ChunkData(left - rest),
                 Self::ChunkData(left) => {
                     *self = Self::ChunkEnd { cr: false };
-                    at += left as usize;
-                    continue;
+                    return Ok((at, left as usize));
                 }
                 Self::ChunkSize { .. } | Self::ChunkEnd { .. } | Self::Trailers { .. } => {
                     *self = self.step(bytes[at]).ok_or(Offence::Chunk)?;
                     at += 1;
+                    if self.has_ended() || self.is_trailing() != was_trailing {
+                        break;
+                    }
                     continue;
                 }
-                Self::Ended => return Ok(at),
+                Self::Ended => break,
             }
-            return Ok(bytes.len());
+            return Ok((at, rest as usize));
         }
-        Ok(at)
+        Ok((at, 0))
     }
 
     /// One byte of a chunked body's own syntax; `None` if it does not belong there.

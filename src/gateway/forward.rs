@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request as Message, Response, StatusCode, Uri};
-use hyper::body::Incoming;
+use http::{Method, Response, StatusCode};
 
 use super::authorize::Permit;
 use super::clock;
@@ -21,7 +20,8 @@ use super::upgrade;
 use super::upload::Upload;
 use super::upstream::Chosen;
 use super::upstream::dial::Unconnected;
-use super::upstream::sender::{Failure, Fate, Sender};
+use super::upstream::sender::{Failure, Fate};
+use super::upstream::source::Source;
 use super::worker::Worker;
 use crate::model::Refusal;
 
@@ -57,9 +57,9 @@ pub(super) const UNAVAILABLE: Reject = Reject {
     ..Reject::new(Refusal::UpstreamUnavailable, "the app has no upstream at present")
 };
 
-/// The head of the app's answer, and the connection that its body comes over.
+/// The app's answer from its head on, and where its connection is kept after it.
 pub(super) struct Answer {
-    pub response: Response<Incoming>,
+    pub response: Response<Source>,
     pub lease: Lease,
 }
 
@@ -132,13 +132,13 @@ pub(super) fn unless_ended<T>(
 async fn exchange(
     worker: &Rc<Worker>,
     permit: &Permit,
-    head: Parts,
-    upload: Upload,
+    mut head: Parts,
+    mut upload: Upload,
     slot: &Slot,
     record: &mut Record,
 ) -> Result<Answer, Reject> {
     let route = permit.route();
-    let mut message = Message::from_parts(head, upload);
+    let repeats = upload.is_empty();
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
     let mut asked_again = false;
@@ -157,11 +157,11 @@ async fn exchange(
         note_retry(tried.last());
         record.upstream = Some(target.clone());
         record.upstream_began = Some(clock::now());
-        headers::set_host(message.headers_mut(), route.host_header, &target);
+        headers::set_host(&mut head.headers, route.host_header, &target);
         let mut kept = worker.pool.take(&target);
         loop {
             let is_kept = kept.is_some();
-            let mut sender = match kept.take() {
+            let sender = match kept.take() {
                 Some(sender) => sender,
                 // Boxed: seldom needed, and large.
                 None => match Box::pin(worker.pool.open(&target, route.timeouts.connect)).await {
@@ -172,21 +172,23 @@ async fn exchange(
                     }
                 },
             };
-            let spare = Spare::of(&message, sender.is_shared());
-            let Failure { unsent, fate } = match sender.send(message, &target).await {
-                Ok(response) => return Ok(answered(worker, chosen, sender, response)),
+            let Failure { unsent, fate } = match sender.send(&head, &mut upload, &target).await {
+                Ok(response) => {
+                    target.answered();
+                    return Ok(Answer { response, lease: Lease { worker: worker.clone(), chosen } });
+                }
                 Err(failed) => failed,
             };
-            let spare = || spare.filter(|spare| spare.may_go(fate)).map(Spare::into_message);
-            let again = unsent.map(|unsent| *unsent).or_else(spare);
+            let again = unsent || (repeats && may_go_again(&head.method, fate));
             // A kept connection can die under a request without the app being at fault: it may have closed it just
             // before.
-            let is_stale = is_kept && again.is_some() && fate != Fate::Refused;
+            let is_stale = is_kept && again && fate != Fate::Refused;
             if !is_stale {
                 failure = unanswered(slot, route, &chosen, fate);
             }
-            let Some(again) = again.filter(|_| slot.ending().is_none()) else { return Err(failure) };
-            message = again;
+            if !again || slot.ending().is_some() {
+                return Err(failure);
+            }
             if !is_stale {
                 break;
             }
@@ -238,49 +240,14 @@ pub(super) fn unanswered(slot: &Slot, route: &Route, chosen: &Chosen, fate: Fate
     reject
 }
 
-fn answered(worker: &Rc<Worker>, chosen: Chosen, sender: Sender, response: Response<Incoming>) -> Answer {
-    chosen.target().answered();
-    Answer { response, lease: Lease { worker: worker.clone(), chosen, sender } }
-}
-
-/// A copy of a request that may have to be sent twice: bodyless and, unless the connection is one on which an app can
-/// say that it did not look at a request, idempotent by its method. Nearly all are dropped again unused, so it is made
-/// in the form that costs least to make.
-struct Spare {
-    method: Method,
-    uri: Uri,
-    fields: Vec<(HeaderName, HeaderValue)>,
-    upload: Upload,
-}
-
-impl Spare {
-    fn of(message: &Message<Upload>, can_refuse: bool) -> Option<Self> {
-        let upload = message.body().again().filter(|_| can_refuse || is_idempotent(message.method()))?;
-        let fields = message.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        Some(Self { method: message.method().clone(), uri: message.uri().clone(), fields, upload })
-    }
-
-    /// Whether a request whose fate was this may be sent once more.
-    fn may_go(&self, fate: Fate) -> bool {
-        match fate {
-            Fate::Refused | Fate::Leaving => true,
-            Fate::Closed | Fate::Calmed => is_idempotent(&self.method),
-            Fate::BrokenOff | Fate::Garbled => false,
+/// Whether a request without a body whose fate was this may be sent once more.
+fn may_go_again(method: &Method, fate: Fate) -> bool {
+    match fate {
+        Fate::Refused | Fate::Leaving => true,
+        // Idempotent (RFC 9110, section 9.2.2), as far as requests pass.
+        Fate::Closed | Fate::Calmed => {
+            matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
         }
+        Fate::BrokenOff | Fate::Garbled => false,
     }
-
-    fn into_message(self) -> Message<Upload> {
-        let mut message = Message::new(self.upload);
-        *message.method_mut() = self.method;
-        *message.uri_mut() = self.uri;
-        for (name, value) in self.fields {
-            message.headers_mut().append(name, value);
-        }
-        message
-    }
-}
-
-/// RFC 9110, section 9.2.2, as far as requests pass.
-fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }

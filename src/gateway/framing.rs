@@ -26,9 +26,15 @@ enum Stage {
 
 /// The beginning of a head whose end has yet to arrive.
 #[derive(Debug, Default)]
-pub(super) struct PartialHead {
+struct PartialHead {
     bytes: Vec<u8>,
-    /// How far it has been searched for line ends, and where its last line begins.
+    search: Search,
+}
+
+/// The search for the end of a head, carried over to a later call with more bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Search {
+    /// How far there is no more to be found, and where the last line begins.
     searched: usize,
     line: usize,
 }
@@ -94,7 +100,7 @@ impl Framing {
             Some(head) => self.conclude(&head, tell),
             None if self.partial.len() >= self.limits.bytes => {
                 // One line that does not end: it is the target that is too long.
-                let offence = match self.partial.line {
+                let offence = match self.partial.search.line {
                     0 => Offence::TargetTooLong,
                     _ => Offence::HeadTooLarge,
                 };
@@ -123,25 +129,25 @@ impl Framing {
 }
 
 impl PartialHead {
-    pub(super) const fn new() -> Self {
-        Self { bytes: Vec::new(), searched: 0, line: 0 }
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), search: Search { searched: 0, line: 0 } }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    const fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Takes bytes up to the end of the head or all of them; returns how many, and the head if it is whole.
-    pub(super) fn take<'a>(&mut self, bytes: &'a [u8]) -> (usize, Option<Cow<'a, [u8]>>) {
+    fn take<'a>(&mut self, bytes: &'a [u8]) -> (usize, Option<Cow<'a, [u8]>>) {
         // Nearly every head arrives whole: it is judged where it lies.
         if self.bytes.is_empty()
-            && let Some(end) = head_end(bytes, &mut 0, &mut 0)
+            && let Some(end) = Search::default().end(bytes)
         {
             return (end, Some(Cow::Borrowed(&bytes[..end])));
         }
         let before = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        let Some(end) = head_end(&self.bytes, &mut self.searched, &mut self.line) else {
+        let Some(end) = self.search.end(&self.bytes) else {
             return (bytes.len(), None);
         };
         let mut head = std::mem::take(self).bytes;
@@ -150,19 +156,20 @@ impl PartialHead {
     }
 }
 
-/// The length of the head at the start of `bytes`, if its empty last line is there. `searched` and `line` carry the
-/// search over to a later call with more bytes.
-fn head_end(bytes: &[u8], searched: &mut usize, line: &mut usize) -> Option<usize> {
-    while let Some(at) = memchr(b'\n', &bytes[*searched..]) {
-        let end = *searched + at;
-        let empty = matches!(&bytes[*line..end], b"" | b"\r");
-        (*searched, *line) = (end + 1, end + 1);
-        if empty {
-            return Some(end + 1);
+impl Search {
+    /// The length of the head at the start of `bytes`, if its empty last line is there.
+    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(at) = memchr(b'\n', &bytes[self.searched..]) {
+            let end = self.searched + at;
+            let empty = matches!(&bytes[self.line..end], b"" | b"\r");
+            *self = Self { searched: end + 1, line: end + 1 };
+            if empty {
+                return Some(end + 1);
+            }
         }
+        self.searched = bytes.len();
+        None
     }
-    *searched = bytes.len();
-    None
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub(super) fn judge(head: &[u8], limits: HeadLimits) -> Head {
 
 fn judge_lines(mut head: &[u8], limits: HeadLimits, seen: &mut Head) -> Result<(), Offence> {
     let version_11 = request_line(take_line(&mut head)?)?;
-    let fields = Fields::read(head, version_11)?;
+    let fields = Fields::read(head, version_11, |_, _| Ok::<(), Offence>(()))?;
     seen.fields = fields.count;
     if fields.hosts > 1 || (version_11 && fields.hosts == 0) {
         return Err(Offence::Host);
@@ -114,39 +114,35 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Reads field lines up to the empty one.
-    pub(super) fn read(mut head: &[u8], version_11: bool) -> Result<Self, Offence> {
+    /// Reads field lines up to the empty one, and hands each to `take`.
+    pub(super) fn read<E: From<Offence>>(
+        mut head: &[u8],
+        version_11: bool,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let (mut count, mut hosts, mut length, mut chunked) = (0, 0, None, false);
-        loop {
-            let line = take_line(&mut head)?;
-            if line.is_empty() {
-                break;
-            }
+        while let Some((name, value)) = take_field(&mut head)? {
             count += 1;
-            let colon = memchr(b':', line).ok_or(Offence::FieldLine)?;
-            let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
-            if !is_token(name) {
-                return Err(Offence::FieldLine);
-            }
             match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
                     let value = canonical_decimal(value).ok_or(Offence::ContentLength)?;
                     if length.replace(value).is_some() {
-                        return Err(Offence::ContentLength);
+                        return Err(Offence::ContentLength.into());
                     }
                 }
                 17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                     if chunked || !version_11 || !value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Offence::TransferEncoding);
+                        return Err(Offence::TransferEncoding.into());
                     }
                     chunked = true;
                 }
                 _ => {}
             }
+            take(name, value)?;
         }
         let body = match (length, chunked) {
-            (Some(_), true) => return Err(Offence::ContentLength),
+            (Some(_), true) => return Err(Offence::ContentLength.into()),
             (None, true) => BodyLength::Chunked,
             (Some(length), false) => BodyLength::Known(length),
             (None, false) => BodyLength::None,
@@ -161,6 +157,17 @@ pub(super) fn take_line<'a>(head: &mut &'a [u8]) -> Result<&'a [u8], Offence> {
     let (line, rest) = head.split_at(end);
     *head = rest.strip_prefix(b"\r\n").ok_or(Offence::LineEnd)?;
     Ok(line)
+}
+
+/// Takes a field off `head`; `None` at the empty line that ends it.
+pub(super) fn take_field<'a>(head: &mut &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8])>, Offence> {
+    let line = take_line(head)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let colon = memchr(b':', line).ok_or(Offence::FieldLine)?;
+    let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
+    if is_token(name) { Ok(Some((name, value))) } else { Err(Offence::FieldLine) }
 }
 
 /// Whether a request line is HTTP/1.1 (else 1.0).

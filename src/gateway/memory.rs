@@ -14,8 +14,8 @@ pub struct Most {
 impl Most {
     #[must_use]
     pub fn of(limits: &Limits) -> Self {
-        // One buffer each way, or what HTTP/2 lets wait of one request and its answer.
-        let app = (2 * pool::BUFFER).max(shared::WAITING);
+        // Over either protocol to the app.
+        let app = pool::WAITING.max(shared::WAITING);
         let stream = limits.header_bytes + http2::SEND_BUFFER + app;
         let http2 = http2::CONNECTION_WINDOW as usize + http2::STREAMS as usize * stream;
         Self { http1: (2 * http1::buffer(limits) + app) as u64, http2: http2 as u64 }

@@ -6,8 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
 use super::headers;
@@ -16,7 +15,7 @@ use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
 use super::slots::{Occupied, SlotLimits};
 use super::upstream::Chosen;
-use super::upstream::sender::Sender;
+use super::upstream::source::Source;
 use super::worker::Worker;
 
 /// The body of any answer.
@@ -41,28 +40,27 @@ pub(super) struct Document {
 /// The app's body on its way to the client.
 #[derive(Debug)]
 pub(super) struct Download {
-    body: Incoming,
+    body: Source,
     record: Box<Record>,
     occupied: Occupied,
     lease: Option<Lease>,
 }
 
-/// The connection an answer comes over, to be kept once the answer was read to its end.
+/// Where the connection that an answer comes over is kept once the answer was read to its end.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub worker: Rc<Worker>,
     pub chosen: Chosen,
-    pub sender: Sender,
 }
 
 /// The body ended before its end.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the app's answer ended early")]
-pub(super) struct Broken;
+pub(crate) struct Broken;
 
 impl Body {
     /// The body of an answer that the app has begun.
-    pub(super) fn download(body: Incoming, record: Box<Record>, occupied: Occupied, lease: Lease) -> Self {
+    pub(super) fn download(body: Source, record: Box<Record>, occupied: Occupied, lease: Lease) -> Self {
         let mut download = Download { body, record, occupied, lease: Some(lease) };
         if download.body.is_end_stream() {
             download.complete();
@@ -107,23 +105,25 @@ impl Drop for Document {
 impl Download {
     fn complete(&mut self) {
         self.record.ended = Ended::Complete;
-        if let Some(Lease { worker, chosen, sender }) = self.lease.take() {
-            worker.pool.put(chosen.target(), sender, !self.occupied.slot().uploading.get());
+        if let Some(Lease { worker, chosen }) = self.lease.take()
+            && let Some(sender) = self.body.release(!self.occupied.slot().uploading.get())
+        {
+            worker.pool.put(chosen.target(), sender);
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let slot = self.occupied.slot();
         slot.answer_held(false);
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = ready!(self.body.poll_frame(cx));
         let frame = match frame {
             None => {
                 self.complete();
                 return Poll::Ready(None);
             }
-            Some(Err(_)) => {
+            Some(Err(broken)) => {
                 self.record.ended = Ended::UpstreamGone;
-                return Poll::Ready(Some(Err(Broken)));
+                return Poll::Ready(Some(Err(broken)));
             }
             Some(Ok(frame)) => frame,
         };

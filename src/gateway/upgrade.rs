@@ -11,9 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{
-    HeaderMap, HeaderValue, Method, Request as Message, Response, StatusCode, Version, header, response,
-};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
@@ -37,8 +35,9 @@ use super::slots::{Occupied, Slot};
 use super::socket::Socket;
 use super::upload::Upload;
 use super::upstream::Chosen;
-use super::upstream::pool::Driven;
-use super::upstream::sender::{Alone, Failure, Sender};
+use super::upstream::answer::Asked;
+use super::upstream::link::Link;
+use super::upstream::source::Source;
 use super::upstream::stream::Stream;
 use crate::model::Refusal;
 
@@ -83,8 +82,8 @@ fn asks_for_websocket(fields: &HeaderMap) -> bool {
 /// Asks the app to upgrade, over a connection of its own.
 pub(super) async fn open(
     permit: Permit,
-    head: Parts,
-    upload: Upload,
+    mut head: Parts,
+    mut upload: Upload,
     occupied: Occupied,
     mut record: Box<Record>,
 ) -> Result<Response<Body>, (Reject, Box<Record>)> {
@@ -93,22 +92,21 @@ pub(super) async fn open(
     let route = permit.route().clone();
     let slot = occupied.slot().clone();
     let proof = head.headers.get(header::SEC_WEBSOCKET_KEY).map(proof);
-    let mut message = Message::from_parts(head, upload);
     let exchange = async {
-        let (chosen, mut sender, driven) = connect(&route, &mut record).await?;
-        headers::set_host(message.headers_mut(), route.host_header, chosen.target());
-        let response = sender
-            .send_upgrade(message)
+        let (chosen, link) = connect(&route, &mut record).await?;
+        headers::set_host(&mut head.headers, route.host_header, chosen.target());
+        let response = link
+            .send(&head, &mut upload, Asked::Upgrade)
             .await
-            .map_err(|Failure { fate, .. }| unanswered(&slot, &route, &chosen, fate))?;
+            .map_err(|fate| unanswered(&slot, &route, &chosen, fate))?;
         chosen.target().answered();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let lease = Lease { worker: record.worker().clone(), chosen, sender: Sender::Http1(sender) };
-            return Ok(Outcome::Declined(Answer { response, lease }));
+            let lease = Lease { worker: record.worker().clone(), chosen };
+            return Ok(Outcome::Declined(Answer { response: response.map(Source::Http1), lease }));
         }
-        let parts = driven.await.ok().and_then(Result::ok).ok_or(REFUSED)?;
-        let (upstream, early) = (parts.io.into_inner().into_inner(), parts.read_buf);
-        Ok(Outcome::Agreed { head: response.into_parts().0, upstream, early, chosen })
+        let (head, reply) = response.into_parts();
+        let (upstream, early) = reply.into_tunnel().ok_or(REFUSED)?;
+        Ok(Outcome::Agreed { head, upstream, early, chosen })
     };
     let answer = unless_ended(&slot, pin!(exchange)).await;
     record.upstream_answered();
@@ -186,7 +184,7 @@ enum Outcome {
 }
 
 /// Connects to the first upstream that lets us; nothing is sent before, so every one of them may be tried.
-async fn connect(route: &Route, record: &mut Record) -> Result<(Chosen, Alone, Driven), Reject> {
+async fn connect(route: &Route, record: &mut Record) -> Result<(Chosen, Box<Link>), Reject> {
     let mut tried = Vec::new();
     let mut failure = UNAVAILABLE;
     while let Some(chosen) = route.choose(&tried) {
@@ -195,7 +193,7 @@ async fn connect(route: &Route, record: &mut Record) -> Result<(Chosen, Alone, D
         record.upstream_began = Some(clock::now());
         let opening = record.worker().pool.open_to_upgrade(chosen.target(), route.timeouts.connect);
         match Box::pin(opening).await {
-            Ok((sender, driven)) => return Ok((chosen, sender, driven)),
+            Ok(link) => return Ok((chosen, link)),
             Err(error) => failure = unconnected(route, &chosen, &error),
         }
         tried.push(chosen);

@@ -53,14 +53,15 @@ impl Upload {
         Self { body, slot: slot.clone(), limit, response_header, token_header: token_header.clone() }
     }
 
-    /// The same upload once more, which only a request without a body allows.
-    pub(super) fn again(&self) -> Option<Self> {
-        self.body.is_none().then(|| Self {
-            body: None,
-            slot: self.slot.clone(),
-            token_header: self.token_header.clone(),
-            ..*self
-        })
+    /// Whether the request has no body, or all of it was taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// The upload, for whoever sends it from here on.
+    pub(super) fn take(&mut self) -> Self {
+        let body = self.body.take();
+        Self { body, slot: self.slot.clone(), token_header: self.token_header.clone(), ..*self }
     }
 
     fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
@@ -118,7 +119,7 @@ impl Body for Upload {
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
                 Err(frame) => {
-                    // Nothing follows trailers, and hyper does not ask whether anything does.
+                    // Nothing follows trailers, and nobody asks whether anything does.
                     self.end();
                     let trailers = frame.into_trailers().ok();
                     let kept = trailers.map(|trailers| headers::trailers(trailers, &self.token_header));

@@ -43,6 +43,7 @@ mod idempotency;
 mod inherited;
 mod lifecycle;
 mod limits;
+mod links;
 mod log;
 mod members;
 mod metrics;

@@ -1,16 +1,20 @@
 //! The app's own addresses: which one a request goes to, and the connections kept open to each.
 
-mod answers;
+pub(super) mod answer;
 mod cap;
+mod content;
+mod departure;
 pub(super) mod dial;
 mod health;
-mod observed;
+pub(super) mod link;
 mod place;
 pub(super) mod pool;
 mod probe;
+pub(super) mod reply;
 pub(super) mod sender;
 mod shape;
 pub(super) mod shared;
+pub(super) mod source;
 pub mod stock;
 pub(super) mod stream;
 pub mod supervisor;

@@ -8,21 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use hyper::client::conn::http1::{self, Parts};
-use hyper_util::rt::TokioIo;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Target;
 use super::cap::Cap;
 use super::dial::{self, Protocol, Unconnected};
-use super::observed::Observed;
-use super::sender::{Alone, Sender};
+use super::link::{self, Link};
+use super::sender::Sender;
 use super::shared::Shared;
-use super::stream::Stream;
 use crate::gateway::clock;
-use crate::gateway::upload::Upload;
 use crate::model::{Scheme, Upstream};
 
 /// Requests after which a connection makes room for another worker that waits for one.
@@ -34,8 +29,8 @@ const IDLE: Duration = Duration::from_secs(4);
 const IDLE_SHARED: Duration = Duration::from_secs(60);
 /// Idle connections kept to one target by one worker.
 const KEPT: usize = 256;
-/// What hyper may buffer of a response head or a body.
-pub(crate) const BUFFER: usize = 64 * 1024;
+/// What may wait here of one request and its answer: what the client has yet to take, and what is read after that.
+pub(crate) const WAITING: usize = 2 * link::MOST;
 /// How much longer than the opening of a shared connection those wait who did not begin it.
 const GRACE: Duration = Duration::from_millis(50);
 /// Openings that a request waits for before it joins those in line on a connection that is full.
@@ -67,14 +62,11 @@ struct Kept {
 
 #[derive(Debug)]
 struct Idle {
-    sender: Alone,
+    link: Box<Link>,
     since: Instant,
 }
 
 type Opening = watch::Receiver<Option<Result<(), Unconnected>>>;
-
-/// A connection in the background that ends by giving its socket back.
-pub(crate) type Driven = JoinHandle<hyper::Result<Parts<TokioIo<Observed>>>>;
 
 impl Pool {
     /// A connection that is open already and not known to be dead.
@@ -85,12 +77,11 @@ impl Pool {
         if kept.queued.get() > 0 { None } else { kept.take() }
     }
 
-    /// Keeps a connection whose last answer was read to its end, and whose last request may have been `whole`.
-    pub(crate) fn put(&self, target: &Arc<Target>, sender: Sender, whole: bool) {
+    /// Keeps a connection whose last answer was read to its end.
+    pub(crate) fn put(&self, target: &Arc<Target>, sender: Sender) {
         match sender {
-            Sender::Http1(alone) => self.kept(target).put(alone),
+            Sender::Http1(link) => self.kept(target).put(link),
             // What a request shared is given back by being dropped.
-            Sender::Http2(mut share) if whole => share.end(),
             Sender::Http2(_) => {}
         }
     }
@@ -101,19 +92,17 @@ impl Pool {
         if kept.may_share() { kept.join(within).await } else { kept.connect(within).await }
     }
 
-    /// A new HTTP/1.1 connection that gives its socket back once an upgrade was agreed on.
+    /// A new HTTP/1.1 connection, which alone can be upgraded.
     pub(crate) async fn open_to_upgrade(
         &self,
         target: &Arc<Target>,
         within: Duration,
-    ) -> Result<(Alone, Driven), Unconnected> {
+    ) -> Result<Box<Link>, Unconnected> {
         let permit = match &target.cap {
             Some(cap) => Some(self.kept(target).wait_for_place(cap, within).await?),
             None => None,
         };
-        let stream = dial::dial_http1(target, within, permit).await?;
-        let (sender, connection) = handshake(stream).await?;
-        Ok((sender, tokio::task::spawn_local(connection.without_shutdown())))
+        dial::dial_http1(target, within, permit).await.map(Link::new)
     }
 
     /// Closes what has been idle too long, or is wanted by another worker.
@@ -155,18 +144,23 @@ impl Kept {
         }
         let mut idle = self.idle.borrow_mut();
         let now = clock::now();
-        let place = idle.iter().rposition(|idle| idle.sender.is_ready() && now - idle.since < IDLE)?;
-        Some(Sender::Http1(idle.remove(place).sender))
+        // What the app has closed, or sent bytes on that nobody asked for, is dropped on the way.
+        while let Some(Idle { link, since }) = idle.pop() {
+            if now - since < IDLE && link.is_quiet() {
+                return Some(Sender::Http1(link));
+            }
+        }
+        None
     }
 
-    fn put(&self, mut sender: Alone) {
-        let yields = self.others_wait() && (self.queued.get() == 0 || sender.has_served_well());
-        if sender.is_over() || yields || !self.target.place.leads_to(&mut sender.peer) {
+    fn put(&self, mut link: Box<Link>) {
+        let yields = self.others_wait() && (self.queued.get() == 0 || link.has_served_well());
+        if yields || !self.target.place.leads_to(&mut link.peer) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < KEPT {
-            idle.push(Idle { sender, since: clock::now() });
+            idle.push(Idle { link, since: clock::now() });
             self.freed.notify_one();
         }
     }
@@ -200,14 +194,7 @@ impl Kept {
         let (stream, protocol) = dial::dial(&self.target, within, permit).await?;
         self.spoken.set(Some(protocol));
         match protocol {
-            Protocol::Http1 => {
-                let (sender, connection) = handshake(stream).await?;
-                tokio::task::spawn_local(async move {
-                    // Whoever waits for an answer is told of the failure; nobody else needs to know.
-                    let _ = connection.await;
-                });
-                Ok(Sender::Http1(sender))
-            }
+            Protocol::Http1 => Ok(Sender::Http1(Link::new(stream))),
             Protocol::Http2 => {
                 let opening = Shared::open(stream, self.freed.clone());
                 let shared = timeout_at(deadline, opening).await.unwrap_or(Err(Unconnected::TimedOut))?;
@@ -300,7 +287,7 @@ impl Kept {
         let kept = self.clone();
         tokio::task::spawn_local(async move {
             let opened = kept.connect(within).await.map(|sender| match sender {
-                Sender::Http1(alone) => kept.put(alone),
+                Sender::Http1(link) => kept.put(link),
                 Sender::Http2(mut share) => share.end(),
             });
             kept.opening.replace(None);
@@ -314,7 +301,7 @@ impl Kept {
         let fair = others_wait && self.queued.get() == 0;
         let mut wanted = self.target.cap.as_ref().filter(|_| fair).map_or(0, Cap::waiting);
         self.idle.borrow_mut().retain(|idle| {
-            let keep = !idle.sender.is_over() && now - idle.since < IDLE && wanted == 0;
+            let keep = now - idle.since < IDLE && wanted == 0 && idle.link.is_quiet();
             wanted = wanted.saturating_sub(1);
             keep
         });
@@ -357,17 +344,4 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
-}
-
-async fn handshake(
-    stream: Stream,
-) -> Result<(Alone, http1::Connection<TokioIo<Observed>, Upload>), Unconnected> {
-    let peer = stream.peer();
-    let (observed, notes) = Observed::new(stream);
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake(TokioIo::new(observed))
-        .await
-        .map_err(|error| Unconnected::Unreachable(std::io::Error::other(error).into()))?;
-    Ok((Alone::new(sender, notes, peer), connection))
 }

@@ -2,50 +2,37 @@
 
 use std::error::Error;
 use std::io;
-use std::rc::Rc;
 
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
+use http::request::Parts;
+use http::{Method, Response};
 
 use super::Target;
-use super::answers::Asked;
-use super::observed::Notes;
-use super::place::Peer;
-use super::pool::FAIR;
+use super::answer::Asked;
+use super::link::Link;
 use super::shape;
 use super::shared::Share;
+use super::source::Source;
 use crate::gateway::upload::Upload;
 
 /// Where a request can be sent.
 #[derive(Debug)]
 pub(crate) enum Sender {
-    Http1(Alone),
+    Http1(Box<Link>),
     Http2(Share),
 }
 
-/// An HTTP/1.1 connection, which carries one request at a time.
-#[derive(Debug)]
-pub(crate) struct Alone {
-    sender: http1::SendRequest<Upload>,
-    notes: Rc<Notes>,
-    pub(super) peer: Option<Peer>,
-    /// Requests sent.
-    served: u32,
-}
-
 /// A failed attempt.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure {
-    /// The message, if none of it was written.
-    pub unsent: Option<Box<Request<Upload>>>,
+    /// None of the request was written, and the upload is as it was.
+    pub unsent: bool,
     pub fate: Fate,
 }
 
 /// What became of a request that got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// The connection ended before a byte of the answer came.
+    /// The connection ended before the head of an answer had come.
     Closed,
     /// The connection was ended for what other requests did.
     Calmed,
@@ -60,118 +47,54 @@ pub(crate) enum Fate {
 }
 
 impl Sender {
-    /// Whether many requests share the connection.
-    pub(crate) const fn is_shared(&self) -> bool {
-        matches!(self, Self::Http2(_))
-    }
-
-    /// Sends a request and waits for the head of the answer. The message is on its way before this returns: a future
-    /// that kept it would be several times as large.
-    pub(crate) fn send(
-        &mut self,
-        mut message: Request<Upload>,
+    /// Sends a request and waits for the head of the answer.
+    pub(crate) async fn send(
+        self,
+        head: &Parts,
+        upload: &mut Upload,
         target: &Target,
-    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
-        let sent = match self {
-            Self::Http1(alone) => {
-                shape::to_http1(&mut message);
-                let asked = if message.method() == Method::HEAD { Asked::Head } else { Asked::Other };
-                Sent::Alone(alone.send(message, asked))
+    ) -> Result<Response<Source>, Failure> {
+        match self {
+            Self::Http1(link) => {
+                let asked = if head.method == Method::HEAD { Asked::Head } else { Asked::Other };
+                let sent = link.send(head, upload, asked).await;
+                sent.map(|answer| answer.map(Source::Http1)).map_err(|fate| Failure { unsent: false, fate })
             }
-            Self::Http2(share) => {
-                shape::to_http2(&mut message, target);
-                Sent::Shared(share.sender.try_send_request(message), share)
-            }
-        };
-        async move {
-            match sent {
-                Sent::Alone(sent) => sent.await,
-                Sent::Shared(sent, share) => match sent.await {
-                    Ok(response) => {
-                        share.answered();
-                        Ok(response)
-                    }
-                    Err(failed) => {
-                        share.end();
-                        let mut failure = Failure::of(failed);
-                        if failure.fate == Fate::Refused {
-                            share.refused();
-                        }
-                        if failure.fate == Fate::Leaving || share.sender.is_closed() {
-                            share.retire();
-                        }
-                        if failure.fate == Fate::Closed && share.is_calmed() {
-                            failure.fate = Fate::Calmed;
-                        }
-                        Err(failure)
-                    }
-                },
-            }
+            Self::Http2(share) => send_shared(share, head, upload, target).await,
         }
     }
 }
 
-/// A request on its way.
-enum Sent<'a, A, S> {
-    Alone(A),
-    Shared(S, &'a mut Share),
-}
-
-impl Failure {
-    fn of(mut failed: TrySendError<Request<Upload>>) -> Self {
-        Self { fate: fate(failed.error()), unsent: failed.take_message().map(Box::new) }
-    }
-}
-
-impl Alone {
-    pub(super) const fn new(
-        sender: http1::SendRequest<Upload>,
-        notes: Rc<Notes>,
-        peer: Option<Peer>,
-    ) -> Self {
-        Self { sender, notes, peer, served: 0 }
-    }
-
-    /// Asks for a WebSocket.
-    pub(crate) fn send_upgrade(
-        &mut self,
-        message: Request<Upload>,
-    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
-        self.send(message, Asked::Upgrade)
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready() && self.notes.is_fit()
-    }
-
-    /// Whether it can never be used again.
-    pub(super) fn is_over(&self) -> bool {
-        self.sender.is_closed() || !self.notes.is_fit()
-    }
-
-    /// Whether it has served so much that it is fair to give its place to another worker.
-    pub(super) const fn has_served_well(&self) -> bool {
-        self.served >= FAIR
-    }
-
-    fn send(
-        &mut self,
-        message: Request<Upload>,
-        asked: Asked,
-    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> {
-        self.served = self.served.saturating_add(1);
-        self.notes.ask(asked);
-        let sent = self.sender.try_send_request(message);
-        let notes = &self.notes;
-        async move {
-            sent.await.map_err(|failed| {
-                let failure = Failure::of(failed);
-                if notes.is_flawed() { Failure { fate: Fate::Garbled, ..failure } } else { failure }
-            })
+async fn send_shared(
+    mut share: Share,
+    head: &Parts,
+    upload: &mut Upload,
+    target: &Target,
+) -> Result<Response<Source>, Failure> {
+    let message = shape::to_http2(head, upload.take(), target);
+    let mut failed = match share.sender.try_send_request(message).await {
+        Ok(answer) => {
+            share.answered();
+            return Ok(answer.map(|body| Source::Http2(body, Some(share))));
         }
+        Err(failed) => failed,
+    };
+    share.end();
+    let unsent = failed.take_message().map(|message| *upload = message.into_body()).is_some();
+    let mut fate = fate(failed.error());
+    if fate == Fate::Refused {
+        share.refused();
     }
+    if fate == Fate::Leaving || share.sender.is_closed() {
+        share.retire();
+    }
+    if fate == Fate::Closed && share.is_calmed() {
+        fate = Fate::Calmed;
+    }
+    Err(Failure { unsent, fate })
 }
 
+/// Of a request on a shared connection.
 fn fate(error: &hyper::Error) -> Fate {
     let source = error.source();
     if let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) {

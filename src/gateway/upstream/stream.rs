@@ -18,7 +18,7 @@ use super::place::Peer;
 pub(crate) struct Stream {
     socket: Socket,
     /// The app takes no more bytes. What it said before is still to be read: an app that refuses an upload and closes
-    /// has answered, and an error here would keep the HTTP library from looking.
+    /// has answered, and an error here would keep us from looking.
     deaf: bool,
     /// `None`: a socket.
     peer: Option<Peer>,
@@ -56,6 +56,10 @@ impl Stream {
 
     pub(super) const fn peer(&self) -> Option<Peer> {
         self.peer
+    }
+
+    pub(super) const fn is_deaf(&self) -> bool {
+        self.deaf
     }
 
     /// Makes the close that follows one that cannot pass for an orderly end, where the transport has such a thing.

@@ -1,0 +1,262 @@
+//! The heads of an app's HTTP/1 answers, judged on the raw bytes: an answer that a client could read differently from us
+//! is not passed on. Reference: RFC 9112, sections 4, 6 and 9.3.
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::super::extent::Extent;
+use super::super::framing::Search;
+use super::super::head::{BodyLength, Fields, Offence, take_line};
+use super::super::headers;
+
+/// Longest head.
+const HEAD: usize = 64 * 1024;
+/// Most fields of a head or a trailer section.
+pub(super) const FIELDS: usize = 100;
+/// Most interim answers before the one that counts.
+const INTERIM: u8 = 32;
+/// Fields that there is room for at once.
+const USUAL: usize = 12;
+/// How every answer begins.
+const BEGIN: &[u8] = b"HTTP/1.";
+
+/// What was asked, as far as the shape of the answer depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// For a head without its body.
+    Head,
+    Upgrade,
+    Other,
+}
+
+/// An answer that is waited for.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    asked: Asked,
+    search: Search,
+    interim: u8,
+}
+
+/// The head of the answer that counts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Ends,
+    /// The app takes another request on the connection.
+    pub keeps: bool,
+}
+
+/// Where the body of an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    Within(Extent),
+    /// With the connection, or another protocol is spoken on it.
+    Open,
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Flaw {
+    #[error("a line of the head does not end in CR LF, or holds a CR")]
+    Line,
+    #[error("the status line is not HTTP/1.x and a status from 100 to 599")]
+    Status,
+    #[error("a header line is not a name directly followed by a colon")]
+    Field,
+    #[error("the value of a header holds a control character")]
+    Value,
+    #[error("Content-Length is not one plain decimal number, or contradicts the rest")]
+    Length,
+    #[error("Transfer-Encoding is not `chunked` alone, or stands where there can be none")]
+    Encoding,
+    #[error("the head is too large")]
+    TooLarge,
+    #[error("the chunked body is malformed")]
+    Chunk,
+    #[error("too many interim answers")]
+    Interim,
+    #[error("the protocol was switched unasked")]
+    Switch,
+}
+
+impl From<Offence> for Flaw {
+    fn from(offence: Offence) -> Self {
+        match offence {
+            Offence::LineEnd => Self::Line,
+            Offence::RequestLine | Offence::TargetTooLong => Self::Status,
+            Offence::FieldLine | Offence::Host => Self::Field,
+            Offence::ContentLength => Self::Length,
+            Offence::TransferEncoding => Self::Encoding,
+            Offence::HeadTooLarge | Offence::TooManyFields => Self::TooLarge,
+            Offence::Chunk | Offence::AfterOffence => Self::Chunk,
+        }
+    }
+}
+
+impl Awaited {
+    pub(super) fn new(asked: Asked) -> Self {
+        Self { asked, search: Search::default(), interim: 0 }
+    }
+
+    /// Takes the head of the answer that counts off what was read, once it is whole.
+    pub(super) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Answer>, Flaw> {
+        loop {
+            let end = self.search.end(input);
+            if end.unwrap_or(input.len()) > HEAD {
+                return Err(Flaw::TooLarge);
+            }
+            let Some(end) = end else {
+                // What speaks another protocol may never come to an empty line.
+                let begin = input.len().min(BEGIN.len());
+                return if input[..begin] == BEGIN[..begin] { Ok(None) } else { Err(Flaw::Status) };
+            };
+            self.search = Search::default();
+            let answer = read(&input.split_to(end).freeze(), self.asked)?;
+            if answer.is_some() {
+                return Ok(answer);
+            }
+            if self.interim == INTERIM {
+                return Err(Flaw::Interim);
+            }
+            self.interim += 1;
+        }
+    }
+}
+
+/// Reads one whole head; `None` of an interim answer.
+fn read(head: &Bytes, asked: Asked) -> Result<Option<Answer>, Flaw> {
+    let mut lines: &[u8] = head;
+    let (status, version_11) = status_line(take_line(&mut lines)?)?;
+    let is_interim = (100..200).contains(&status) && status != 101;
+    let mut headers = HeaderMap::with_capacity(if is_interim { 0 } else { USUAL });
+    let fields = Fields::read(lines, version_11, |name, value| {
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| Flaw::Value)?;
+        if headers.len() == FIELDS {
+            return Err(Flaw::TooLarge);
+        }
+        headers.append(HeaderName::from_bytes(name).map_err(|_| Flaw::Field)?, value);
+        Ok(())
+    })?;
+    let bodyless = status < 200 || status == 204;
+    let body = match fields.body {
+        BodyLength::Known(1..) if bodyless => return Err(Flaw::Length),
+        BodyLength::Chunked if bodyless => return Err(Flaw::Encoding),
+        _ if is_interim => return Ok(None),
+        _ if status == 101 && asked == Asked::Upgrade => Ends::Open,
+        _ if status == 101 => return Err(Flaw::Switch),
+        _ if bodyless || status == 304 || asked == Asked::Head => Ends::Within(Extent::Ended),
+        BodyLength::None => Ends::Open,
+        length @ (BodyLength::Known(_) | BodyLength::Chunked) => Ends::Within(Extent::of(length)),
+    };
+    let says = |word| headers.get_all(CONNECTION).iter().any(|value| headers::lists(value, word));
+    let keeps = body != Ends::Open && if version_11 { !says("close") } else { says("keep-alive") };
+    let status = StatusCode::from_u16(status).map_err(|_| Flaw::Status)?;
+    Ok(Some(Answer { status, headers, body, keeps }))
+}
+
+/// The status, and whether it is HTTP/1.1 (else 1.0).
+fn status_line(line: &[u8]) -> Result<(u16, bool), Flaw> {
+    let version_11 = match line.get(..9) {
+        Some(b"HTTP/1.1 ") => true,
+        Some(b"HTTP/1.0 ") => false,
+        _ => return Err(Flaw::Status),
+    };
+    match line[9..] {
+        [hundreds @ b'1'..=b'5', tens @ b'0'..=b'9', ones @ b'0'..=b'9', ref reason @ ..]
+            if is_reason(reason) =>
+        {
+            let digit = |byte: u8| u16::from(byte - b'0');
+            Ok((digit(hundreds) * 100 + digit(tens) * 10 + digit(ones), version_11))
+        }
+        _ => Err(Flaw::Status),
+    }
+}
+
+fn is_reason(reason: &[u8]) -> bool {
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+    reason.first().is_none_or(|first| *first == b' ') && reason.iter().all(is_text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn other(text: &str) -> Result<Option<Answer>, Flaw> {
+        Awaited::new(Asked::Other).take(&mut BytesMut::from(text))
+    }
+
+    #[test]
+    fn an_answer_says_whether_another_may_follow() {
+        for (answer, keeps) in [
+            ("HTTP/1.1 204 None\r\n\r\n", true),
+            ("HTTP/1.1 204 None\r\nConnection: keep-alive\r\n\r\n", true),
+            ("HTTP/1.1 204 None\r\nConnection: Keep-Alive, Close\r\n\r\n", false),
+            ("HTTP/1.1 204 None\r\nConnection: a\r\nconnection: close\r\n\r\n", false),
+            ("HTTP/1.0 204 None\r\n\r\n", false),
+            ("HTTP/1.0 204 None\r\nConnection: Keep-Alive\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\n\r\n", false),
+        ] {
+            assert_eq!(other(answer).unwrap().unwrap().keeps, keeps, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_two_clients_could_read_differently_is_refused() {
+        let with = |fields: &str| other(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
+        for (fields, flaw) in [
+            ("Content-Length: 5\r\nContent-Length: 5", Flaw::Length),
+            ("Content-Length: 5, 5", Flaw::Length),
+            ("Content-Length: +5", Flaw::Length),
+            ("Content-Length: 05", Flaw::Length),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked", Flaw::Length),
+            ("Transfer-Encoding: gzip, chunked", Flaw::Encoding),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Flaw::Encoding),
+            ("Transfer-Encoding: identity", Flaw::Encoding),
+            ("A: b\nContent-Length: 5", Flaw::Line),
+            ("A: b\rc", Flaw::Line),
+            ("A: b\r\n c", Flaw::Field),
+            ("A : b", Flaw::Field),
+            ("A", Flaw::Field),
+            (": a", Flaw::Field),
+            ("A: b\0c", Flaw::Value),
+            ("A: b\x7fc", Flaw::Value),
+        ] {
+            assert_eq!(with(fields), Err(flaw), "{fields:?}");
+        }
+        assert_eq!(with(&"a: b\r\n".repeat(101)), Err(Flaw::TooLarge));
+        assert_eq!(with(&format!("a: {}", "b".repeat(HEAD))), Err(Flaw::TooLarge));
+        for (answer, flaw) in [
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Flaw::Encoding),
+            ("HTTP/1.1 204 OK\r\nContent-Length: 5\r\n\r\n", Flaw::Length),
+            ("HTTP/1.1 100 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Flaw::Encoding),
+            ("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n", Flaw::Switch),
+            ("hello\r\n\r\n", Flaw::Status),
+            ("\r\nHTTP/1.1 200 OK\r\n\r\n", Flaw::Status),
+            ("HTTP/2 200 OK\r\n\r\n", Flaw::Status),
+            ("HTTP/1.1 600 OK\r\n\r\n", Flaw::Status),
+            ("HTTP/1.1 099 OK\r\n\r\n", Flaw::Status),
+            ("HTTP/1.1 2000 OK\r\n\r\n", Flaw::Status),
+            ("HTTP/1.1  200 OK\r\n\r\n", Flaw::Status),
+            ("HTTP/1.1 200\tOK\r\n\r\n", Flaw::Status),
+            ("HTTP/1.1 200 O\0K\r\n\r\n", Flaw::Status),
+        ] {
+            assert_eq!(other(answer), Err(flaw), "{answer:?}");
+        }
+        let endless = "HTTP/1.1 102 Wait\r\n\r\n".repeat(usize::from(INTERIM) + 1);
+        assert_eq!(other(&endless), Err(Flaw::Interim));
+    }
+
+    #[test]
+    fn a_head_without_end_is_refused_before_it_ends() {
+        let mut awaited = Awaited::new(Asked::Other);
+        let mut input = BytesMut::from(BEGIN);
+        input.resize(HEAD, b'a');
+        assert_eq!(awaited.take(&mut input), Ok(None));
+        input.extend_from_slice(b"a");
+        assert_eq!(awaited.take(&mut input), Err(Flaw::TooLarge));
+        assert_eq!(other("SSH-2.0-sshd\r\n"), Err(Flaw::Status));
+        assert_eq!(other("HTT"), Ok(None));
+    }
+}
