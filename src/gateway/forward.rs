@@ -5,11 +5,11 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::authorize::Permit;
 use super::clock;
+use super::crossing::Crossing;
 use super::headers;
 use super::record::Record;
 use super::reject::{self, Reject};
@@ -69,24 +69,24 @@ pub(super) struct Answer {
 /// When no upstream answers, or the request is ended before one has.
 pub(super) async fn forward(
     worker: &Rc<Worker>,
-    permit: Permit,
-    head: Parts,
+    crossing: Crossing,
     upload: Upload,
     occupied: Occupied,
     mut record: Box<Record>,
 ) -> Result<Response<Body>, (Reject, Box<Record>)> {
     let slot = occupied.slot().clone();
     record.slot = Some(slot.clone());
-    if upgrade::wants(&head) {
-        return Box::pin(upgrade::open(permit, head, upload, occupied, record)).await;
+    if crossing.is_websocket() {
+        return Box::pin(upgrade::open(crossing, upload, occupied, record)).await;
     }
-    let answer = unless_ended(&slot, pin!(exchange(worker, &permit, head, upload, &slot, &mut record))).await;
+    let permit = crossing.permit();
+    let answer = unless_ended(&slot, pin!(exchange(worker, &crossing, upload, &slot, &mut record))).await;
     record.upstream_answered();
     if let (Some(Refusal::UpstreamTimeout), Some(target)) = (slot.ending(), &record.upstream) {
         permit.route().failed(target, false, "no answer in time");
     }
     match answer {
-        Ok(answer) => pass_on(answer, &permit, occupied, record),
+        Ok(answer) => pass_on(answer, permit, occupied, record),
         Err(reject) => Err((slot.fault.get().unwrap_or(reject), record)),
     }
 }
@@ -131,13 +131,12 @@ pub(super) fn unless_ended<T>(
 /// Tries upstreams until one gives an answer. What may have reached an app is sent again only where that is safe.
 async fn exchange(
     worker: &Rc<Worker>,
-    permit: &Permit,
-    mut head: Parts,
+    crossing: &Crossing,
     mut upload: Upload,
     slot: &Slot,
     record: &mut Record,
 ) -> Result<Answer, Reject> {
-    let route = permit.route();
+    let route = crossing.permit().route();
     let repeats = upload.is_empty();
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
@@ -157,7 +156,6 @@ async fn exchange(
         note_retry(tried.last());
         record.upstream = Some(target.clone());
         record.upstream_began = Some(clock::now());
-        headers::set_host(&mut head.headers, route.host_header, &target);
         let mut kept = worker.pool.take(&target);
         loop {
             let is_kept = kept.is_some();
@@ -172,14 +170,14 @@ async fn exchange(
                     }
                 },
             };
-            let Failure { unsent, fate } = match sender.send(&head, &mut upload, &target).await {
+            let Failure { unsent, fate } = match sender.send(crossing, &mut upload, &target).await {
                 Ok(response) => {
                     target.answered();
                     return Ok(Answer { response, lease: Lease { worker: worker.clone(), chosen } });
                 }
                 Err(failed) => failed,
             };
-            let again = unsent || (repeats && may_go_again(&head.method, fate));
+            let again = unsent || (repeats && may_go_again(&crossing.method, fate));
             // A kept connection can die under a request without the app being at fault: it may have closed it just
             // before.
             let is_stale = is_kept && again && fate != Fate::Refused;

@@ -159,8 +159,11 @@ pub(super) fn take_line<'a>(head: &mut &'a [u8]) -> Result<&'a [u8], Offence> {
     Ok(line)
 }
 
+/// The name and the value of a field.
+pub(super) type Field<'a> = (&'a [u8], &'a [u8]);
+
 /// Takes a field off `head`; `None` at the empty line that ends it.
-pub(super) fn take_field<'a>(head: &mut &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8])>, Offence> {
+pub(super) fn take_field<'a>(head: &mut &'a [u8]) -> Result<Option<Field<'a>>, Offence> {
     let line = take_line(head)?;
     if line.is_empty() {
         return Ok(None);

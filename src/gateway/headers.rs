@@ -1,37 +1,18 @@
-//! What of a message's fields crosses the gateway, and what is set on the way.
-//!
-//! Order matters: first everything goes that may not cross, whoever named it; then our own fields are set. A client
-//! can thus neither add to them nor have them removed. References: RFC 9110, sections 6.5.1, 7.6.1 and 7.6.2.
+//! What of a message's fields may cross the gateway. References: RFC 9110, sections 6.5.1, 7.6.1 and 7.6.2.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
 use ipnet::IpNet;
 
 use super::authorize::Permit;
-use super::connection::Connection;
-use super::credential::{Carrier, Ways};
-use super::head::BodyLength;
+use super::credential::Ways;
 use super::query;
-use super::request::Request;
-use super::trace;
-use super::upstream::Target;
-use crate::config::HostHeader;
 use crate::credential::Kind;
-use crate::model::ID_LENGTH;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const TOKEN_ID: HeaderName = HeaderName::from_static("x-portcullis-token-id");
-const TOKEN_LABEL: HeaderName = HeaderName::from_static("x-portcullis-token-label");
-const APP: HeaderName = HeaderName::from_static("x-portcullis-app");
-const ENVIRONMENT: HeaderName = HeaderName::from_static("x-portcullis-environment");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Where a proxy before us may repeat the URL that it was asked for, token and all.
 const REPEATED_URL: [HeaderName; 4] = [
@@ -40,8 +21,6 @@ const REPEATED_URL: [HeaderName; 4] = [
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
 ];
-/// At most so many fields are set on the way to the app.
-const OURS: usize = 13;
 
 /// Who is at the other end of a connection, as far as that is believed.
 #[derive(Clone, Copy, Debug)]
@@ -83,106 +62,9 @@ pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     (fit && !holds(Kind::Token) && !holds(Kind::Key)).then(|| value.clone())
 }
 
-/// The head that the app receives, complete but for `Host`, which depends on the upstream.
-pub(super) fn to_upstream(
-    request: Request,
-    permit: &Permit,
-    ways: &Ways,
-    client: Client,
-    connection: &Connection,
-    request_id: &HeaderValue,
-) -> http::request::Parts {
-    let body = request.body;
-    let (tunnel, websocket) = (request.tunnel, super::upgrade::is_websocket(&request));
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    (parts.method, parts.uri, parts.headers) = (request.method, request.uri, request.headers);
-    let headers = &mut parts.headers;
-    headers.reserve(OURS);
-
-    if permit.carrier() == Some(Carrier::Authorization) {
-        headers.remove(header::AUTHORIZATION);
-    }
-    let wants_trailers = headers.get_all(header::TE).iter().any(|te| lists(te, "trailers"));
-    let forwarded_for = match client.trusted {
-        false => connection.client_value.clone(),
-        true => chain(headers, connection.client.ip().to_canonical()),
-    };
-    let authority = || HeaderValue::from_str(parts.uri.authority()?.as_str()).ok();
-    let host = headers.get(header::HOST).cloned().or_else(authority);
-    strip_named(headers);
-    // `Expect` is ours to meet.
-    strip(headers, |name| {
-        is_hop_by_hop(name)
-            || is_disguised(name)
-            || is_strange(name, &ways.header, client.trusted)
-            || name == "expect"
-    });
-    clean_urls(headers, ways, client.trusted);
-    trace::carry(headers);
-
-    parts.uri = forwarded_target(&parts.uri, permit, ways);
-    match body {
-        BodyLength::None => {
-            headers.remove(header::CONTENT_LENGTH);
-        }
-        BodyLength::Known(length) => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        // The HTTP library leaves out a GET's body of unknown length unless it is told that there is one.
-        BodyLength::Chunked => {
-            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-    }
-    if wants_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    if websocket {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    if tunnel {
-        headers.insert(header::SEC_WEBSOCKET_KEY, super::upgrade::key());
-        headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
-    }
-
-    if let Some(chain) = forwarded_for {
-        headers.insert(FORWARDED_FOR, chain);
-    }
-    let mut set = |name: HeaderName, value: HeaderValue| {
-        if !(client.trusted && headers.contains_key(&name)) {
-            headers.insert(name, value);
-        }
-    };
-    set(FORWARDED_PROTO, connection.scheme_value.clone());
-    set(FORWARDED_PORT, connection.port_value.clone());
-    if let Some(host) = host.clone() {
-        set(FORWARDED_HOST, host);
-    }
-    if let Some(host) = host {
-        headers.insert(header::HOST, host);
-    }
-    headers.insert(REQUEST_ID, request_id.clone());
-
-    let Some(identity) = permit.holder() else { return parts };
-    for (name, value) in [
-        (TOKEN_ID, HeaderValue::from_str(identity.id.text(&mut [0; ID_LENGTH])).ok()),
-        (TOKEN_LABEL, identity.label.as_deref().and_then(|label| HeaderValue::from_str(label).ok())),
-        (APP, Some(permit.route().app_value.clone())),
-        (ENVIRONMENT, Some(permit.route().environment_value.clone())),
-    ] {
-        if let Some(value) = value {
-            headers.insert(name, value);
-        }
-    }
-    parts
-}
-
-/// Sets the `Host` that the configuration asks for.
-pub(super) fn set_host(headers: &mut HeaderMap, mode: HostHeader, target: &Target) {
-    if let (HostHeader::Upstream, Some(host)) = (mode, &target.host_value) {
-        headers.insert(header::HOST, host.clone());
-    }
+/// Whether the app may be told what a client says under this name.
+pub(super) fn may_cross(name: &str, token_header: &HeaderName, trusted: bool) -> bool {
+    !is_hop_by_hop(name) && !is_disguised(name) && !is_strange(name, token_header, trusted)
 }
 
 /// The app's head as the client may have it.
@@ -263,21 +145,8 @@ pub(super) fn lists(value: &HeaderValue, word: &str) -> bool {
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Path and query without the pair that carried the token.
-fn forwarded_target(uri: &Uri, permit: &Permit, ways: &Ways) -> Uri {
-    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let stripped = match (permit.carrier(), &ways.query_parameter) {
-        (Some(Carrier::Query), Some(name)) => query::remove_from_url(target.as_str(), name)
-            .and_then(|rest| PathAndQuery::try_from(rest).ok())
-            // What is left of a valid target is valid; were it not, the token would still not go through.
-            .unwrap_or_else(|| PathAndQuery::from_static("/")),
-        _ => target,
-    };
-    Uri::from(stripped)
-}
-
 /// Removes the fields that `Connection` names, whatever they are.
-fn strip_named(headers: &mut HeaderMap) {
+pub(super) fn strip_named(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONNECTION) {
         return;
     }
@@ -344,7 +213,7 @@ fn is_strange(name: &str, token_header: &HeaderName, trusted: bool) -> bool {
 }
 
 /// Takes the token's pair out of the URLs that fields repeat: the page before, and from a proxy the request's own.
-fn clean_urls(headers: &mut HeaderMap, ways: &Ways, trusted: bool) {
+pub(super) fn clean_urls(headers: &mut HeaderMap, ways: &Ways, trusted: bool) {
     let Some(parameter) = &ways.query_parameter else { return };
     clean_url(headers, &header::REFERER, parameter);
     if trusted {
@@ -367,16 +236,6 @@ fn clean_url(headers: &mut HeaderMap, field: &HeaderName, parameter: &str) {
     for value in cleaned {
         headers.append(field, value);
     }
-}
-
-/// `X-Forwarded-For` of a trusted peer, with the peer at its end.
-fn chain(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
-    let mut chain = String::new();
-    for value in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
-        let _ = write!(chain, "{value}, ");
-    }
-    let _ = write!(chain, "{peer}");
-    HeaderValue::try_from(chain).ok()
 }
 
 fn starts_with_folded(name: &str, prefix: &str) -> bool {

@@ -1,7 +1,7 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
 //! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
-//! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
+//! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `crossing`, `forward`,
 //! `response`, `record`. [`handle`] is the whole path.
 
 pub mod authenticate;
@@ -10,6 +10,7 @@ pub mod capacity;
 mod clock;
 mod connection;
 pub mod credential;
+mod crossing;
 mod extent;
 mod farewell;
 mod forward;
@@ -57,6 +58,7 @@ use ::http::{HeaderValue, Method, Request as Message, Response};
 use hyper::body::Incoming;
 
 use self::authorize::Permit;
+use self::crossing::Crossing;
 use self::head::BodyLength;
 use self::headers::Client;
 use self::lane::{Lane, Seen};
@@ -186,10 +188,10 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
-    let head =
-        headers::to_upstream(request, &permit, &settings.ways, client, lane.connection(), &record.request_id);
+    let crossing =
+        Crossing::new(request, permit, &settings.ways, client, lane.connection(), &record.request_id);
     drop(settings);
-    match forward::forward(worker, permit, head, upload, occupied, record).await {
+    match forward::forward(worker, crossing, upload, occupied, record).await {
         Ok(response) => response,
         Err((reject, record)) => refuse(&lane, reject, record),
     }

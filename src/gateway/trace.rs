@@ -1,36 +1,40 @@
 //! Distributed tracing: the trace that a request belongs to goes on to the app, with us as the hop in between.
 //! Reference: W3C Trace Context, levels 1 and 2, sections 3.2 and 4.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use super::hex;
 
-const PARENT: HeaderName = HeaderName::from_static("traceparent");
-const STATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const PARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of version 00: `00-` trace `-` parent `-` flags.
 const LENGTH: usize = 55;
 /// Sampled, and that the identifier is random. The others are reserved, and a sender of version 00 clears them.
 const KNOWN_FLAGS: u8 = 0b11;
 
-/// Passes the trace of a request on, or begins one. What is not in order goes together with its state, which would
-/// belong to no trace.
-pub(super) fn carry(headers: &mut HeaderMap) {
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    match received(headers) {
+/// Our part in the trace that a request belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop {
+    /// What the app is told of it.
+    pub parent: [u8; LENGTH],
+    /// The trace began before us. What is not in order goes together with its state, which would belong to no trace.
+    pub goes_on: bool,
+}
+
+/// Goes on with the trace of a request, or begins one.
+pub(super) fn hop(headers: &HeaderMap) -> Hop {
+    let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let received = received(headers);
+    match &received {
         Some(trace) => {
-            text[3..35].copy_from_slice(&trace.id);
-            text[54] |= trace.flags & KNOWN_FLAGS;
+            parent[3..35].copy_from_slice(&trace.id);
+            parent[54] |= trace.flags & KNOWN_FLAGS;
         }
-        None => {
-            headers.remove(STATE);
-            hex::write(&mut text[3..35], fastrand::u128(1..));
-        }
+        None => hex::write(&mut parent[3..35], fastrand::u128(1..)),
     }
-    hex::write(&mut text[36..52], fastrand::u64(1..).into());
-    if let Ok(value) = HeaderValue::from_bytes(&text) {
-        headers.insert(PARENT, value);
-    }
+    hex::write(&mut parent[36..52], fastrand::u64(1..).into());
+    Hop { parent, goes_on: received.is_some() }
 }
 
 /// A trace as its sender told it.
@@ -87,13 +91,11 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        carry(&mut headers);
-        let parents: Vec<_> = headers.get_all(PARENT).iter().collect();
-        assert_eq!(parents.len(), 1);
-        let parent = parents[0].to_str().unwrap().to_owned();
+        let hop = hop(&headers);
+        let parent = std::str::from_utf8(&hop.parent).unwrap().to_owned();
         assert!(parse(parent.as_bytes()).is_some(), "{parent}");
-        let states = headers.get_all(STATE).iter().map(|state| state.to_str().unwrap().to_owned());
-        (parent, states.collect())
+        let states = headers.get_all(STATE).iter().filter(|_| hop.goes_on);
+        (parent, states.map(|state| state.to_str().unwrap().to_owned()).collect())
     }
 
     #[test]

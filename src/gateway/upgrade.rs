@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -18,9 +17,9 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::authorize::Permit;
 use super::clock;
 use super::connection::Connection;
+use super::crossing::Crossing;
 use super::farewell::{LINGER_TIME, linger};
 use super::forward::{Answer, UNAVAILABLE, note_retry, pass_on, unanswered, unconnected, unless_ended};
 use super::head::BodyLength;
@@ -67,11 +66,6 @@ pub(super) fn key() -> HeaderValue {
     HeaderValue::try_from(key).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// The same of a head on its way to the app, where only what is passed on is left.
-pub(super) fn wants(head: &Parts) -> bool {
-    head.headers.contains_key(header::UPGRADE)
-}
-
 fn asks_for_websocket(fields: &HeaderMap) -> bool {
     let mut protocols = fields.get_all(header::UPGRADE).iter();
     let one = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
@@ -81,24 +75,22 @@ fn asks_for_websocket(fields: &HeaderMap) -> bool {
 
 /// Asks the app to upgrade, over a connection of its own.
 pub(super) async fn open(
-    permit: Permit,
-    mut head: Parts,
+    crossing: Crossing,
     mut upload: Upload,
     occupied: Occupied,
     mut record: Box<Record>,
 ) -> Result<Response<Body>, (Reject, Box<Record>)> {
     const REFUSED: Reject =
         Reject::new(Refusal::UpstreamInvalid, "the app's answer to the upgrade is not valid");
-    let route = permit.route().clone();
+    let route = crossing.permit().route();
     let slot = occupied.slot().clone();
-    let proof = head.headers.get(header::SEC_WEBSOCKET_KEY).map(proof);
+    let proof = crossing.websocket_key().map(proof);
     let exchange = async {
-        let (chosen, link) = connect(&route, &mut record).await?;
-        headers::set_host(&mut head.headers, route.host_header, chosen.target());
+        let (chosen, link) = connect(route, &mut record).await?;
         let response = link
-            .send(&head, &mut upload, Asked::Upgrade)
+            .send(&crossing, &mut upload, chosen.target(), Asked::Upgrade)
             .await
-            .map_err(|fate| unanswered(&slot, &route, &chosen, fate))?;
+            .map_err(|fate| unanswered(&slot, route, &chosen, fate))?;
         chosen.target().answered();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let lease = Lease { worker: record.worker().clone(), chosen };
@@ -116,11 +108,11 @@ pub(super) async fn open(
         Ok(Outcome::Declined(answer)) if is_stream(&slot) && answer.response.status().is_success() => {
             return Err((REFUSED, record));
         }
-        Ok(Outcome::Declined(answer)) => return pass_on(answer, &permit, occupied, record),
+        Ok(Outcome::Declined(answer)) => return pass_on(answer, crossing.permit(), occupied, record),
         Err(reject) => return Err((reject, record)),
     };
     let agreed = asks_for_websocket(&parts.headers) && is_proven(&parts.headers, proof.as_deref());
-    headers::to_client(&mut parts.headers, &permit, &record.request_id);
+    headers::to_client(&mut parts.headers, crossing.permit(), &record.request_id);
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.clear();
     parts.version = Version::HTTP_11;

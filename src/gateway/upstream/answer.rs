@@ -103,15 +103,16 @@ impl Awaited {
     /// Takes the head of the answer that counts off what was read, once it is whole.
     pub(super) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Answer>, Flaw> {
         loop {
+            // What speaks another protocol may never come to an empty line.
+            let begin = input.len().min(BEGIN.len());
+            if input[..begin] != BEGIN[..begin] {
+                return Err(Flaw::Status);
+            }
             let end = self.search.end(input);
             if end.unwrap_or(input.len()) > HEAD {
                 return Err(Flaw::TooLarge);
             }
-            let Some(end) = end else {
-                // What speaks another protocol may never come to an empty line.
-                let begin = input.len().min(BEGIN.len());
-                return if input[..begin] == BEGIN[..begin] { Ok(None) } else { Err(Flaw::Status) };
-            };
+            let Some(end) = end else { return Ok(None) };
             self.search = Search::default();
             let answer = read(&input.split_to(end).freeze(), self.asked)?;
             if answer.is_some() {

@@ -201,6 +201,17 @@ mod tests {
         assert_eq!(read(Asked::Other, many.as_bytes(), &[]), Err(Flaw::TooLarge));
     }
 
+    #[test]
+    fn what_is_wrong_does_not_depend_on_when_it_is_seen() {
+        for bytes in ["abc\n\r\n", "HTTP/1.1 200 OK\n\r\n", "HTTP/1.1 100 Go\r\n\r\nabc\n\n", "\n\n"] {
+            let uncut = read(Asked::Other, bytes.as_bytes(), &[]);
+            assert!(uncut.is_err(), "{bytes:?}");
+            for cut in 1..bytes.len() {
+                assert_eq!(read(Asked::Other, bytes.as_bytes(), &[cut]), uncut, "{bytes:?} cut every {cut}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_cause_a_panic_and_cuts_change_nothing(

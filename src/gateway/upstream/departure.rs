@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, header};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 
-use super::super::head::canonical_decimal;
+use super::super::crossing::{Crossing, Fields as _};
+use super::super::head::BodyLength;
 use super::super::upload::{Stopped, Upload};
+use super::Target;
 use super::sender::Fate;
 use super::stream::Stream;
 
@@ -40,16 +41,26 @@ enum Rest {
 }
 
 impl Departure {
-    /// Of a request with this head, which is written into `text`.
-    pub(super) fn new(mut text: Vec<u8>, head: &Parts, upload: &Upload) -> Self {
-        text.clear();
-        let rest = match head.headers.get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes) {
-            None | Some(b"0") if upload.is_end_stream() => Rest::Nothing,
-            Some(length) => Rest::Bytes(canonical_decimal(length).unwrap_or(0)),
-            None => Rest::Chunks,
+    /// Of a request whose head is written into `text`.
+    pub(super) fn new(mut text: Vec<u8>, crossing: &Crossing, target: &Target, upload: &Upload) -> Self {
+        let rest = match crossing.body {
+            BodyLength::Known(length @ 1..) => Rest::Bytes(length),
+            // A body that turned out to be none needs no end.
+            BodyLength::Chunked if !upload.is_end_stream() => Rest::Chunks,
+            BodyLength::None | BodyLength::Known(_) | BodyLength::Chunked => Rest::Nothing,
         };
-        encode(&mut text, head, rest);
-        let announced = if rest == Rest::Chunks { announced(&head.headers) } else { Vec::new() };
+        let parts = [crossing.method.as_str(), " ", crossing.target.as_str(), " HTTP/1.1\r\n"];
+        text.clear();
+        for part in parts {
+            text.extend_from_slice(part.as_bytes());
+        }
+        if let Some(host) = crossing.host(target) {
+            text.copy(&header::HOST, host);
+        }
+        crossing.fields(&mut text);
+        crossing.connection_fields(rest == Rest::Chunks, &mut text);
+        text.extend_from_slice(b"\r\n");
+        let announced = if rest == Rest::Chunks { crossing.announced() } else { Vec::new() };
         Self { text, piece: Bytes::new(), after: b"", written: 0, rest, announced, is_over: false }
     }
 
@@ -122,7 +133,7 @@ impl Departure {
                 if let Some(trailers) = trailers {
                     let is_announced = |name: &HeaderName| self.announced.contains(name);
                     for (name, value) in trailers.iter().filter(|(name, _)| is_announced(name)) {
-                        field(&mut self.text, name, value.as_bytes());
+                        self.text.copy(name, value);
                     }
                 }
                 self.text.extend_from_slice(b"\r\n");
@@ -161,31 +172,4 @@ impl Departure {
     fn unwritten(&self) -> usize {
         self.text.len() + self.piece.len() + self.after.len() - self.written
     }
-}
-
-fn encode(text: &mut Vec<u8>, head: &Parts, rest: Rest) {
-    text.extend_from_slice(head.method.as_str().as_bytes());
-    text.push(b' ');
-    text.extend_from_slice(head.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
-    text.extend_from_slice(b" HTTP/1.1\r\n");
-    for (name, value) in &head.headers {
-        // A body that turned out to be none needs no end.
-        if rest != Rest::Nothing || name != header::TRANSFER_ENCODING {
-            field(text, name, value.as_bytes());
-        }
-    }
-    text.extend_from_slice(b"\r\n");
-}
-
-fn field(text: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    text.extend_from_slice(name.as_str().as_bytes());
-    text.extend_from_slice(b": ");
-    text.extend_from_slice(value);
-    text.extend_from_slice(b"\r\n");
-}
-
-fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::TRAILER).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }

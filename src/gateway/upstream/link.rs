@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
-use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use super::Target;
 use super::answer::{Answer, Asked, Awaited};
 use super::departure::Departure;
 use super::place::Peer;
@@ -19,6 +19,7 @@ use super::pool::FAIR;
 use super::reply::{Pump, Reply};
 use super::sender::Fate;
 use super::stream::Stream;
+use crate::gateway::crossing::Crossing;
 use crate::gateway::upload::Upload;
 
 /// What is read at once of an answer whose body is not long.
@@ -53,12 +54,13 @@ impl Link {
     /// Sends a request and waits for the head of the answer. What is still to come of the upload then goes on beside it.
     pub(crate) async fn send(
         mut self: Box<Self>,
-        head: &Parts,
+        crossing: &Crossing,
         upload: &mut Upload,
+        target: &Target,
         asked: Asked,
     ) -> Result<Response<Reply>, Fate> {
         self.served = self.served.saturating_add(1);
-        let mut departure = Departure::new(std::mem::take(&mut self.text), head, upload);
+        let mut departure = Departure::new(std::mem::take(&mut self.text), crossing, target, upload);
         let mut awaited = Awaited::new(asked);
         let Answer { status, headers, body, keeps } = poll_fn(|cx| {
             let departed = departure.poll(&mut self.stream.borrow_mut(), upload, cx);

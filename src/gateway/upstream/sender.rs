@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io;
 
-use http::request::Parts;
 use http::{Method, Response};
 
 use super::Target;
@@ -12,6 +11,7 @@ use super::link::Link;
 use super::shape;
 use super::shared::Share;
 use super::source::Source;
+use crate::gateway::crossing::Crossing;
 use crate::gateway::upload::Upload;
 
 /// Where a request can be sent.
@@ -50,28 +50,28 @@ impl Sender {
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(
         self,
-        head: &Parts,
+        crossing: &Crossing,
         upload: &mut Upload,
         target: &Target,
     ) -> Result<Response<Source>, Failure> {
         match self {
             Self::Http1(link) => {
-                let asked = if head.method == Method::HEAD { Asked::Head } else { Asked::Other };
-                let sent = link.send(head, upload, asked).await;
+                let asked = if crossing.method == Method::HEAD { Asked::Head } else { Asked::Other };
+                let sent = link.send(crossing, upload, target, asked).await;
                 sent.map(|answer| answer.map(Source::Http1)).map_err(|fate| Failure { unsent: false, fate })
             }
-            Self::Http2(share) => send_shared(share, head, upload, target).await,
+            Self::Http2(share) => send_shared(share, crossing, upload, target).await,
         }
     }
 }
 
 async fn send_shared(
     mut share: Share,
-    head: &Parts,
+    crossing: &Crossing,
     upload: &mut Upload,
     target: &Target,
 ) -> Result<Response<Source>, Failure> {
-    let message = shape::to_http2(head, upload.take(), target);
+    let message = shape::to_http2(crossing, upload.take(), target);
     let mut failed = match share.sender.try_send_request(message).await {
         Ok(answer) => {
             share.answered();
