@@ -103,7 +103,10 @@ pub(super) fn pass_on(
 ) -> Result<Response<Body>, (Reject, Box<Record>)> {
     let Answer { response, lease } = answer;
     let (mut parts, body) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS || !headers::ends_once(&parts.headers) {
+    // Of HTTP/1 both were judged on the raw bytes.
+    let is_doubtful =
+        || parts.status == StatusCode::SWITCHING_PROTOCOLS || !headers::ends_once(&parts.headers);
+    if matches!(body, Source::Http2(..)) && is_doubtful() {
         return Err((GARBLED, record));
     }
     headers::to_client(&mut parts.headers, permit, &record.request_id);

@@ -150,19 +150,19 @@ pub(super) fn strip_named(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONNECTION) {
         return;
     }
-    // What most say is the name of no field, or of one that goes in any case.
-    let usual =
-        |name: &&[u8]| [&b"keep-alive"[..], b"close"].iter().any(|word| name.eq_ignore_ascii_case(word));
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
-        .filter(|name| !usual(name))
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
+    let named: Vec<HeaderName> = headers.get_all(header::CONNECTION).iter().flat_map(named).collect();
     for name in named {
         headers.remove(name);
     }
+}
+
+/// The fields that a value of `Connection` names.
+pub(super) fn named(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    // What most say is the name of no field, or of one that goes in any case.
+    let usual =
+        |name: &&[u8]| [&b"keep-alive"[..], b"close"].iter().any(|word| name.eq_ignore_ascii_case(word));
+    let names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    names.filter(move |name| !usual(name)).filter_map(|name| HeaderName::from_bytes(name).ok())
 }
 
 /// Removes the fields whose names `goes` says must.
@@ -174,7 +174,7 @@ fn strip(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
 }
 
 /// Fields that belong to one connection and not to the message.
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"

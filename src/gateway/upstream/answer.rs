@@ -132,14 +132,30 @@ fn read(head: &Bytes, asked: Asked) -> Result<Option<Answer>, Flaw> {
     let (status, version_11) = status_line(take_line(&mut lines)?)?;
     let is_interim = (100..200).contains(&status) && status != 101;
     let mut headers = HeaderMap::with_capacity(if is_interim { 0 } else { USUAL });
+    let (mut named, mut says_close, mut says_keep_alive) = (Vec::new(), false, false);
     let fields = Fields::read(lines, version_11, |name, value| {
+        let name = HeaderName::from_bytes(name).map_err(|_| Flaw::Field)?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| Flaw::Value)?;
         if headers.len() == FIELDS {
             return Err(Flaw::TooLarge);
         }
-        headers.append(HeaderName::from_bytes(name).map_err(|_| Flaw::Field)?, value);
+        if name == CONNECTION {
+            says_close |= headers::lists(&value, "close");
+            says_keep_alive |= headers::lists(&value, "keep-alive");
+            named.extend(headers::named(&value));
+        }
+        // What belongs to this connection goes no further; but it says which protocol was switched to.
+        if status == 101 || !headers::is_hop_by_hop(name.as_str()) {
+            headers.append(name, value);
+        }
         Ok(())
     })?;
+    if fields.count > FIELDS {
+        return Err(Flaw::TooLarge);
+    }
+    for name in named.into_iter().filter(|_| status != 101) {
+        headers.remove(name);
+    }
     let bodyless = status < 200 || status == 204;
     let body = match fields.body {
         BodyLength::Known(1..) if bodyless => return Err(Flaw::Length),
@@ -151,8 +167,7 @@ fn read(head: &Bytes, asked: Asked) -> Result<Option<Answer>, Flaw> {
         BodyLength::None => Ends::Open,
         length @ (BodyLength::Known(_) | BodyLength::Chunked) => Ends::Within(Extent::of(length)),
     };
-    let says = |word| headers.get_all(CONNECTION).iter().any(|value| headers::lists(value, word));
-    let keeps = body != Ends::Open && if version_11 { !says("close") } else { says("keep-alive") };
+    let keeps = body != Ends::Open && !says_close && (version_11 || says_keep_alive);
     let status = StatusCode::from_u16(status).map_err(|_| Flaw::Status)?;
     Ok(Some(Answer { status, headers, body, keeps }))
 }
@@ -247,6 +262,18 @@ mod tests {
         }
         let endless = "HTTP/1.1 102 Wait\r\n\r\n".repeat(usize::from(INTERIM) + 1);
         assert_eq!(other(&endless), Err(Flaw::Interim));
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_goes_no_further() {
+        let answer = "HTTP/1.1 200 OK\r\nX-Hop: a\r\nConnection: close, X-Hop\r\nKeep-Alive: 5\r\n\
+                      Transfer-Encoding: chunked\r\nX-Kept: b\r\n\r\n";
+        let headers = other(answer).unwrap().unwrap().headers;
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-kept"]);
+        let mut switched =
+            BytesMut::from("HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let answer = Awaited::new(Asked::Upgrade).take(&mut switched).unwrap().unwrap();
+        assert_eq!((answer.headers["connection"].as_bytes(), answer.headers.len()), (&b"upgrade"[..], 2));
     }
 
     #[test]
