@@ -17,7 +17,7 @@ pub(super) const FIELDS: usize = 100;
 /// Most interim answers before the one that counts.
 const INTERIM: u8 = 32;
 /// Fields that there is room for at once.
-const USUAL: usize = 12;
+const USUAL: usize = 6;
 /// How every answer begins.
 const BEGIN: &[u8] = b"HTTP/1.";
 

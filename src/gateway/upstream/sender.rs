@@ -60,7 +60,8 @@ impl Sender {
                 let sent = link.send(crossing, upload, target, asked).await;
                 sent.map(|answer| answer.map(Source::Http1)).map_err(|fate| Failure { unsent: false, fate })
             }
-            Self::Http2(share) => send_shared(share, crossing, upload, target).await,
+            // Boxed: requests over HTTP/1 would pay for the space otherwise.
+            Self::Http2(share) => Box::pin(send_shared(share, crossing, upload, target)).await,
         }
     }
 }
