@@ -33,6 +33,15 @@ impl Kind {
             Self::Key => "pcm_",
         }
     }
+
+    /// What the admin API calls this kind.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Key => "key",
+        }
+    }
 }
 
 /// A credential in the clear: well-formed, but not necessarily one that was ever minted.
@@ -117,6 +126,29 @@ impl Digest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Takes a digest as the admin API writes it: 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = value(pair[0])? << 4 | value(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The digest as the admin API writes it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    }
 }
 
 impl PartialEq for Digest {
@@ -175,6 +207,17 @@ mod tests {
     fn formatters_see_nothing() {
         let value = Plaintext::generate(Kind::Token).unwrap();
         assert_eq!(format!("{value:?} {:?}", value.digest()), "Plaintext(…) Digest(…)");
+    }
+
+    #[test]
+    fn digests_are_read_as_they_are_written() {
+        let digest = Plaintext::generate(Kind::Key).unwrap().digest();
+        let text = digest.to_text();
+        assert_eq!(Digest::parse(&text), Some(digest));
+        assert_eq!(Digest::from_bytes([0xa5; 32]).to_text(), "a5".repeat(32));
+        for wrong in ["", &text[1..], &format!("{text}0"), &text.replace(|_| true, "A"), &"é".repeat(32)] {
+            assert!(Digest::parse(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

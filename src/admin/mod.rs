@@ -14,6 +14,7 @@ mod health;
 mod host;
 mod keys;
 mod listen;
+mod lookup;
 mod members;
 mod openapi;
 mod problem;

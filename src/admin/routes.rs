@@ -11,7 +11,8 @@ use http::{Method, StatusCode};
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
-    apps, audit, auth, backup, condition, denials, deployments, health, keys, members, openapi, serve, tokens,
+    apps, audit, auth, backup, condition, denials, deployments, health, keys, lookup, members, openapi, serve,
+    tokens,
 };
 use crate::control::Caller;
 use crate::model::Scope;
@@ -74,6 +75,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::PUT, EXTERNAL_ACCESS, DEPLOY, apps::switch),
     route(&Method::GET, "/v1/denials", READ, denials::list),
     route(&Method::GET, "/v1/denials/{request_id}", READ, denials::show),
+    route(&Method::POST, "/v1/lookup", READ, lookup::look_up),
     route(&Method::GET, "/v1/audit", READ, audit::list),
     route(&Method::GET, "/v1/backup", Need::Workspace, backup::download),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),

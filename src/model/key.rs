@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{AppName, KeyId, MemberName};
+use super::{AppName, KeyId, MemberName, Status};
 
 /// One thing a management key may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,19 @@ pub struct Key {
     pub revoked_by: Option<String>,
     pub last_used_at: Option<Timestamp>,
     pub last_used_from: Option<IpAddr>,
+}
+
+impl Key {
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        if self.revoked_at.is_some() {
+            Status::Revoked
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            Status::Expired
+        } else {
+            Status::Active
+        }
+    }
 }
 
 #[cfg(test)]

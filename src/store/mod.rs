@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
-    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken,
+    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken,
     Once, Published, Removal, Repeat, Revocation, Rotation, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};

@@ -2,7 +2,7 @@
 
 use super::sqlite::{audit, deployments, environments, keys, members, repeats, tokens};
 use super::{
-    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
+    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
     TokenFilter,
 };
 use crate::credential::Digest;
@@ -59,6 +59,27 @@ impl Store {
     /// When the store cannot be read.
     pub async fn key_by_digest(&self, digest: Digest) -> Result<Option<Key>, StoreError> {
         self.0.readers.read(move |conn| keys::by_digest(conn, &digest)).await
+    }
+
+    /// What these digests are of, each that is of anything.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn held(&self, digests: Vec<Digest>) -> Result<Vec<(Digest, Held)>, StoreError> {
+        self.0
+            .readers
+            .read(move |conn| {
+                let mut found = Vec::new();
+                for digest in digests {
+                    let held = match tokens::by_digest(conn, &digest)? {
+                        Some(token) => Some(Held::Token(Box::new(token))),
+                        None => keys::by_digest(conn, &digest)?.map(|key| Held::Key(Box::new(key))),
+                    };
+                    found.extend(held.map(|held| (digest, held)));
+                }
+                Ok(found)
+            })
+            .await
     }
 
     /// The keys that `filter` lets through, newest first.

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Deployment, DeploymentId, EnvironmentName, KeyId, Label, Lifetime, MemberName, Network,
-    OnPublish, Rate, Rules, Scopes, Status, Text, TokenApp, TokenId, TokenScope, Upstream,
+    AppName, Deployment, DeploymentId, EnvironmentName, Key, KeyId, Label, Lifetime, MemberName, Network,
+    OnPublish, Rate, Rules, Scopes, Status, Text, Token, TokenApp, TokenId, TokenScope, Upstream,
 };
 
 /// Who does something, and when: the head of its audit entry.
@@ -56,6 +56,13 @@ pub struct NewToken {
     pub rules: Rules,
     pub expires_at: Option<Timestamp>,
     pub lifetime: Option<Lifetime>,
+}
+
+/// What a digest is of.
+#[derive(Debug)]
+pub enum Held {
+    Token(Box<Token>),
+    Key(Box<Key>),
 }
 
 /// How many live tokens there may be. 0: no limit.

@@ -95,6 +95,7 @@ const CALLS: &[Call] = &[
     call("DELETE /v1/keys/key_00000000000000000000000000", Wants::Scope("admin"), About::Nothing, 404, none),
     call("GET /v1/denials", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/denials/nothing", Wants::Scope("read"), About::Nothing, 404, none),
+    call("POST /v1/lookup", Wants::Scope("read"), About::Nothing, 200, || json!({ "digests": [] })),
     call("GET /v1/audit", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/members", Wants::Workspace, About::Nothing, 200, none),
     call("POST /v1/members", Wants::Workspace, About::Nothing, 422, || json!({ "name": "" })),

@@ -196,6 +196,9 @@ impl Doc {
                 OK,
                 page::<wire::Denial>,
             ),
+            ("POST", "/v1/lookup") => Self::new("Tell what credentials are, by their digests")
+                .takes(one::<wire::LookUp>)
+                .gives(200, "Those that are known here, as they are now.", page::<wire::Holding>),
             ("GET", "/v1/audit") => Self::new("List what was changed, oldest first").asks(AUDIT).gives(
                 200,
                 OK,

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Unreadable, moment, parsed, parsed_if, time};
+use crate::credential::Digest;
 use crate::model::{
     Ended, EnvironmentName, Label, Lifetime, MemberName, Network, OnPublish, Rate, Replaced, Rules, Text,
     Token, TokenApp, TokenId, TokenScope,
@@ -31,6 +32,12 @@ const COLUMNS: &str = "t.id, t.label, t.description, t.app, t.environment, t.dep
 pub(in crate::store) fn get(conn: &Connection, id: TokenId) -> rusqlite::Result<Option<Token>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {ALL} WHERE t.id = ?"))?
         .query_row([id.to_string()], token)
+        .optional()
+}
+
+pub(in crate::store) fn by_digest(conn: &Connection, digest: &Digest) -> rusqlite::Result<Option<Token>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {ALL} WHERE t.digest = ?"))?
+        .query_row([digest.as_bytes()], token)
         .optional()
 }
 
