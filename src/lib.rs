@@ -36,6 +36,7 @@ pub mod credential;
 pub mod demo;
 pub mod gateway;
 pub mod index;
+pub mod leaks;
 pub mod model;
 pub mod serve;
 pub mod store;

@@ -15,6 +15,7 @@ mod member;
 mod mint;
 mod moment;
 mod reach;
+mod scan;
 mod screen;
 #[cfg(test)]
 mod stub;
@@ -118,6 +119,7 @@ impl Management {
             Family::Key(command) => command.run(&self.reach, &screen),
             Family::Audit(command) => command.run(&self.reach, &screen),
             Family::Backup(command) => command.run(&self.reach, &screen),
+            Family::Scan(command) => command.run(&self.reach, &screen),
             Family::Whoami(command) => command.run(&self.reach, &screen),
         }
     }
@@ -183,6 +185,8 @@ enum Family {
     Audit(audit::Command),
     /// Copy the whole store to a file while the gateway runs
     Backup(backup::Backup),
+    /// Find leaked tokens and management keys in files, folders, standard input and git histories
+    Scan(scan::Scan),
     /// Show as whom the admin side takes this command line
     Whoami(identity::Whoami),
 }
@@ -219,7 +223,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
         _ if reaches_out => Err(usage(
             "--admin and --key are for the commands that manage a running gateway: token, app, member, key, audit, \
-             backup, whoami",
+             backup, scan, whoami",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))
