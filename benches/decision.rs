@@ -14,6 +14,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use http::Request as Message;
 use jiff::Timestamp;
+use portcullis::board::{Board, Outcome, Traffic};
 use portcullis::config;
 use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::framing::Framing;
@@ -55,12 +56,13 @@ enum Case {
     NoToken,
     /// The part of those with a token that hashes it.
     Digest,
-    /// Not part of the decision: the check of the raw head that comes before it.
+    /// Not part of the decision: the check of the raw head that comes before it, and what is counted at the end.
     RawHead,
+    Counting,
 }
 
 impl Case {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Header,
         Self::Bearer,
         Self::Query,
@@ -68,6 +70,7 @@ impl Case {
         Self::NoToken,
         Self::Digest,
         Self::RawHead,
+        Self::Counting,
     ];
 
     const fn name(self) -> &'static str {
@@ -79,6 +82,7 @@ impl Case {
             Self::NoToken => "no-token",
             Self::Digest => "digest-alone",
             Self::RawHead => "raw-head-check",
+            Self::Counting => "counting",
         }
     }
 
@@ -95,7 +99,7 @@ impl Case {
             Self::Header => Some(("x-portcullis-token", MINTED.to_owned())),
             Self::Bearer | Self::RawHead => Some(("authorization", format!("Bearer {MINTED}"))),
             Self::UnknownToken => Some(("authorization", format!("Bearer {UNKNOWN}"))),
-            Self::Query | Self::NoToken | Self::Digest => None,
+            Self::Query | Self::NoToken | Self::Digest | Self::Counting => None,
         }
     }
 
@@ -103,7 +107,7 @@ impl Case {
         match self {
             Self::UnknownToken => Some(Refusal::TokenUnknown),
             Self::NoToken => Some(Refusal::TokenMissing),
-            Self::Header | Self::Bearer | Self::Query | Self::Digest | Self::RawHead => None,
+            Self::Header | Self::Bearer | Self::Query | Self::Digest | Self::RawHead | Self::Counting => None,
         }
     }
 }
@@ -141,6 +145,7 @@ struct Bench {
     raw: Vec<u8>,
     framing: Framing,
     token: Plaintext,
+    traffic: std::sync::Arc<Traffic>,
 }
 
 impl Bench {
@@ -164,7 +169,9 @@ impl Bench {
             writer.put(Digest::from_bytes(sha2::Sha256::digest(number.to_le_bytes()).into()), shop.clone());
         }
         ensure!(index.len() == TOKENS as usize, "the index holds {} tokens", index.len());
-        let settings = Settings::new(&config, &index);
+        let (board, _) = Board::new(1);
+        let settings = Settings::new(&config, &index, &board, None)?;
+        let traffic = board.strangers().clone();
         for app in &config.apps {
             for environment in &app.environments {
                 let opened = Standing { opened: true, ..Standing::default() };
@@ -189,11 +196,12 @@ impl Bench {
         let head = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
         let Ok(request) = Request::accept(parts, Some(head)) else { bail!("the request was not accepted") };
         let framing = Framing::new(HeadLimits { bytes: 65_536, fields: 100 });
-        let bench = Self { case, settings, index, request, raw: raw.into_bytes(), framing, token };
+        let bench = Self { case, settings, index, request, raw: raw.into_bytes(), framing, token, traffic };
         let refusal = decide(&bench.settings, &bench.index, &bench.request, CLIENT, NOW)
             .err()
             .map(|reject| reject.refusal);
-        let expected = if case == Case::Digest || case == Case::RawHead { refusal } else { case.refusal() };
+        let other = matches!(case, Case::Digest | Case::RawHead | Case::Counting);
+        let expected = if other { refusal } else { case.refusal() };
         ensure!(refusal == expected, "{}: the decision was {refusal:?}", case.name());
         Ok(bench)
     }
@@ -209,6 +217,21 @@ fn run(bench: &mut Bench, rounds: u32) {
             Case::RawHead => bench.framing.feed(black_box(&bench.raw), |event| {
                 black_box(event);
             }),
+            Case::Counting => {
+                let outcome = Outcome {
+                    refusal: None,
+                    status: 200,
+                    duration: 1_200,
+                    upstream: Some(1_100),
+                    received: 0,
+                    sent: 128,
+                    tunnel: false,
+                };
+                if let Some(cells) = bench.traffic.cells(0) {
+                    cells.begin();
+                    cells.end(black_box(&outcome));
+                }
+            }
             Case::Header | Case::Bearer | Case::Query | Case::UnknownToken | Case::NoToken => {
                 let decision =
                     decide(black_box(&bench.settings), &bench.index, black_box(&bench.request), CLIENT, NOW);

@@ -1,10 +1,16 @@
 //! What the gateway posts for others to read, and what it is asked: last use of tokens, and requests to end what is
 //! in flight. One post per worker, so that workers do not wait for each other.
 
+pub mod client;
 mod denial;
 mod ending;
+mod following;
+pub mod handshake;
+mod releases;
+mod traffic;
+pub mod upstream;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +18,18 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::TokenId;
-
-use denial::Denials;
+use self::client::Clients;
+use self::denial::Denials;
+use self::handshake::Handshakes;
+use self::upstream::Standings;
+use crate::model::{AppName, EnvironmentName, TokenId};
+use crate::telemetry::Counter;
 
 pub use denial::Denial;
 pub use ending::{Affected, Ending, Stopped};
+pub use following::Following;
+pub use releases::{Notice, Releases};
+pub use traffic::{Cells, Outcome, Totals, Traffic};
 
 /// How long an ending waits for a worker to confirm: past it the change counts as in force, for the worker applies
 /// it before it serves another request.
@@ -34,7 +46,10 @@ pub struct LastUse {
 /// One worker's place on the board.
 #[derive(Debug)]
 pub struct Post {
+    /// Which worker's it is.
+    pub number: usize,
     pub connections: AtomicUsize,
+    pub clients: Clients,
     last_use: Mutex<HashMap<TokenId, LastUse>>,
     denials: Denials,
     mailbox: mpsc::UnboundedSender<Ending>,
@@ -56,6 +71,17 @@ impl Post {
 pub struct Board {
     posts: Vec<Arc<Post>>,
     pub draining: AtomicBool,
+    pub following: Following,
+    pub accepted: Counter,
+    pub accept_errors: Counter,
+    pub handshakes: Handshakes,
+    /// Of requests for hosts that no environment claims.
+    strangers: Arc<Traffic>,
+    /// Of every environment that was ever configured since the start: its counts outlive a reload, and do not go back
+    /// should it return.
+    traffic: Mutex<BTreeMap<(AppName, EnvironmentName), Arc<Traffic>>>,
+    pub upstreams: Standings,
+    pub releases: Releases,
 }
 
 impl Board {
@@ -64,15 +90,32 @@ impl Board {
     pub fn new(workers: usize) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<Ending>>) {
         let refusals = Arc::new(AtomicU64::new(1));
         let (posts, mailboxes) = (0..workers)
-            .map(|_| {
+            .map(|number| {
                 let (mailbox, receiver) = mpsc::unbounded_channel();
-                let denials = Denials::new(refusals.clone());
-                let last_use = Mutex::default();
-                let post = Post { connections: AtomicUsize::new(0), last_use, denials, mailbox };
+                let post = Post {
+                    number,
+                    connections: AtomicUsize::new(0),
+                    clients: Clients::default(),
+                    last_use: Mutex::default(),
+                    denials: Denials::new(refusals.clone()),
+                    mailbox,
+                };
                 (Arc::new(post), receiver)
             })
             .unzip();
-        (Arc::new(Self { posts, draining: AtomicBool::new(false) }), mailboxes)
+        let board = Self {
+            posts,
+            draining: AtomicBool::new(false),
+            following: Following::default(),
+            accepted: Counter::default(),
+            accept_errors: Counter::default(),
+            handshakes: Handshakes::default(),
+            strangers: Arc::new(Traffic::new(workers)),
+            traffic: Mutex::default(),
+            upstreams: Standings::default(),
+            releases: Releases::default(),
+        };
+        (Arc::new(board), mailboxes)
     }
 
     #[must_use]
@@ -83,6 +126,34 @@ impl Board {
     #[must_use]
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.posts.iter().map(|post| post.connections.load(Ordering::Acquire)).sum()
+    }
+
+    /// What is counted of an environment, the same for the board's whole life.
+    #[must_use]
+    pub fn traffic(&self, app: &AppName, environment: &EnvironmentName) -> Arc<Traffic> {
+        let mut known = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = self.posts.len();
+        let counted = known.entry((app.clone(), environment.clone()));
+        counted.or_insert_with(|| Arc::new(Traffic::new(workers))).clone()
+    }
+
+    /// What is counted of requests for hosts that nobody claims.
+    #[must_use]
+    pub fn strangers(&self) -> &Arc<Traffic> {
+        &self.strangers
+    }
+
+    /// What was counted of each environment, by app and name.
+    #[must_use]
+    pub fn totals(&self) -> Vec<((AppName, EnvironmentName), Totals)> {
+        let known = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|(names, traffic)| (names.clone(), traffic.totals())).collect()
     }
 
     /// Has every worker judge anew what is in flight and `affected`; returns what that stopped.

@@ -5,7 +5,7 @@
 //! A **request** goes one way, through the files of [`gateway`] in this order:
 //!
 //! ```text
-//! socket → guard → HTTP → request → route → credential → authenticate → authorize → forward → response → record
+//! socket → TLS → guard → HTTP → request → route → credential → authenticate → authorize → forward → response → record
 //! ```
 //!
 //! A **change** goes one way too, wherever it came from:
@@ -42,3 +42,4 @@ pub mod serve;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+pub mod tls;

@@ -19,8 +19,9 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         Invocation::Demo => Ok(demo::run()?),
         Invocation::Check(path) => {
             let loaded = cli::load(path)?;
-            serve::check(&loaded).map_err(|error| Failure::Configuration(format!("error: {error:#}")))?;
-            cli::approve(path)
+            let checked = serve::check(&loaded);
+            let note = checked.map_err(|error| Failure::Configuration(format!("error: {error:#}")))?;
+            cli::approve(path, &note)
         }
         Invocation::Manage(command) => command.run(),
         Invocation::Describe(command) => command.run(),

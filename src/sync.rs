@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::sync::watch;
@@ -50,11 +51,13 @@ impl Follower {
     /// When the store cannot be read or holds something unreadable.
     pub fn load(store: &Store, writer: index::Writer, board: Arc<Board>) -> Result<Self, StoreError> {
         let feed = store.feed();
+        let began = Instant::now();
         let at = feed.load(|loaded| match loaded {
             Loaded::Token(binding) => drop(put(&writer, binding)),
             Loaded::Environment(row) => drop(set(&writer, row)),
         })?;
         writer.publish(at, []);
+        board.following.caught_up(began);
         Ok(Self { store: store.clone(), feed, writer: Arc::new(writer), board, at })
     }
 
@@ -75,6 +78,7 @@ impl Follower {
                     }
                 }
                 Err(e) => {
+                    self.board.following.failed();
                     if failed.is_none() {
                         tracing::error!(error = %e, "the store cannot be read: traffic goes on from memory");
                     }
@@ -96,6 +100,7 @@ impl Follower {
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
+            let began = Instant::now();
             let look = self.look().await?;
             // In force means both: the next request is refused, and those in flight have ended.
             let receipts = self.end(look.affected).await;
@@ -104,6 +109,7 @@ impl Follower {
                 self.at = look.at;
             }
             if !look.full {
+                self.board.following.caught_up(began);
                 return Ok(());
             }
         }
@@ -119,13 +125,20 @@ impl Follower {
         }
     }
 
-    /// Ends what is in flight and no longer may be, all at once: a thousand revocations take as long as one.
+    /// Has new releases put in force, and ends what is in flight and no longer may be, all at once: a thousand
+    /// revocations take as long as one.
     async fn end(&self, affected: Affected) -> Vec<(u64, Receipt)> {
         if affected.is_empty() {
             return Vec::new();
         }
+        let releases = async {
+            if !affected.environments.is_empty() {
+                self.board.releases.announce().await;
+            }
+        };
+        let ((), ended) = tokio::join!(releases, self.board.end(affected.clone()));
         let mut receipts: HashMap<u64, Receipt> = HashMap::new();
-        for Stopped { revision, requests, streams } in self.board.end(affected).await {
+        for Stopped { revision, requests, streams } in ended {
             let receipt = receipts.entry(revision).or_default();
             receipt.requests += requests;
             receipt.streams += streams;
@@ -186,6 +199,7 @@ fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, Store
     let affected = Affected {
         tokens: tokens.into_iter().map(|id| (id, at)).collect(),
         environments: environments.into_iter().map(|environment| (environment, at)).collect(),
+        all: None,
     };
     Ok(Look { at, affected, full: false })
 }
@@ -256,7 +270,11 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
             // The writer says once why it cannot write; what it did not take waits here, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {
                 unwritten.clear();
+                board.following.flushed.store(jiff::Timestamp::now().as_millisecond(), Ordering::Relaxed);
+            } else {
+                board.following.failed_flushes.add(1);
             }
+            board.following.unwritten_uses.store(unwritten.len() as u64, Ordering::Relaxed);
         }
         if ending {
             return;
@@ -266,8 +284,6 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use jiff::Timestamp;
 
     use super::*;

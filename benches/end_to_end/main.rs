@@ -3,16 +3,20 @@
 //!
 //! The proxy under load has core 0 to itself, load generator and app share core 1. The proxies take turns, so that
 //! whatever else the machine does meets all of them; the ratios are what to quote.
+//!
+//! Apart from that, `stalled`: what clients that stall do to others.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod app;
 mod child;
 mod forwarder;
+mod honest;
 mod load;
 mod peer;
 mod report;
 mod site;
+mod stalled;
 
 use std::net::SocketAddr;
 
@@ -38,16 +42,22 @@ struct Arguments {
     #[arg(long = "workload", value_enum)]
     workloads: Vec<Workload>,
     /// Cargo adds this.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
 
-/// What else this program is, when it starts itself.
+/// What else this program does, or is when it starts itself.
 #[derive(Subcommand)]
 #[command(disable_help_subcommand = true)]
 enum Role {
+    /// Clients that stall, while honest ones go on.
+    Stalled {
+        /// Of each kind.
+        #[arg(long, default_value_t = 1000)]
+        clients: usize,
+    },
     #[command(hide = true)]
     App,
     #[command(hide = true)]
@@ -57,6 +67,7 @@ enum Role {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.role {
+        Some(Role::Stalled { clients }) => stalled::run(clients),
         Some(Role::App) => app::run(),
         Some(Role::Forwarder { upstream }) => forwarder::run(upstream),
         None => compare(&arguments),

@@ -51,8 +51,21 @@ pub(super) fn start_all(site: &Site) -> Result<Vec<Peer>> {
     Ok(peers)
 }
 
-fn portcullis(site: &Site) -> Result<Peer> {
+/// The gateway itself, with a configuration of one's own; its store holds the site's tokens.
+pub(super) fn gateway(site: &Site, configuration: &str) -> Result<(Process, SocketAddr)> {
     site.fill_store("portcullis.db")?;
+    site.write("proxy.toml", configuration)?;
+    let mut command = pinned(Core::Proxy, env!("CARGO_BIN_EXE_portcullis"));
+    command.args(["serve", "--config"]).arg(site.folder().join("proxy.toml")).stderr(Stdio::piped());
+    let mut process = Process::start(&mut command)?;
+    let stderr = process.child().stderr.take().context("no standard error")?;
+    let address = Process::announced(stderr, |line| {
+        line.strip_prefix("portcullis: gateway listens on http://")?.parse().ok()
+    })?;
+    Ok((process, address))
+}
+
+fn portcullis(site: &Site) -> Result<Peer> {
     // Refusing strangers after so many tries would leave nothing of the workload that is refused.
     let text = format!(
         "[gateway]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\n\
@@ -62,14 +75,7 @@ fn portcullis(site: &Site) -> Result<Peer> {
          [apps.shop.environments.production]\nhosts = [\"{HOST}\"]\nupstreams = [\"http://{}\"]\n",
         site.app
     );
-    site.write("proxy.toml", &text)?;
-    let mut command = pinned(Core::Proxy, env!("CARGO_BIN_EXE_portcullis"));
-    command.args(["serve", "--config"]).arg(site.folder().join("proxy.toml")).stderr(Stdio::piped());
-    let mut process = Process::start(&mut command)?;
-    let stderr = process.child().stderr.take().context("no standard error")?;
-    let address = Process::announced(stderr, |line| {
-        line.strip_prefix("portcullis: gateway listens on http://")?.parse().ok()
-    })?;
+    let (process, address) = gateway(site, &text)?;
     let log = Some(site.folder().join("portcullis.log"));
     Ok(Peer { name: "portcullis", address, process, log, judges: true })
 }
@@ -194,6 +200,6 @@ backend app
 }
 
 /// An address that is free now, for programs that cannot say which one they were given.
-fn free_address() -> Result<SocketAddr> {
+pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -1,18 +1,23 @@
 //! `/v1/apps`, and the switch of an environment.
 
+use std::sync::atomic::Ordering;
+
 use http::StatusCode;
 
 use super::call::{Answer, Call, json};
 use super::fields::Fields;
 use super::wire;
-use crate::config::ExternalAccess;
+use crate::board::Board;
+use crate::board::upstream::Whose;
+use crate::config::{App, Environment, ExternalAccess};
 use crate::control::{AppView, EnvironmentView};
+use crate::model::Upstream;
 
 pub(super) fn list(call: Call) -> Answer {
     Box::pin(async move {
         Fields::of_query(&call.uri)?.end(&[]).none()?;
         let apps = call.state.control.list_apps(call.caller()?).await?;
-        let items = apps.iter().map(shown).collect::<Vec<_>>();
+        let items = apps.iter().map(|app| shown(app, &call.state.board)).collect::<Vec<_>>();
         json(StatusCode::OK, &wire::Page { items, next_cursor: None })
     })
 }
@@ -20,20 +25,24 @@ pub(super) fn list(call: Call) -> Answer {
 pub(super) fn show(call: Call) -> Answer {
     Box::pin(async move {
         let app = call.state.control.show_app(call.caller()?, call.name(0)).await?;
-        json(StatusCode::OK, &shown(&app))
+        json(StatusCode::OK, &shown(&app, &call.state.board))
     })
 }
 
-fn shown(view: &AppView) -> wire::App {
+fn shown(view: &AppView, board: &Board) -> wire::App {
     wire::App {
         name: view.app.name.to_string(),
         description: view.app.description.clone(),
         product: view.app.product.clone(),
-        environments: view.environments.iter().map(environment).collect(),
+        environments: view
+            .environments
+            .iter()
+            .map(|environment| shown_environment(&view.app, environment, board))
+            .collect(),
     }
 }
 
-fn environment(view: &EnvironmentView) -> wire::Environment {
+fn shown_environment(app: &App, view: &EnvironmentView, board: &Board) -> wire::Environment {
     let environment = &view.environment;
     wire::Environment {
         name: environment.name.to_string(),
@@ -43,7 +52,7 @@ fn environment(view: &EnvironmentView) -> wire::Environment {
             .as_ref()
             .unwrap_or(&environment.upstreams)
             .iter()
-            .map(ToString::to_string)
+            .map(|address| upstream(app, environment, address, board))
             .collect(),
         upstreams_from: if view.released.is_some() { "deployment" } else { "configuration" }.to_owned(),
         deployment: view.deployment.to_string(),
@@ -73,4 +82,16 @@ pub(super) fn switch(call: Call) -> Answer {
         };
         json(StatusCode::OK, &body)
     })
+}
+
+fn upstream(app: &App, environment: &Environment, address: &Upstream, board: &Board) -> wire::Upstream {
+    let whose =
+        Whose { app: app.name.clone(), environment: environment.name.clone(), address: address.clone() };
+    let standing = board.upstreams.find(&whose);
+    wire::Upstream {
+        url: address.to_string(),
+        healthy: standing.as_ref().is_none_or(|standing| standing.is_healthy()),
+        in_flight: standing.as_ref().map_or(0, |standing| standing.in_flight.load(Ordering::Relaxed) as u64),
+        retries: standing.as_ref().map_or(0, |standing| standing.retries.get()),
+    }
 }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 
+use super::metrics::Metrics;
 use super::problem::Problem;
+use super::reload::ReloadDoor;
 use crate::board::Board;
 use crate::control::{Caller, Control, Once};
 
@@ -18,7 +20,8 @@ use crate::control::{Caller, Control, Once};
 pub(super) struct State {
     pub(super) control: Control,
     pub(super) board: Arc<Board>,
-    pub(super) hosts: Arc<super::host::Hosts>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) reloads: ReloadDoor,
 }
 
 /// A call whose caller may make it.
@@ -28,6 +31,8 @@ pub(super) struct Call {
     /// `None` only on routes that are open to all.
     pub(super) caller: Option<Caller>,
     pub(super) uri: Uri,
+    /// Which kinds of answer the caller takes.
+    pub(super) accept: Option<HeaderValue>,
     /// What stands for each `{…}` in the route's path.
     pub(super) names: Vec<String>,
     /// The revisions of which one must be there for an edit; `None`: any.

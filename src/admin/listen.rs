@@ -5,25 +5,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config;
-
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// Both listeners, open.
+/// The operator's socket, open.
 #[derive(Debug)]
-pub struct Listeners {
-    pub(super) tcp: TcpListener,
-    pub(super) unix: UnixListener,
-    tcp_address: SocketAddr,
-    socket: PathBuf,
-    pub(super) hosts: Vec<String>,
+pub struct OperatorSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Somebody else made the file, and will want it again.
+    inherited: bool,
 }
 
 /// Why the admin side does not listen.
@@ -41,37 +38,53 @@ pub enum BindError {
     Unix { path: PathBuf, cause: io::Error },
 }
 
-impl Listeners {
-    /// Opens the TCP address and the Unix socket. A socket that nobody answers on is replaced.
+/// Opens a TCP address. Must be called within the runtime that is to serve it.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let failed = |cause| BindError::Tcp { address, cause };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    adopt(listener).map_err(failed)
+}
+
+/// The same of one that listens already.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+impl OperatorSocket {
+    /// Makes the socket. One that nobody answers on is replaced. Must be called within the runtime that is to serve it.
     ///
     /// # Errors
-    /// When either cannot be had; the error names it.
-    // Async because the listeners belong to the runtime that it runs on.
-    pub async fn bind(config: &config::Admin) -> Result<Self, BindError> {
-        let tcp = |cause| BindError::Tcp { address: config.listen, cause };
-        let listener = std::net::TcpListener::bind(config.listen).map_err(tcp)?;
-        listener.set_nonblocking(true).map_err(tcp)?;
-        let listener = TcpListener::from_std(listener).map_err(tcp)?;
-        let tcp_address = listener.local_addr().map_err(tcp)?;
-        let unix = bind_unix(&config.socket)?;
-        Ok(Self {
-            tcp: listener,
-            unix,
-            tcp_address,
-            socket: config.socket.clone(),
-            hosts: config.hosts.clone(),
-        })
+    /// When it cannot be had.
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        Ok(Self { listener: bind_unix(path)?, path: path.to_owned(), inherited: false })
     }
 
-    /// The address that is really listened on, also where the configuration says port 0.
-    #[must_use]
-    pub fn tcp_address(&self) -> SocketAddr {
-        self.tcp_address
+    /// Takes a socket that listens at `path` already.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn adopt(listener: StdUnixListener, path: &Path) -> Result<Self, BindError> {
+        let failed = |cause| BindError::Unix { path: path.to_owned(), cause };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        Ok(Self { listener, path: path.to_owned(), inherited: true })
     }
 
     #[must_use]
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The listener, and the file to remove after it.
+    pub(super) fn into_parts(self) -> (UnixListener, Option<PathBuf>) {
+        (self.listener, Some(self.path).filter(|_| !self.inherited))
     }
 }
 
@@ -93,6 +106,6 @@ fn bind_unix(path: &Path) -> Result<UnixListener, BindError> {
     fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io)?;
     socket.listen(BACKLOG).map_err(io)?;
     socket.set_nonblocking(true).map_err(io)?;
-    let listener = std::os::unix::net::UnixListener::from(OwnedFd::from(socket));
+    let listener = StdUnixListener::from(OwnedFd::from(socket));
     UnixListener::from_std(listener).map_err(io)
 }

@@ -16,8 +16,10 @@ mod keys;
 mod listen;
 mod lookup;
 mod members;
+mod metrics;
 mod openapi;
 mod problem;
+mod reload;
 mod routes;
 mod serve;
 mod tokens;
@@ -26,4 +28,7 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use listen::{BindError, Listeners};
+pub use listen::{BindError, OperatorSocket, adopt, bind};
+pub use metrics::Sources;
+pub use reload::{ReloadDoor, ReloadFault, ReloadRequest, Reloaded};
+pub use serve::{Front, Site};

@@ -4,7 +4,9 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
+use super::reload::ReloadFault;
 use super::wire;
+use crate::config::Mistake;
 use crate::control::{Fault, FieldFault};
 
 /// What the caller is told instead of an answer.
@@ -72,6 +74,23 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+impl From<ReloadFault> for Problem {
+    fn from(fault: ReloadFault) -> Self {
+        let detail = fault.to_string();
+        match fault {
+            ReloadFault::Invalid(mistakes) => {
+                let fault = |mistake: Mistake| FieldFault {
+                    field: mistake.place(),
+                    message: mistake.message().to_owned(),
+                };
+                let errors = mistakes.into_iter().map(fault).collect();
+                Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
+            }
+            ReloadFault::Impossible(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
+        }
     }
 }
 

@@ -6,13 +6,13 @@ use axum::extract::{Path, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
-    apps, audit, auth, backup, condition, denials, deployments, health, keys, lookup, members, openapi, serve,
-    tokens,
+    apps, audit, auth, backup, condition, denials, deployments, health, keys, lookup, members, metrics, openapi,
+    reload, serve, tokens,
 };
 use crate::control::Caller;
 use crate::model::Scope;
@@ -78,10 +78,12 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::POST, "/v1/lookup", READ, lookup::look_up),
     route(&Method::GET, "/v1/audit", READ, audit::list),
     route(&Method::GET, "/v1/backup", Need::Workspace, backup::download),
+    route(&Method::POST, "/v1/reload", Need::Workspace, reload::reload),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
     route(&Method::GET, "/v1/openapi.json", Need::Nothing, openapi::show),
     route(&Method::GET, "/healthz", Need::Nothing, health::live),
     route(&Method::GET, "/readyz", Need::Nothing, health::ready),
+    route(&Method::GET, "/metrics", Need::Nothing, metrics::show),
 ];
 
 /// The table, as the HTTP library routes by it.
@@ -125,8 +127,9 @@ async fn answer(state: State, route: &'static Route, names: Vec<String>, request
         let expected = condition::expected(&head.headers);
         let name = condition::idempotency_key(&head.headers)?;
         let body = serve::body(body).await?;
+        let accept = head.headers.get(header::ACCEPT).cloned();
         let once = name.map(|key| condition::once(&key, &head.method, &head.uri, &body));
-        (route.handler)(Call { state, caller, uri: head.uri, names, expected, once, body }).await
+        (route.handler)(Call { state, caller, uri: head.uri, accept, names, expected, once, body }).await
     };
     attempt.await.unwrap_or_else(|problem| problem.render(&id))
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -21,15 +22,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use super::Listeners;
+use super::OperatorSocket;
 use super::call::State;
 use super::host::Hosts;
+use super::metrics::{Metrics, Sources};
 use super::problem::{Problem, RequestId};
+use super::reload::ReloadDoor;
 use super::routes::router;
-use crate::board::Board;
 use crate::control::Control;
+use crate::tls::Terminator;
 
 /// Open connections on each listener, so that strangers on the one do not keep the operator off the other.
 const CONNECTIONS: usize = 256;
@@ -66,17 +70,57 @@ impl Origin {
     }
 }
 
-impl Listeners {
-    /// Serves until `stop` is true or its sender is gone; then lets answers under way finish, for a bounded time.
-    pub async fn run(self, control: Control, board: Arc<Board>, stop: watch::Receiver<bool>) {
-        let hosts = Arc::new(Hosts::new(self.tcp_address(), &self.hosts));
-        let state = State { control, board, hosts };
-        let site = Arc::new(Site { router: router(&state), state });
-        let socket = self.socket().to_owned();
-        let (tcp, unix) = (self.tcp, self.unix);
-        tokio::join!(listen(site.clone(), tcp, stop.clone()), listen(site, unix, stop));
-        if let Err(e) = fs::remove_file(&socket) {
-            tracing::warn!(path = %socket.display(), error = %e, "the admin socket could not be removed");
+/// What holds for the connections that one TCP address takes from now on.
+#[derive(Debug)]
+pub struct Front {
+    hosts: Hosts,
+    /// `None`: plain HTTP.
+    terminator: Option<Arc<Terminator>>,
+}
+
+impl Front {
+    #[must_use]
+    pub fn new(address: SocketAddr, hosts: &[String], terminator: Option<Arc<Terminator>>) -> Self {
+        Self { hosts: Hosts::new(address, hosts), terminator }
+    }
+
+    #[must_use]
+    pub fn terminator(&self) -> Option<&Arc<Terminator>> {
+        self.terminator.as_ref()
+    }
+}
+
+/// The admin API, wherever it is served. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Site {
+    router: Router,
+}
+
+impl Site {
+    #[must_use]
+    pub fn new(control: Control, sources: Sources, reloads: ReloadDoor) -> Self {
+        let board = sources.board.clone();
+        let metrics = Arc::new(Metrics::new(sources, control.expiring()));
+        Self { router: router(&State { control, board, metrics, reloads }) }
+    }
+
+    /// Serves holders of management keys until `stop` is true or its sender is gone; then lets answers under way
+    /// finish, for a bounded time.
+    pub async fn serve_tcp(
+        self,
+        listener: TcpListener,
+        front: Arc<ArcSwap<Front>>,
+        stop: watch::Receiver<bool>,
+    ) {
+        listen(self, Street { listener, front }, stop).await;
+    }
+
+    /// Serves the operator, in the same way. The socket leaves with it.
+    pub async fn serve_operator(self, socket: OperatorSocket, stop: watch::Receiver<bool>) {
+        let (listener, file) = socket.into_parts();
+        listen(self, listener, stop).await;
+        if let Some(Err(e)) = file.as_ref().map(fs::remove_file) {
+            tracing::warn!(error = %e, "the admin socket could not be removed");
         }
     }
 }
@@ -99,19 +143,22 @@ pub(super) async fn body(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-struct Site {
-    router: Router,
-    state: State,
+/// How a connection came in, and what it may name us.
+#[derive(Clone)]
+struct Arrival {
+    origin: Origin,
+    /// `None` on the socket, which no browser reaches.
+    front: Option<Arc<Front>>,
 }
 
 impl Site {
-    async fn answer(&self, origin: Origin, mut request: Request<Incoming>) -> Response {
+    async fn answer(&self, arrival: &Arrival, mut request: Request<Incoming>) -> Response {
         let id = RequestId(format!("{:032x}", fastrand::u128(..)));
         request.extensions_mut().insert(id.clone());
-        request.extensions_mut().insert(origin);
-        let admitted = match origin {
-            Origin::Socket => Ok(()),
-            Origin::Tcp(_) => self.state.hosts.admit(request.uri(), request.headers()),
+        request.extensions_mut().insert(arrival.origin);
+        let admitted = match &arrival.front {
+            None => Ok(()),
+            Some(front) => front.hosts.admit(request.uri(), request.headers()),
         };
         let mut response = match admitted {
             Ok(()) => self.route(request, &id).await,
@@ -142,27 +189,35 @@ impl Site {
 trait Door {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Arrival)>> + Send;
 }
 
-impl Door for TcpListener {
+/// A TCP address.
+struct Street {
+    listener: TcpListener,
+    front: Arc<ArcSwap<Front>>,
+}
+
+impl Door for Street {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> io::Result<(TcpStream, Origin)> {
-        Self::accept(self).await.map(|(stream, peer)| (stream, Origin::Tcp(peer)))
+    async fn accept(&self) -> io::Result<(TcpStream, Arrival)> {
+        let (stream, peer) = self.listener.accept().await?;
+        Ok((stream, Arrival { origin: Origin::Tcp(peer), front: Some(self.front.load_full()) }))
     }
 }
 
 impl Door for UnixListener {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<(UnixStream, Origin)> {
-        Self::accept(self).await.map(|(stream, _)| (stream, Origin::Socket))
+    async fn accept(&self) -> io::Result<(UnixStream, Arrival)> {
+        let (stream, _) = Self::accept(self).await?;
+        Ok((stream, Arrival { origin: Origin::Socket, front: None }))
     }
 }
 
 /// Accepts on one listener and serves what it accepts.
-async fn listen<D: Door>(site: Arc<Site>, door: D, stop: watch::Receiver<bool>) {
+async fn listen<D: Door>(site: Site, door: D, stop: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut stopping = stop.clone();
     let mut connections = JoinSet::new();
@@ -176,8 +231,8 @@ async fn listen<D: Door>(site: Arc<Site>, door: D, stop: watch::Receiver<bool>) 
             } => accepted,
         };
         match accepted {
-            (Ok((stream, origin)), Ok(permit)) => {
-                let connection = connection(site.clone(), stream, origin, stop.clone());
+            (Ok((stream, arrival)), Ok(permit)) => {
+                let connection = begin(site.clone(), stream, arrival, stop.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -197,13 +252,30 @@ async fn listen<D: Door>(site: Arc<Site>, door: D, stop: watch::Receiver<bool>) 
     }
 }
 
-async fn connection<S>(site: Arc<Site>, stream: S, origin: Origin, mut stop: watch::Receiver<bool>)
+/// Shakes hands where the connection is an encrypted one, then serves it.
+async fn begin<S>(site: Site, stream: S, arrival: Arrival, stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let terminator = arrival.front.as_ref().and_then(|front| front.terminator.as_ref());
+    let Some(config) = terminator.map(|terminator| terminator.config().clone()) else {
+        return connection(site, stream, arrival, stop).await;
+    };
+    let shaking = Box::pin(TlsAcceptor::from(config).accept(stream));
+    match tokio::time::timeout(HEAD_TIME, shaking).await {
+        Ok(Ok(stream)) => connection(site, stream, arrival, stop).await,
+        Ok(Err(e)) => tracing::debug!(error = %e, "a handshake with the admin side failed"),
+        Err(_) => tracing::debug!("a handshake with the admin side took too long"),
+    }
+}
+
+async fn connection<S>(site: Site, stream: S, arrival: Arrival, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let site = site.clone();
-        async move { Ok::<_, Infallible>(site.answer(origin, request).await) }
+        let (site, arrival) = (site.clone(), arrival.clone());
+        async move { Ok::<_, Infallible>(site.answer(&arrival, request).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(BUFFER_BYTES);

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::routes::{Need, ROUTES};
@@ -27,7 +27,7 @@ use crate::store::Store;
 use crate::sync::Follower;
 
 /// Everything from the file to the sockets.
-struct Site {
+struct Place {
     folder: TempDir,
     address: std::net::SocketAddr,
     socket: PathBuf,
@@ -43,7 +43,7 @@ struct Answer {
     body: Value,
 }
 
-impl Site {
+impl Place {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = sample::config();
@@ -54,10 +54,29 @@ impl Site {
         let follower = Follower::load(&store, writer, board.clone()).unwrap();
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(follower.run(stopping.clone()));
-        let listeners = Listeners::bind(&config.admin).await.unwrap();
-        let (address, socket) = (listeners.tcp_address(), listeners.socket().to_owned());
+        let listener = bind(config.admin.listen).unwrap();
+        let operator = OperatorSocket::bind(&config.admin.socket).unwrap();
+        let (address, socket) = (listener.local_addr().unwrap(), operator.path().to_owned());
+        let front = Arc::new(ArcSwap::from_pointee(Front::new(address, &config.admin.hosts, None)));
+        let sources = Sources {
+            board: board.clone(),
+            index: index.clone(),
+            log: Arc::default(),
+            store: store.operations(),
+            committed: store.revisions(),
+            terminators: Arc::default(),
+        };
         let control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
-        let serving = tokio::spawn(listeners.run(control, board.clone(), stopping));
+        let (reloads, mut wishes) = mpsc::channel::<ReloadRequest>(1);
+        tokio::spawn(async move {
+            while let Some(wish) = wishes.recv().await {
+                let reloaded = Reloaded { changed: vec!["tokens.header".to_owned()], ..Reloaded::default() };
+                wish.answer.unwrap().send(Ok(reloaded)).unwrap();
+            }
+        });
+        let site = Site::new(control, sources, reloads);
+        tokio::spawn(site.clone().serve_tcp(listener, front, stopping.clone()));
+        let serving = tokio::spawn(site.serve_operator(operator, stopping));
         Self { folder, address, socket, board, index, stop, serving }
     }
 
@@ -121,7 +140,7 @@ fn problem(answer: &Answer, status: u16, code: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_asks_for_what_the_table_says() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     for route in ROUTES {
         let path = ["{id}", "{app}", "{environment}", "{name}", "{request_id}"]
             .iter()
@@ -150,7 +169,7 @@ async fn every_route_asks_for_what_the_table_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_minted_shown_listed_and_revoked() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     let minted = site.socket(Method::POST, "/v1/tokens", order("shop")).await;
     assert_eq!(minted.status, StatusCode::CREATED);
     let (token, secret) = (&minted.body["token"], text(&minted.body["secret"]));
@@ -189,7 +208,7 @@ async fn a_token_is_minted_shown_listed_and_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_see_and_revoke_their_own_and_keys_stay_in_their_app() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     let (_, ann) = site.key("ann", &["read", "mint"], None).await;
     let (_, bob) = site.key("bob", &["read", "mint"], None).await;
     let (_, boss) = site.key("boss", &["admin"], None).await;
@@ -230,7 +249,7 @@ async fn members_see_and_revoke_their_own_and_keys_stay_in_their_app() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_ends_at_once() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     let (id, key) = site.key("ann", &["read"], None).await;
     assert_eq!(site.tcp(&key, Method::GET, "/v1/whoami", "").await.status, StatusCode::OK);
     let revoked = site.socket(Method::DELETE, &format!("/v1/keys/{id}"), "").await;
@@ -243,7 +262,7 @@ async fn a_revoked_key_ends_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_wrong_with_a_request_is_told_at_once() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     let fields = async |path: &str, body: Value| {
         let answer = site.socket(Method::POST, path, body.to_string()).await;
         problem(&answer, 422, "validation_failed");
@@ -265,7 +284,7 @@ async fn everything_wrong_with_a_request_is_told_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_call_gets_a_problem_too() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     problem(&site.socket(Method::POST, "/v1/tokens", "{").await, 400, "invalid_request");
     problem(&site.socket(Method::POST, "/v1/tokens", "").await, 400, "invalid_request");
     problem(&site.socket(Method::POST, "/v1/tokens", vec![b' '; 65 << 10]).await, 413, "body_too_large");
@@ -279,7 +298,7 @@ async fn what_is_no_call_gets_a_problem_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_follow_each_other_newest_first() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.insert(
@@ -302,8 +321,24 @@ async fn pages_follow_each_other_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_asked_for_and_leaves_its_entry() {
+    let site = Place::start().await;
+    let answer = site.socket(Method::POST, "/v1/reload", "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body, json!({ "changed": ["tokens.header"], "restart_needed": [], "warnings": [] }));
+    let direct = rusqlite::Connection::open(site.folder.path().join("p.db")).unwrap();
+    let entry = direct
+        .query_row("SELECT actor, detail FROM audit WHERE action = 'config.reload'", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })
+        .unwrap();
+    assert_eq!(entry, ("operator".to_owned(), r#"{"changed":["tokens.header"],"from":"socket"}"#.to_owned()));
+    problem(&site.socket(Method::POST, "/v1/reload", r#"{"a":1}"#).await, 422, "validation_failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strange_hosts_are_refused_on_tcp() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     let (_, key) = site.key("ann", &["admin"], None).await;
     let ask = async |host: &str| {
         let request = Request::builder().uri("/v1/whoami").header("host", host);
@@ -316,7 +351,7 @@ async fn strange_hosts_are_refused_on_tcp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_ends_with_the_drain() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     assert_eq!(site.tcp("", Method::GET, "/readyz", "").await.status, StatusCode::OK);
     site.board.draining.store(true, Ordering::Release);
     problem(&site.tcp("", Method::GET, "/readyz", "").await, 503, "draining");
@@ -325,10 +360,9 @@ async fn readiness_ends_with_the_drain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_socket_is_its_owners_alone_and_leaves_with_the_server() {
-    let site = Site::start().await;
+    let site = Place::start().await;
     assert_eq!(fs::metadata(&site.socket).unwrap().permissions().mode() & 0o777, 0o600);
-    let admin = crate::config::Admin { socket: site.socket.clone(), ..sample::config().admin };
-    let error = Listeners::bind(&admin).await.unwrap_err();
+    let error = OperatorSocket::bind(&site.socket).unwrap_err();
     assert!(matches!(error, BindError::Live(_)), "{error}");
     site.stop.send_replace(true);
     site.serving.await.unwrap();
@@ -336,10 +370,10 @@ async fn the_socket_is_its_owners_alone_and_leaves_with_the_server() {
 
     drop(std::os::unix::net::UnixListener::bind(&site.socket).unwrap());
     assert!(site.socket.exists());
-    Listeners::bind(&admin).await.unwrap();
+    OperatorSocket::bind(&site.socket).unwrap();
     let file = site.folder.path().join("file");
     fs::write(&file, "mine").unwrap();
-    let error = Listeners::bind(&crate::config::Admin { socket: file.clone(), ..admin }).await.unwrap_err();
+    let error = OperatorSocket::bind(&file).unwrap_err();
     assert!(matches!(error, BindError::NotASocket(_)), "{error}");
     assert_eq!(fs::read(file).unwrap(), b"mine");
 }

@@ -224,12 +224,24 @@ pub struct Environment {
     pub name: String,
     pub hosts: Vec<String>,
     /// Those that requests go to.
-    pub upstreams: Vec<String>,
+    pub upstreams: Vec<Upstream>,
     /// Who says so: `configuration` or `deployment`.
     pub upstreams_from: String,
     pub deployment: String,
     pub on_publish: String,
     pub external_access: ExternalAccess,
+}
+
+/// Where requests go, and how that does.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Upstream {
+    pub url: String,
+    /// Whether requests go there as a matter of course: health checks succeed, and requests are answered.
+    pub healthy: bool,
+    /// Requests under way there.
+    pub in_flight: u64,
+    /// Requests that were sent again, there or elsewhere, because it failed them; since the gateway started.
+    pub retries: u64,
 }
 
 /// Whether tokens are let in, and who decides.
@@ -238,6 +250,16 @@ pub struct ExternalAccess {
     /// As in `proxy.toml`: `on-first-token`, `on` or `off`.
     pub mode: String,
     pub open: bool,
+}
+
+/// The answer of `POST /v1/reload`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Reloaded {
+    /// Keys that the file sets otherwise than before, and certificates that were replaced.
+    pub changed: Vec<String>,
+    /// Keys that keep their old value until the gateway is restarted.
+    pub restart_needed: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// The body of `PUT …/external-access`.

@@ -13,19 +13,21 @@ pub struct Affected {
     pub tokens: HashMap<TokenId, u64>,
     /// By app and name.
     pub environments: HashMap<(NameRef, NameRef), u64>,
+    /// Whatever it is.
+    pub all: Option<u64>,
 }
 
 impl Affected {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty() && self.environments.is_empty()
+        self.tokens.is_empty() && self.environments.is_empty() && self.all.is_none()
     }
 
     /// The revision that may have ended what this token does in this environment.
     #[must_use]
     pub fn revision(&self, token: TokenId, environment: (NameRef, NameRef)) -> Option<u64> {
         let of_token = self.tokens.get(&token);
-        of_token.or_else(|| self.environments.get(&environment)).copied()
+        of_token.or_else(|| self.environments.get(&environment)).copied().or(self.all)
     }
 }
 

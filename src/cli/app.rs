@@ -9,7 +9,7 @@ use super::listing::{Query, path};
 use super::reach::Reach;
 use super::screen::{Screen, cell};
 use super::{deployment, text};
-use crate::admin::wire::{self, App, Environment, ExternalAccess, Switched};
+use crate::admin::wire::{self, App, Environment, ExternalAccess, Switched, Upstream};
 use crate::model::AppName;
 
 #[derive(Subcommand)]
@@ -111,7 +111,7 @@ impl Show {
                 ("", cell("")),
                 ("environment", cell(&environment.name)),
                 ("hosts", lines(&environment.hosts)),
-                ("upstreams", lines(&environment.upstreams)),
+                (source(environment), lines(&upstreams(environment))),
                 ("deployment", cell(&environment.deployment)),
                 ("on publish", cell(&environment.on_publish)),
                 ("external access", cell(&access(&environment.external_access))),
@@ -148,10 +148,24 @@ fn row(app: &App, environment: &Environment) -> Vec<Cell> {
         cell(&app.name),
         cell(&environment.name),
         cell(&environment.hosts.join(", ")),
-        cell(&environment.upstreams.join(", ")),
+        cell(&upstreams(environment).join(", ")),
         cell(&environment.deployment),
         cell(&access(&environment.external_access)),
     ]
+}
+
+/// Those that are not well are marked: what is as it should be needs no word.
+fn upstreams(environment: &Environment) -> Vec<String> {
+    let shown = |upstream: &Upstream| match upstream.healthy {
+        true => upstream.url.clone(),
+        false => format!("{} (unhealthy)", upstream.url),
+    };
+    environment.upstreams.iter().map(shown).collect()
+}
+
+/// What the list of upstreams is called, by who says so.
+fn source(environment: &Environment) -> &'static str {
+    if environment.upstreams_from == "deployment" { "upstreams (deployment's)" } else { "upstreams" }
 }
 
 fn lines(items: &[String]) -> Cell {

@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 client for the admin API, over its Unix socket or plain TCP: one connection a request, every
-//! wait and every answer bounded.
+//! A small HTTP/1.1 client for the admin API, over its Unix socket, TCP or TLS: one connection a request, every wait and
+//! every answer bounded.
 
 mod download;
 
@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::trust::{self, Trust};
 use crate::admin::wire::Problem;
 use crate::credential::{Kind, Plaintext};
 
@@ -49,12 +50,10 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     // The address is not repeated: people put passwords into URLs.
-    #[error("an admin address is `http://HOST:PORT`, without user, path or query")]
+    #[error("an admin address is `https://HOST:PORT` or `http://HOST:PORT`, without user, path or query")]
     Address,
-    #[error(
-        "an `https://` admin address is not available in this version: use the socket, or `http://` on this machine"
-    )]
-    Https,
+    #[error("{cause}")]
+    Authority { cause: io::Error },
     #[error("this is not a management key: one is `pcm_` and 36 more characters, without spaces")]
     Key,
     #[error("no gateway answers on {place}: is `portcullis serve` running?")]
@@ -65,6 +64,10 @@ pub enum ClientError {
     Denied { place: String },
     #[error("cannot reach {place}: {cause}")]
     Unreachable { place: String, cause: io::Error },
+    #[error(
+        "{place} cannot prove who it is ({cause}): name the authority that signed its certificate with --ca FILE"
+    )]
+    Distrusted { place: String, cause: io::Error },
     #[error("{place} gave no answer within {seconds} s: what was asked may have been done all the same")]
     Silent { place: String, seconds: u64 },
     #[error("{place} broke off its answer ({cause}): what was asked may have been done all the same")]
@@ -92,20 +95,21 @@ impl Client {
         Self::new(Place::Socket(path.to_owned()), None)
     }
 
-    /// A client that speaks with a management key, over TCP.
+    /// A client that speaks with a management key, over TCP or TLS. `ca` holds the authorities to trust in place of
+    /// this machine's.
     ///
     /// # Errors
-    /// When `url` is not a bare `http://` address, or `key` could not be a key.
-    pub fn url(url: &str, key: &str) -> Result<Self, ClientError> {
+    /// When `url` is not a bare address, `key` could not be a key, or `ca` cannot be used.
+    pub fn url(url: &str, key: &str, ca: Option<&Path>) -> Result<Self, ClientError> {
         let key = Plaintext::parse(Kind::Key, key.as_bytes()).ok_or(ClientError::Key)?;
-        Self::new(Place::parse(url)?, Some(key))
+        Self::new(Place::parse(url, ca)?, Some(key))
     }
 
     /// Whether what is said travels in the clear to another machine.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         match &self.place {
-            Place::Socket(_) => false,
+            Place::Socket(_) | Place::Tls(..) => false,
             Place::Tcp(authority) => {
                 let host = bare_host(authority);
                 let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -120,6 +124,7 @@ impl Client {
         match &self.place {
             Place::Socket(path) => path.display().to_string(),
             Place::Tcp(authority) => format!("http://{authority}"),
+            Place::Tls(authority, _) => format!("https://{authority}"),
         }
     }
 
@@ -207,6 +212,10 @@ impl Client {
                     let port = authority.port_u16().unwrap_or(80);
                     self.converse(TcpStream::connect((bare_host(authority), port)), request).await
                 }
+                Place::Tls(authority, trust) => {
+                    let port = authority.port_u16().unwrap_or(443);
+                    self.converse(trust.connect(bare_host(authority), port), request).await
+                }
             }
         })
     }
@@ -214,7 +223,7 @@ impl Client {
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
         let host = match &self.place {
             Place::Socket(_) => "localhost",
-            Place::Tcp(authority) => authority.as_str(),
+            Place::Tcp(authority) | Place::Tls(authority, _) => authority.as_str(),
         };
         let mut request = Request::builder()
             .method(method)
@@ -311,6 +320,7 @@ impl Client {
         match cause.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoGateway { place },
             io::ErrorKind::PermissionDenied => ClientError::Denied { place },
+            _ if trust::is_distrust(&cause) => ClientError::Distrusted { place, cause },
             _ => ClientError::Unreachable { place, cause },
         }
     }
@@ -331,26 +341,24 @@ impl Answer {
 enum Place {
     Socket(PathBuf),
     Tcp(Authority),
+    Tls(Authority, Trust),
 }
 
 impl Place {
-    fn parse(url: &str) -> Result<Self, ClientError> {
+    fn parse(url: &str, ca: Option<&Path>) -> Result<Self, ClientError> {
         let url: Uri = url.parse().map_err(|_| ClientError::Address)?;
+        let authority = url.authority().filter(|authority| {
+            !authority.as_str().contains('@')
+                && !authority.host().is_empty()
+                && (authority.port().is_none() || authority.port_u16().is_some_and(|port| port != 0))
+        });
+        let authority = authority.filter(|_| url.path() == "/" && url.query().is_none());
+        let authority = authority.ok_or(ClientError::Address)?.clone();
         if url.scheme() == Some(&Scheme::HTTPS) {
-            return Err(ClientError::Https);
+            let trust = Trust::new(ca).map_err(|cause| ClientError::Authority { cause })?;
+            return Ok(Self::Tls(authority, trust));
         }
-        let bare = url.scheme() == Some(&Scheme::HTTP) && url.path() == "/" && url.query().is_none();
-        match url.authority() {
-            Some(authority)
-                if bare
-                    && !authority.as_str().contains('@')
-                    && !authority.host().is_empty()
-                    && (authority.port().is_none() || authority.port_u16().is_some_and(|port| port != 0)) =>
-            {
-                Ok(Self::Tcp(authority.clone()))
-            }
-            _ => Err(ClientError::Address),
-        }
+        if url.scheme() == Some(&Scheme::HTTP) { Ok(Self::Tcp(authority)) } else { Err(ClientError::Address) }
     }
 }
 
@@ -383,7 +391,7 @@ mod tests {
     #[test]
     fn a_key_travels_as_bearer_and_the_answer_comes_back_verbatim() {
         let stub = Stub::new(["HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"a\": 1}"]);
-        let client = Client::url(&stub.url, KEY).unwrap();
+        let client = Client::url(&stub.url, KEY, None).unwrap();
         assert_eq!(client.get("/v1/apps").unwrap().body, "{\"a\": 1}");
         let request = stub.requests().remove(0);
         assert!(request.starts_with("GET /v1/apps HTTP/1.1\r\n"), "{request}");
@@ -398,7 +406,7 @@ mod tests {
             format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{problem}", problem.len()),
             "HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\n\r\nno!".to_owned(),
         ]);
-        let client = Client::url(&stub.url, KEY).unwrap();
+        let client = Client::url(&stub.url, KEY, None).unwrap();
         let refused = client.get("/x").unwrap_err();
         assert!(matches!(refused, ClientError::Refused(problem) if problem.code == "not_found"));
         let foreign = client.get("/x").unwrap_err();
@@ -420,7 +428,7 @@ mod tests {
     #[test]
     fn silence_length_and_nonsense_are_bounded() {
         let stub = Stub::holding("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{");
-        let mut client = Client::url(&stub.url, KEY).unwrap();
+        let mut client = Client::url(&stub.url, KEY, None).unwrap();
         client.bounds.answer = Duration::from_millis(50);
         assert!(matches!(client.get("/").unwrap_err(), ClientError::Silent { .. }));
         drop(client);
@@ -431,7 +439,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n012",
             "SSH-2.0-OpenSSH\r\n",
         ]);
-        let mut client = Client::url(&stub.url, KEY).unwrap();
+        let mut client = Client::url(&stub.url, KEY, None).unwrap();
         client.bounds.bytes = 9;
         assert!(matches!(client.get("/").unwrap_err(), ClientError::TooLarge { limit: 9, .. }));
         for _ in 0..2 {
@@ -441,9 +449,9 @@ mod tests {
     }
 
     #[test]
-    fn only_bare_http_addresses_and_well_formed_keys_are_taken() {
+    fn only_bare_addresses_and_well_formed_keys_are_taken() {
         for good in ["http://127.0.0.1:9180", "http://localhost/", "http://[::1]:1", "http://gateway.lan"] {
-            let client = Client::url(good, KEY).unwrap();
+            let client = Client::url(good, KEY, None).unwrap();
             assert_eq!(client.is_exposed(), good.ends_with("lan"), "{good}");
         }
         for bad in [
@@ -456,12 +464,14 @@ mod tests {
             "http://a?b",
             "http://a:0",
         ] {
-            let error = Client::url(bad, KEY).unwrap_err();
+            let error = Client::url(bad, KEY, None).unwrap_err();
             assert!(matches!(error, ClientError::Address), "{bad}: {error}");
         }
-        assert!(matches!(Client::url("https://a", KEY).unwrap_err(), ClientError::Https));
+        assert!(!Client::url("https://gateway.lan", KEY, None).unwrap().is_exposed());
+        let none = Client::url("https://a", KEY, Some(Path::new("/nonexistent"))).unwrap_err();
+        assert!(matches!(none, ClientError::Authority { .. }), "{none}");
         let typo = KEY.replace('z', "y");
-        let error = Client::url("http://a", &typo).unwrap_err();
+        let error = Client::url("http://a", &typo, None).unwrap_err();
         assert!(!error.to_string().contains(&typo));
     }
 }

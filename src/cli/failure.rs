@@ -66,12 +66,14 @@ impl From<anyhow::Error> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Address | ClientError::Https => Self::Usage(format!("--admin: {error}")),
+            ClientError::Address => Self::Usage(format!("--admin: {error}")),
+            ClientError::Authority { .. } => Self::Usage(format!("--ca (or PORTCULLIS_ADMIN_CA): {error}")),
             ClientError::Key => Self::Usage(format!("--key (or PORTCULLIS_KEY): {error}")),
             ClientError::Refused(problem) => Self::from(*problem),
             ClientError::NoGateway { .. }
             | ClientError::Denied { .. }
             | ClientError::Unreachable { .. }
+            | ClientError::Distrusted { .. }
             | ClientError::Silent { .. }
             | ClientError::Broken { .. }
             | ClientError::TooLarge { .. }

@@ -165,7 +165,7 @@ mod tests {
 
     fn fetch(query: &Query<'_>, pages: &[String]) -> (Client, Listing, Vec<String>) {
         let stub = Stub::new(pages.to_vec());
-        let client = Client::url(&stub.url, KEY).unwrap();
+        let client = Client::url(&stub.url, KEY, None).unwrap();
         let listing = query.fetch(&client).unwrap();
         let lines = stub.requests().iter().map(|head| head.lines().next().unwrap().to_owned()).collect();
         (client, listing, lines)

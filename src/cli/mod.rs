@@ -15,12 +15,14 @@ mod member;
 mod mint;
 mod moment;
 mod reach;
+mod reload;
 mod scan;
 mod screen;
 #[cfg(test)]
 mod stub;
 mod text;
 mod token;
+mod trust;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -79,7 +81,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 /// # Errors
 /// When there is no valid configuration at `path`.
 pub fn load(path: &Path) -> Result<Loaded, Failure> {
-    let loaded = reach::load(path)?;
+    let loaded = reach::load_to_serve(path)?;
     let screen = Screen::new();
     for warning in &loaded.warnings {
         screen.note(&format!("warning: {warning}"));
@@ -87,12 +89,12 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
-/// Prints that the configuration at `path` would serve.
+/// Prints that the configuration at `path` would serve, and what is worth knowing about it.
 ///
 /// # Errors
-/// When the line cannot be written.
-pub fn approve(path: &Path) -> Result<(), Failure> {
-    Ok(Screen::new().say(&format!("{}: ok", path.display()))?)
+/// When the lines cannot be written.
+pub fn approve(path: &Path, note: &str) -> Result<(), Failure> {
+    Ok(Screen::new().say(&format!("{}: ok\n{note}", path.display()))?)
 }
 
 /// Prints why a command failed, if it did, and gives the exit code.
@@ -119,6 +121,7 @@ impl Management {
             Family::Key(command) => command.run(&self.reach, &screen),
             Family::Audit(command) => command.run(&self.reach, &screen),
             Family::Backup(command) => command.run(&self.reach, &screen),
+            Family::Reload(command) => command.run(&self.reach, &screen),
             Family::Scan(command) => command.run(&self.reach, &screen),
             Family::Whoami(command) => command.run(&self.reach, &screen),
         }
@@ -185,6 +188,8 @@ enum Family {
     Audit(audit::Command),
     /// Copy the whole store to a file while the gateway runs
     Backup(backup::Backup),
+    /// Have a running gateway read its configuration again
+    Reload(reload::Reload),
     /// Find leaked tokens and management keys in files, folders, standard input and git histories
     Scan(scan::Scan),
     /// Show as whom the admin side takes this command line
@@ -204,7 +209,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let matches = definition.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches)?;
     let mut usage = |message: &str| definition.error(ErrorKind::ArgumentConflict, message);
-    let reaches_out = given(&matches, "admin") || given(&matches, "key");
+    let reaches_out = ["admin", "key", "ca"].iter().any(|argument| given(&matches, argument));
     let command = match (cli.command, cli.test) {
         (Some(_), true) => return Err(usage("-t stands alone: it is short for `check`")),
         (None, false) => {
@@ -216,14 +221,14 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     };
     match command {
         Command::Manage(command) => {
-            if given(&matches, "key") && cli.reach.admin.is_none() {
-                return Err(usage("--key goes with --admin: the socket needs no key"));
+            if (given(&matches, "key") || given(&matches, "ca")) && cli.reach.admin.is_none() {
+                return Err(usage("--key and --ca go with --admin: the socket needs neither"));
             }
             Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin and --key are for the commands that manage a running gateway: token, app, member, key, audit, \
-             backup, scan, whoami",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, audit, \
+             backup, reload, scan, whoami",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))
@@ -292,6 +297,7 @@ mod tests {
             "p check --key k",
             "p demo --config a.toml",
             "p token list --key k",
+            "p reload --ca f",
             "p token list --status open",
             "p token list --limit 0",
             "p token create --app a --environment b --expires 7d --quiet --json",

@@ -25,7 +25,7 @@ pub(super) struct Reach {
         help_heading = "Reach"
     )]
     pub(super) config: PathBuf,
-    /// An admin address such as http://127.0.0.1:9180, instead of the socket that the configuration names
+    /// An admin address such as https://gateway.example.com:9180, instead of the socket that the configuration names
     #[arg(long, global = true, env = "PORTCULLIS_ADMIN", value_name = "URL", help_heading = "Reach")]
     pub(super) admin: Option<String>,
     /// The management key for --admin; as PORTCULLIS_KEY it stays out of the process list
@@ -38,6 +38,9 @@ pub(super) struct Reach {
         help_heading = "Reach"
     )]
     pub(super) key: Option<String>,
+    /// A PEM file with the authorities to trust for an https:// --admin, instead of this machine's
+    #[arg(long, global = true, env = "PORTCULLIS_ADMIN_CA", value_name = "FILE", help_heading = "Reach")]
+    pub(super) ca: Option<PathBuf>,
 }
 
 impl Reach {
@@ -53,10 +56,10 @@ impl Reach {
                     .to_owned(),
             )
         })?;
-        let client = Client::url(url, key)?;
+        let client = Client::url(url, key, self.ca.as_deref())?;
         if client.is_exposed() {
             screen.note(&format!(
-                "warning: the management key travels to {} in the clear; use an SSH tunnel or the socket",
+                "warning: the management key travels to {} in the clear; use https://, an SSH tunnel or the socket",
                 client.place()
             ));
         }
@@ -103,10 +106,22 @@ impl Reach {
 
 /// Loads the configuration at `path`, with the overrides of this process's environment.
 pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
-    // Names that are not UTF-8 are none of ours; a value that is not is judged as what is left of it.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    config::load(path, variables).map_err(|error| match error {
+    config::load(path, variables()).map_err(failure)
+}
+
+/// The same with all that serving needs.
+pub(super) fn load_to_serve(path: &Path) -> Result<Loaded, Failure> {
+    config::load_to_serve(path, variables()).map_err(failure)
+}
+
+/// Names that are not UTF-8 are none of ours; a value that is not is judged as what is left of it.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
+fn failure(error: LoadError) -> Failure {
+    match error {
         LoadError::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
             let here = if path.is_relative() { " here" } else { "" };
             Failure::Usage(format!(
@@ -117,5 +132,5 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
         }
         error @ LoadError::Unreadable { .. } => Failure::Usage(error.to_string()),
         error @ LoadError::Invalid(_) => Failure::Configuration(error.to_string()),
-    })
+    }
 }

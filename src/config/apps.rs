@@ -1,17 +1,15 @@
 //! `[apps.…]`: the applications behind the gateway, and which host belongs to whom.
 
-use std::net::SocketAddr;
-
 use super::environment::{self, Claims};
 use super::report::Placed;
 use super::section::Section;
 use super::value::Given;
-use super::{App, Gateway};
+use super::{Admin, App, Gateway};
 use crate::model::{AppName, EnvironmentName, Text};
 
-pub(super) fn read(root: &mut Section<'_>, gateway: &Gateway) -> Vec<App> {
+pub(super) fn read(root: &mut Section<'_>, gateway: &Gateway, admin: &Admin) -> Vec<App> {
     let mut claims = Claims::default();
-    let apps = root.entries("apps", |name, section| app(name, section, &gateway.listen, &mut claims));
+    let apps = root.entries("apps", |name, section| app(name, section, (gateway, admin), &mut claims));
     if apps.is_empty() {
         root.doubt("there is no app: every request gets unknown_host; add [apps.NAME] and its environments");
     }
@@ -22,7 +20,7 @@ pub(super) fn read(root: &mut Section<'_>, gateway: &Gateway) -> Vec<App> {
 fn app(
     name: &Placed<String>,
     section: &mut Section<'_>,
-    listen: &[SocketAddr],
+    ours: (&Gateway, &Admin),
     claims: &mut Claims,
 ) -> Option<App> {
     let valid = AppName::parse(&name.value);
@@ -37,7 +35,7 @@ fn app(
         if let Err(wrong) = &valid {
             section.wrong(&name.place, &wrong.to_string());
         }
-        environment::read(valid.ok()?, section, listen, claims)
+        environment::read(valid.ok()?, section, ours, claims)
     });
     Some(App {
         name: valid.ok()?,

@@ -4,11 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+use rustls_pki_types::CertificateDer;
+
 use super::report::Place;
 use super::section::Section;
 use super::value::{Given, boolean, number, path, positive_duration, text, word};
-use super::{Environment, ExternalAccess, HostHeader, Timeouts};
+use super::{Admin, Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts};
 use crate::model::{EnvironmentName, HostPattern, OnPublish, PathPattern, Upstream};
+use crate::tls::read_authorities;
 
 /// Every host claimed so far, by which environment and where.
 pub(super) type Claims = HashMap<HostPattern, (String, Place)>;
@@ -17,11 +21,11 @@ pub(super) type Claims = HashMap<HostPattern, (String, Place)>;
 pub(super) fn read(
     name: EnvironmentName,
     section: &mut Section<'_>,
-    listen: &[SocketAddr],
+    (gateway, admin): (&Gateway, &Admin),
     claims: &mut Claims,
 ) -> Option<Environment> {
     let hosts = hosts(section, claims);
-    let upstreams = upstreams(section, listen);
+    let upstreams = upstreams(section, &gateway.listen, admin);
     let usual = if name.as_str() == "production" { OnPublish::Stop } else { OnPublish::Keep };
     let on_publish = section.or("on_publish", usual, on_publish);
     let access = word(&[
@@ -35,6 +39,9 @@ pub(super) fn read(
     let timeouts = section.table("timeouts", timeouts);
     let public_paths = public_paths(section);
     let preflight = section.or("preflight", false, boolean);
+    let connections = connections(section, gateway.workers);
+    let health_check = section.given_table("health_check", health_check);
+    let upstream_ca = upstream_ca(section, upstreams.as_deref().unwrap_or_default());
     not_yet(section);
     Some(Environment {
         name,
@@ -46,6 +53,9 @@ pub(super) fn read(
         timeouts,
         public_paths,
         preflight,
+        connections,
+        health_check,
+        upstream_ca,
     })
 }
 
@@ -81,7 +91,7 @@ fn host(given: &Given<'_>) -> Result<HostPattern, String> {
     HostPattern::parse(given.text(WHAT)?).ok_or_else(|| format!("wants {WHAT}"))
 }
 
-fn upstreams(section: &mut Section<'_>, listen: &[SocketAddr]) -> Option<Vec<Upstream>> {
+fn upstreams(section: &mut Section<'_>, listen: &[SocketAddr], admin: &Admin) -> Option<Vec<Upstream>> {
     const WHAT: &str = "a list of URLs, as in [\"http://127.0.0.1:3000\"]";
     let Some(list) = section.full_list("upstreams", WHAT, upstream) else {
         section.missing("upstreams", WHAT);
@@ -99,6 +109,10 @@ fn upstreams(section: &mut Section<'_>, listen: &[SocketAddr]) -> Option<Vec<Ups
             );
             section.warning(&item.place, "upstreams", &doubt);
         }
+        if admin.is_at(&item.value) {
+            let doubt = "leads to the admin side: whoever has a token is let in there";
+            section.warning(&item.place, "upstreams", doubt);
+        }
     }
     Some(list.items.into_iter().map(|item| item.value).collect())
 }
@@ -108,16 +122,21 @@ fn upstream(given: &Given<'_>) -> Result<Upstream, String> {
     Upstream::parse(text).map_err(|wrong| format!("cannot be used: {wrong}"))
 }
 
-/// Whether the upstream is, as far as can be told without asking a name server, one of our own listeners.
-fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
-    let Some((host, port)) = upstream.host_and_port() else { return false };
-    let address = match host {
-        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        host => host.parse::<IpAddr>().ok(),
+/// Where an upstream is, as far as can be told without asking a name server.
+pub(super) fn address(upstream: &Upstream) -> Option<SocketAddr> {
+    let (host, port) = upstream.host_and_port()?;
+    let ip = match host {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        host => host.parse().ok()?,
     };
-    address.is_some_and(|address| {
-        port == listen.port()
-            && (address == listen.ip() || listen.ip().is_unspecified() && address.is_loopback())
+    Some(SocketAddr::new(ip, port))
+}
+
+/// Whether the upstream is, as far as can be told, one of our own listeners.
+fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
+    address(upstream).is_some_and(|address| {
+        address.port() == listen.port()
+            && (address.ip() == listen.ip() || listen.ip().is_unspecified() && address.ip().is_loopback())
     })
 }
 
@@ -152,20 +171,72 @@ fn timeouts(section: &mut Section<'_>) -> Timeouts {
     }
 }
 
+fn connections(section: &mut Section<'_>, workers: usize) -> u32 {
+    let Some(read) = section.read("connections", number(0..=1_000_000)) else { return 0 };
+    if read.value > 0 && (read.value as usize) < workers {
+        let doubt = format!(
+            "lets fewer connections be open than there are workers ({workers}): they take them from each other"
+        );
+        section.warning(&read.place, "connections", &doubt);
+    }
+    read.value
+}
+
+/// `None` where the path is missing, which is then reported.
+fn health_check(section: &mut Section<'_>) -> Option<HealthCheck> {
+    const WHAT: &str = "a path, as in \"/healthz\"";
+    let path = section.read("path", health_path);
+    if path.is_none() {
+        section.missing("path", WHAT);
+    }
+    let given_interval = section.read("interval", positive_duration);
+    let given_timeout = section.read("timeout", positive_duration);
+    let interval = given_interval.as_ref().map_or(Duration::from_secs(5), |given| given.value);
+    let timeout = given_timeout.as_ref().map_or(Duration::from_secs(2), |given| given.value);
+    let place = given_timeout.as_ref().or(given_interval.as_ref()).map(|given| given.place.clone());
+    if let Some(place) = place.filter(|_| timeout >= interval) {
+        let doubt = "is no shorter than `interval`: a check that hangs delays the next";
+        section.warning(&place, "timeout", doubt);
+    }
+    Some(HealthCheck {
+        interval,
+        timeout,
+        unhealthy_after: section.or("unhealthy_after", 3, number(1..=1_000)),
+        healthy_after: section.or("healthy_after", 2, number(1..=1_000)),
+        path: path?.value,
+    })
+}
+
+fn health_path(given: &Given<'_>) -> Result<PathAndQuery, String> {
+    const WHAT: &str = "a path, as in \"/healthz\"";
+    let text = given.text(WHAT)?;
+    let path = text.parse().ok().filter(|_| text.starts_with('/') && !text.contains('#'));
+    path.ok_or_else(|| format!("wants {WHAT}"))
+}
+
+fn upstream_ca(section: &mut Section<'_>, upstreams: &[Upstream]) -> Option<Vec<CertificateDer<'static>>> {
+    let given = section.read("upstream_ca", path)?;
+    if !upstreams.is_empty() && !upstreams.iter().any(Upstream::is_https) {
+        section.warning(
+            &given.place,
+            "upstream_ca",
+            "has no effect until a release brings one: no upstream here is https",
+        );
+    }
+    if !section.looks_into_files() {
+        return None;
+    }
+    match read_authorities(&section.resolve(&given.value)) {
+        Ok(certificates) => Some(certificates),
+        Err(wrong) => {
+            section.mistake(&given.place, "upstream_ca", &wrong);
+            None
+        }
+    }
+}
+
 /// The keys of features that this version lacks.
 fn not_yet(section: &mut Section<'_>) {
-    section.not_yet("connections", number(0..=u32::MAX), |most| *most == 0);
-    section.table_not_yet(
-        "health_check",
-        &[
-            ("path", |given| path(given).map(drop)),
-            ("interval", |given| positive_duration(given).map(drop)),
-            ("timeout", |given| positive_duration(given).map(drop)),
-            ("unhealthy_after", |given| number(1..=u32::MAX)(given).map(drop)),
-            ("healthy_after", |given| number(1..=u32::MAX)(given).map(drop)),
-        ],
-    );
-    section.not_yet("upstream_ca", path, |_| false);
     section.not_yet("request_headers", headers, |headers| *headers == 0);
     section.not_yet("upstream_auth", text, |_| false);
     section.not_yet("echo_guard", word(&[("headers", true), ("off", true), ("body", false)]), |known| *known);

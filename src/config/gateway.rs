@@ -3,15 +3,19 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::report::Placed;
 use super::section::Section;
 use super::value::{address, bytes, duration, network, number, path, positive_duration};
-use super::{AccessLog, Gateway, Limits};
+use super::{AccessLog, Gateway, Limits, Tls, certificate};
+use crate::tls::Pair;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 pub(super) fn read(section: &mut Section<'_>) -> Gateway {
-    let gateway = Gateway {
-        listen: listen(section),
+    let tls = section.tables("tls", tls);
+    let listen = listen(section, &tls);
+    Gateway {
+        listen,
         workers: match section.or("workers", 0, number(0..=1024)) {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -21,16 +25,11 @@ pub(super) fn read(section: &mut Section<'_>) -> Gateway {
         drain_timeout: section.or("drain_timeout", Duration::from_secs(30), duration),
         limits: section.table("limits", limits),
         access_log: section.table("access_log", access_log),
-    };
-    section.table_not_yet(
-        "tls",
-        &[
-            ("listen", |given| address(given).map(drop)),
-            ("certificate", |given| path(given).map(drop)),
-            ("private_key", |given| path(given).map(drop)),
-        ],
-    );
-    gateway
+        tls: tls
+            .into_iter()
+            .filter_map(|entry| Some(Tls { listen: entry.listen?.value, pair: entry.pair? }))
+            .collect(),
+    }
 }
 
 /// Whether only one of two listeners can be had. Port 0 is a free port, another one each time; whether `[::]` takes
@@ -41,14 +40,33 @@ pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && overlap
 }
 
-fn listen(section: &mut Section<'_>) -> Vec<SocketAddr> {
-    let Some(list) = section.full_list("listen", "a list of addresses, as in [\"127.0.0.1:8080\"]", address)
-    else {
-        return vec![DEFAULT_LISTEN];
+/// An entry of `[[gateway.tls]]` as far as it can be read.
+struct Entry {
+    listen: Option<Placed<SocketAddr>>,
+    pair: Option<Pair>,
+}
+
+fn tls(section: &mut Section<'_>) -> Entry {
+    let listen = section.read("listen", address);
+    section.missing("listen", "an IP address and port, as in \"0.0.0.0:8443\"");
+    Entry { listen, pair: certificate::pair(section) }
+}
+
+/// Where plain HTTP is served. What is wrong between these addresses and those of TLS is reported as well.
+fn listen(section: &mut Section<'_>, tls: &[Entry]) -> Vec<SocketAddr> {
+    const WHAT: &str = "a list of addresses, as in [\"127.0.0.1:8080\"]";
+    // Whoever serves TLS may well serve nothing else.
+    let list = if tls.is_empty() {
+        section.full_list("listen", WHAT, address)
+    } else {
+        section.list("listen", WHAT, address)
     };
-    for (index, item) in list.items.iter().enumerate() {
-        let earlier = list.items.iter().take(index).find(|earlier| collide(earlier.value, item.value));
-        if let Some(earlier) = earlier {
+    let plain = list.map_or_else(
+        || vec![Placed { value: DEFAULT_LISTEN, place: section.place().clone() }],
+        |list| list.items,
+    );
+    for (index, item) in plain.iter().enumerate() {
+        if let Some(earlier) = plain.iter().take(index).find(|earlier| collide(earlier.value, item.value)) {
             let wrong = if earlier.value == item.value {
                 format!("names {} twice", item.value)
             } else {
@@ -64,7 +82,21 @@ fn listen(section: &mut Section<'_>) -> Vec<SocketAddr> {
             section.warning(&item.place, "listen", &doubt);
         }
     }
-    list.items.into_iter().map(|item| item.value).collect()
+    let encrypted: Vec<_> = tls.iter().filter_map(|entry| entry.listen.as_ref()).collect();
+    for (index, item) in encrypted.iter().enumerate() {
+        let plain = plain.iter().find(|plain| collide(plain.value, item.value));
+        let earlier = encrypted.iter().take(index).copied();
+        let other =
+            earlier.clone().find(|earlier| earlier.value != item.value && collide(earlier.value, item.value));
+        let taken =
+            plain.map(|plain| (plain, "gateway.listen")).or(other.map(|other| (other, "gateway.tls")));
+        if let Some((taken, key)) = taken {
+            let wrong =
+                format!("is {}, which {} of `{key}` occupies: take another port", item.value, taken.value);
+            section.mistake(&item.place, "tls.listen", &wrong);
+        }
+    }
+    plain.into_iter().map(|item| item.value).collect()
 }
 
 fn trusted_proxies(section: &mut Section<'_>) -> Vec<ipnet::IpNet> {

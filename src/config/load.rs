@@ -1,7 +1,7 @@
 //! Reads `proxy.toml` as a whole: every mistake of the file in one run, or the configuration.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -10,16 +10,44 @@ use toml::de::DeTable;
 
 use super::report::{Lines, Mistake, Place, Report};
 use super::section::{PREFIX, Section, Source, instead, variable};
+use super::written::Written;
 use super::{Config, admin, apps, gateway, leaks, notify, secrets, store, tokens};
 
 /// Far above any configuration, and far below what could hurt.
 const LONGEST: u64 = 8 << 20;
 
 /// A valid configuration, and what is doubtful about it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Mistake>,
+    written: Written,
+    path: PathBuf,
+    variables: BTreeMap<String, String>,
+}
+
+impl Loaded {
+    /// Reads the file again, with the same variables, for a gateway that runs.
+    ///
+    /// # Errors
+    /// As [`load_to_serve`].
+    pub fn again(&self) -> Result<Self, LoadError> {
+        load_to_serve(&self.path, self.variables.clone())
+    }
+
+    /// The keys that the file sets otherwise than it did before.
+    #[must_use]
+    pub fn changes(&self, before: &Self) -> Vec<String> {
+        self.written.changes(&before.written)
+    }
+}
+
+/// Shows nothing of the variables, among which the command line's key may be.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, warnings, .. } = self;
+        f.debug_struct("Loaded").field("config", config).field("warnings", warnings).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no configuration.
@@ -33,10 +61,43 @@ pub enum LoadError {
 }
 
 /// Reads the configuration at `path`, with the `PORTCULLIS_SECTION__KEY` among `variables` in place of what it says.
+/// The files that it names are left alone: who only wants to know where the socket is may not be allowed to read them.
 ///
 /// # Errors
 /// When the file cannot be read, or anything in it or in the variables is wrong.
 pub fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, LoadError> {
+    read_file(path, variables, false)
+}
+
+/// The same for whoever is going to serve with it: what the files hold that it names is judged too.
+///
+/// # Errors
+/// When the file cannot be read, or anything in it, in the variables or in those files is wrong.
+pub fn load_to_serve(
+    path: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, LoadError> {
+    read_file(path, variables, true)
+}
+
+/// Reads the configuration in `text`. Messages call it `path`; the paths in it are relative to `base`.
+///
+/// # Errors
+/// When anything in it or in the variables is wrong.
+pub fn parse(
+    text: &str,
+    path: &Path,
+    base: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, LoadError> {
+    judge(text, path, base, variables, false)
+}
+
+fn read_file(
+    path: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+    files: bool,
+) -> Result<Loaded, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
@@ -54,26 +115,26 @@ pub fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) 
             return Err(LoadError::Invalid(report.finish(path, &Lines::new(&before)).0));
         }
     };
-    parse(&text, path, path.parent().unwrap_or(Path::new("")), variables)
+    judge(&text, path, path.parent().unwrap_or(Path::new("")), variables, files)
 }
 
-/// Reads the configuration in `text`. Messages call it `path`; the paths in it are relative to `base`.
-///
-/// # Errors
-/// When anything in it or in the variables is wrong.
-pub fn parse(
+fn judge(
     text: &str,
     path: &Path,
     base: &Path,
     variables: impl IntoIterator<Item = (String, String)>,
+    files: bool,
 ) -> Result<Loaded, LoadError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let variables: BTreeMap<_, _> =
         variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
-    let source = Source { lines: Lines::new(text), base, variables: &variables };
+    let source = Source { lines: Lines::new(text), base, variables: &variables, files };
     let (config, report) = read(text, &source);
     let (mistakes, warnings) = report.finish(path, &source.lines);
-    if mistakes.is_empty() { Ok(Loaded { config, warnings }) } else { Err(LoadError::Invalid(mistakes)) }
+    if !mistakes.is_empty() {
+        return Err(LoadError::Invalid(mistakes));
+    }
+    Ok(Loaded { config, warnings, written: Written::of(text), path: path.to_owned(), variables })
 }
 
 fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
@@ -98,7 +159,7 @@ fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
         root.table("secrets", secrets::read);
         root.table("leaks", leaks::read);
         root.table("notify", notify::read);
-        let apps = apps::read(root, &gateway);
+        let apps = apps::read(root, &gateway, &admin);
         Config { gateway, admin, store, tokens, apps }
     });
     unknown_variables(&mut report, source.variables);
@@ -135,6 +196,7 @@ fn one_per_line(mistakes: &[Mistake]) -> String {
 /// Every key that reading `text` asks for.
 #[cfg(test)]
 pub(super) fn keys(text: &str) -> std::collections::BTreeSet<String> {
-    let source = Source { lines: Lines::new(text), base: Path::new(""), variables: &BTreeMap::new() };
+    let source =
+        Source { lines: Lines::new(text), base: Path::new(""), variables: &BTreeMap::new(), files: false };
     read(text, &source).1.keys().clone()
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod apps;
+mod certificate;
 mod environment;
 mod gateway;
 mod leaks;
@@ -16,17 +17,21 @@ mod store;
 mod tests;
 mod tokens;
 mod value;
+mod written;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use http::uri::PathAndQuery;
 use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
 
 use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, Upstream};
+use crate::tls::Pair;
 
-pub use load::{LoadError, Loaded, load, parse};
+pub use load::{LoadError, Loaded, load, load_to_serve, parse};
 pub use report::Mistake;
 
 /// Everything `serve` needs to know, valid as a whole. Paths are resolved against the file's folder.
@@ -43,6 +48,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Gateway {
     pub listen: Vec<SocketAddr>,
+    /// In the order of the file; those with one address share it.
+    pub tls: Vec<Tls>,
     /// Never 0: "one per core" is resolved.
     pub workers: usize,
     pub trusted_proxies: Vec<IpNet>,
@@ -50,6 +57,13 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     pub limits: Limits,
     pub access_log: AccessLog,
+}
+
+/// A certificate shown on an address.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub listen: SocketAddr,
+    pub pair: Pair,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +91,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     pub socket: PathBuf,
     pub hosts: Vec<String>,
+    /// `None`: plain HTTP.
+    pub tls: Option<Pair>,
 }
 
 #[derive(Clone, Debug)]
@@ -124,6 +140,23 @@ pub struct Environment {
     pub public_paths: Vec<PathPattern>,
     /// Lets CORS preflights through.
     pub preflight: bool,
+    /// Connections to each upstream, of all workers together. 0: no limit.
+    pub connections: u32,
+    pub health_check: Option<HealthCheck>,
+    /// What https upstreams are judged by instead of the system's certificates; never empty.
+    pub upstream_ca: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// How an app is asked whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub path: PathAndQuery,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failures in a row.
+    pub unhealthy_after: u32,
+    /// Successes in a row.
+    pub healthy_after: u32,
 }
 
 /// Whether an environment lets tokens in.

@@ -18,13 +18,31 @@ enum Origin {
     Variable(String),
 }
 
+impl Mistake {
+    /// File, line and column, or the name of the variable.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.origin.to_string()
+    }
+
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Origin::File { path, line, column } => write!(f, "{}:{line}:{column}: ", path.display())?,
-            Origin::Variable(name) => write!(f, "{name}: ")?,
+        write!(f, "{}: {}", self.origin, self.message)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
+            Self::Variable(name) => f.write_str(name),
         }
-        f.write_str(&self.message)
     }
 }
 
@@ -152,6 +170,12 @@ impl Report {
         self.syntax.sort_by(|a, b| a.place.cmp(&b.place));
         self.syntax.dedup_by_key(|error| error.line(lines));
         let broken: BTreeSet<usize> = self.syntax.iter().filter_map(|error| error.line(lines)).collect();
+        // A list that does not end where it was meant to swallows what follows, line by line.
+        let mut is_first = true;
+        self.syntax.retain(|error| {
+            std::mem::take(&mut is_first)
+                || !error.message.starts_with("missing comma between array elements")
+        });
         let headless = broken.iter().copied().find(|line| lines.line_is_header(*line)).unwrap_or(usize::MAX);
         self.mistakes.retain(|finding| {
             !finding.absence

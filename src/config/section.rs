@@ -21,6 +21,8 @@ pub(super) struct Source<'a> {
     /// What relative paths are relative to.
     pub(super) base: &'a Path,
     pub(super) variables: &'a BTreeMap<String, String>,
+    /// Whether the files that it names are read and judged too.
+    pub(super) files: bool,
 }
 
 /// Judges one value of a feature that is not there yet.
@@ -94,12 +96,27 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that `key` names a file of its own, `place` being `None` where it does so by default, and gives its path
-    /// in full: what is relative is so to the folder of `proxy.toml`.
+    /// in full.
     pub(super) fn claim(&mut self, key: &'static str, path: &str, place: Option<Place>) -> PathBuf {
-        let path = self.source.base.join(path);
+        let path = self.resolve(path);
         let name = self.name(key);
         self.report.claim(name, path.clone(), place);
         path
+    }
+
+    /// A path in full: what is relative is so to the folder of `proxy.toml`.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.source.base.join(path)
+    }
+
+    /// Whether the files that are named are to be looked into.
+    pub(super) const fn looks_into_files(&self) -> bool {
+        self.source.files
+    }
+
+    /// Whether the table is in the file.
+    pub(super) const fn is_given(&self) -> bool {
+        self.table.is_some()
     }
 
     /// Reads a list; `None` if it is not given or none.
@@ -161,6 +178,53 @@ impl<'a> Section<'a> {
         self.enter(key, key, place, table).finish(read)
     }
 
+    /// Reads the tables of the list `key`, in the order of the file; none where it is not given.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
+    ) -> Vec<T> {
+        self.asked.push(key);
+        let what = format!("a list of tables, as in `[[{}]]`", self.name(key));
+        let Some((_, value)) = self.find(key) else {
+            return Vec::new();
+        };
+        let Some(items) = value.get_ref().as_array() else {
+            let given = Given::toml(value.get_ref(), value.span().start);
+            self.mistake(&given.place, key, &given.unlike(&what));
+            return Vec::new();
+        };
+        let mut done = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let given = Given::toml(item.get_ref(), item.span().start);
+            let Some(table) = item.get_ref().as_table() else {
+                self.mistake(&given.place, key, &given.unlike(&what));
+                continue;
+            };
+            let mut inner = self.enter(key, key, given.place, Some(table));
+            inner.pattern.push_str(".*");
+            done.push(inner.finish(&mut read));
+        }
+        done
+    }
+
+    /// Reads the table `key`; `None` if it is not given.
+    pub(super) fn given_table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let Some((_, value)) = self.find(key) else {
+            self.asked.push(key);
+            return None;
+        };
+        if value.get_ref().as_table().is_none() {
+            self.table(key, |_| ());
+            return None;
+        }
+        self.table(key, read)
+    }
+
     /// Reads the tables under `key`, whose names are the user's, in the order of the file.
     pub(super) fn entries<T>(
         &mut self,
@@ -219,40 +283,24 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reads a table, or a list of tables, that is missing from this version, for what else is wrong with it.
+    /// Reads a table that is missing from this version, for what else is wrong with it.
     pub(super) fn table_not_yet(&mut self, key: &'static str, keys: &[(&'static str, Check)]) {
-        self.asked.push(key);
-        let found = self.find(key);
-        let (mut tables, mut many) = (Vec::new(), false);
-        match found.map(|(_, value)| value.get_ref()) {
-            Some(DeValue::Table(table)) => tables.push(table),
-            Some(DeValue::Array(array)) => {
-                many = true;
-                tables.extend(array.iter().filter_map(|item| item.get_ref().as_table()));
-            }
-            Some(_) | None => {}
-        }
-        if let Some((at, value)) = found
-            && !value.get_ref().as_array().is_some_and(|array| array.is_empty())
-        {
+        if let Some((at, _)) = self.find(key) {
             self.unavailable(&Place::File(at), key);
         }
-        let place = found.map_or_else(|| self.place.clone(), |(key, _)| Place::File(key));
         let feature = self.name(key);
-        let tables = if tables.is_empty() { vec![None] } else { tables.into_iter().map(Some).collect() };
-        for table in tables {
-            let mut inner = self.enter(key, key, place.clone(), table);
-            if many {
-                inner.pattern.push_str(".*");
-            }
-            inner.finish(|inner| {
-                for (key, check) in keys {
-                    if let Some(Placed { place: place @ Place::Variable(_), .. }) = inner.read(key, check) {
-                        inner.report.mistake(&place, not_available(&feature));
-                    }
+        self.table(key, |inner| {
+            for (key, check) in keys {
+                if let Some(Placed { place: place @ Place::Variable(_), .. }) = inner.read(key, check) {
+                    inner.report.mistake(&place, not_available(&feature));
                 }
-            });
-        }
+            }
+        });
+    }
+
+    /// How much is wrong so far, in the whole file.
+    pub(super) const fn count(&self) -> usize {
+        self.report.count()
     }
 
     /// Notes what is wrong with the value of `key`.
@@ -268,7 +316,9 @@ impl<'a> Section<'a> {
 
     /// Notes that `key` is missing, if it is.
     pub(super) fn missing(&mut self, key: &str, wanted: &str) {
-        if self.find(key).is_none() {
+        let overridden = variable(&join(&self.pattern, key))
+            .is_some_and(|variable| self.source.variables.contains_key(&variable));
+        if self.find(key).is_none() && !overridden {
             self.lacks(key, wanted);
         }
     }

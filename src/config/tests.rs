@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
+mod certificates;
 mod example;
 mod nonsense;
+mod upstreams;
 
 /// One app that is in order, to stand beside what a test is about.
 const APP: &str =
@@ -43,7 +45,7 @@ fn refuse(text: &str, expected: &str) {
 
 #[test]
 fn nothing_at_all_means_the_defaults() {
-    let Loaded { config, warnings } = accept("");
+    let Loaded { config, warnings, .. } = accept("");
     assert_eq!(warnings.len(), 1);
     assert_eq!(
         warnings[0].to_string(),
@@ -194,11 +196,11 @@ fn environments_are_judged_too() {
         ("upstreams = []", "3:13: `apps.a.environments.b.upstreams` is empty"),
         (
             "upstreams = ['127.0.0.1']",
-            "3:14: an entry of `apps.a.environments.b.upstreams` cannot be used: an upstream is a URL",
+            "3:14: an entry of `apps.a.environments.b.upstreams` cannot be used: an upstream is http://, https://",
         ),
         (
-            "upstreams = ['https://a']",
-            "3:14: an entry of `apps.a.environments.b.upstreams` cannot be used: `https` upstreams are not available",
+            "upstreams = ['https://a..b']",
+            "3:14: an entry of `apps.a.environments.b.upstreams` cannot be used: no certificate can be for that name",
         ),
         ("on_publish = 'go'", "4:14: `apps.a.environments.b.on_publish` wants \"stop\", \"keep\""),
         (
@@ -231,8 +233,6 @@ fn environments_are_judged_too() {
 #[test]
 fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
     for (text, expected) in [
-        ("[[gateway.tls]]\nlisten = '0.0.0.0:1'\n", "1:11: `gateway.tls` is not available in this version"),
-        ("[admin.tls]\ncertificate = 'x'\n", "1:8: `admin.tls` is not available in this version"),
         ("[leaks]\naction = 'grace:1h'\n", "2:10: `leaks.action` is not available in this version"),
         ("[leaks]\ngithub_keys = 'keys.json'\n", "2:15: `leaks.github_keys` is not available"),
         ("[leaks]\naction = 'burn'\n", "2:10: `leaks.action` wants \"revoke\", or as in \"grace:1h\""),
@@ -241,19 +241,14 @@ fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
     ] {
         refuse(text, expected);
     }
-    for line in [
-        "connections = 4",
-        "health_check = { path = '/healthz' }",
-        "upstream_ca = 'ca.pem'",
-        "request_headers = { A = 'b' }",
-        "upstream_auth = 'bearer x'",
-        "echo_guard = 'body'",
-    ] {
+    for line in ["request_headers = { A = 'b' }", "upstream_auth = 'bearer x'", "echo_guard = 'body'"] {
         let (key, _) = line.split_once(' ').unwrap();
-        let column = if key == "health_check" { 1 } else { key.len() + 4 };
         refuse(
             &format!("{APP}{line}\n"),
-            &format!("4:{column}: `apps.a.environments.production.{key}` is not available in this version"),
+            &format!(
+                "4:{}: `apps.a.environments.production.{key}` is not available in this version",
+                key.len() + 4
+            ),
         );
     }
     accept(&format!(
@@ -261,7 +256,7 @@ fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
          browser_sessions = false\n[leaks]\ngithub_keys = 'off'\n[secrets]\nkey_file = 'x'\n[gateway]\ntls = []\n"
     ));
     // What else is wrong inside is told as well.
-    let found = mistakes("[[gateway.tls]]\nlisten = 1\ncertficate = 'x'\n");
+    let found = mistakes("[notify.smtp]\nurl = 1\nform = 'x'\n");
     assert_eq!(found.len(), 3, "{found:#?}");
 }
 
@@ -283,6 +278,8 @@ fn syntax_errors_do_not_hide_other_mistakes_nor_invent_any() {
         ("[apps.a.environments.b\nhosts = ['a']\nupstreams = ['http://a']\n", &["1:"]),
         ("[gateway]\nworkers 4\nlisten = ['127.0.0.1:1']\n", &["2:"]),
         ("[apps.a.environments.b]\nhosts = ['a'\nupstreams = ['http://a']\n", &["3:1: missing comma"]),
+        ("[gateway]\nlisten = ['127.0.0.1:1'\n\n[apps.a]\nx = 1\n[store]\ny = 1\n", &["4:1: missing comma"]),
+        ("[gateway]\nlisten = ['127.0.0.1:1]\n[apps.a]\nx = 1\n", &["2:"]),
         ("[store]\npath = 'x\n[gateway]\nworkers = 'y'\n", &["2:", "4:11: `gateway.workers` wants"]),
     ] {
         let found = mistakes(text);
@@ -330,7 +327,7 @@ fn mistakes_of_the_environment_name_the_variable_and_come_last() {
         &[
             ("PORTCULLIS_ADMIN__LISTN", "127.0.0.1:1"),
             ("PORTCULLIS_ADMIN__LISTEN", "nowhere"),
-            ("PORTCULLIS_ADMIN__TLS__CERTIFICATE", "x"),
+            ("PORTCULLIS_NOTIFY__SMTP__FROM", "x"),
             ("PORTCULLIS_APPS__SHOP__DESCRIPTION", "x"),
             ("PORTCULLIS_GATEWAY__LISTEN", "127.0.0.1:1,,"),
             ("PORTCULLIS_GATEWAY__WORKERS", "many"),
@@ -342,10 +339,10 @@ fn mistakes_of_the_environment_name_the_variable_and_come_last() {
         "proxy.toml:2:1: `store.x` is not a key: known here are `path`",
         "PORTCULLIS_ADMIN__LISTEN: `admin.listen` wants an IP address and port",
         "PORTCULLIS_ADMIN__LISTN: overrides no key: did you mean `PORTCULLIS_ADMIN__LISTEN`?",
-        "PORTCULLIS_ADMIN__TLS__CERTIFICATE: `admin.tls` is not available in this version",
         "PORTCULLIS_APPS__SHOP__DESCRIPTION: apps are set in the file only",
         "PORTCULLIS_GATEWAY__LISTEN: an entry of `gateway.listen` wants an IP address and port",
         "PORTCULLIS_GATEWAY__WORKERS: `gateway.workers` wants a whole number from 0 to 1024",
+        "PORTCULLIS_NOTIFY__SMTP__FROM: `notify.smtp` is not available in this version",
     ];
     assert!(
         found.len() == expected.len()
@@ -372,6 +369,10 @@ fn what_is_legal_but_doubtful_warns() {
         (
             "[gateway]\nlisten = ['127.0.0.1:3000']\n",
             "3:14: `apps.a.environments.production.upstreams` leads back",
+        ),
+        (
+            "[admin]\nlisten = '127.0.0.1:3000'\n",
+            "3:14: `apps.a.environments.production.upstreams` leads to the admin side",
         ),
         (
             "[tokens]\nlifetimes = ['366d']\nmax_lifetime = '1y'\n",

@@ -72,6 +72,14 @@ impl Control {
         Ok(self.store.owned_tokens(ids, owner, within).await?)
     }
 
+    /// Writes into the audit log that the configuration was read again. It is in force already: a store that cannot be
+    /// written does not undo it.
+    pub async fn note_reload(&self, caller: &Caller, changed: &[String]) {
+        if let Err(error) = self.store.note_reload(caller.act(self.now()), changed.to_vec()).await {
+            tracing::error!("the reload is missing from the audit log: {error}");
+        }
+    }
+
     /// A copy of the whole store as it is now.
     ///
     /// # Errors

@@ -1,8 +1,5 @@
 //! Publishing releases, and the switch for every token of an environment.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
-
 use super::repeat::{Made, Once, gone, made};
 use super::{Caller, Control, Fault, Faults, Page, apps, cursor, page, page_length};
 use crate::config::{Admin, Environment, ExternalAccess};
@@ -218,54 +215,8 @@ fn upstreams(urls: &[String], admin: &Admin, faults: &mut Faults) -> Vec<Upstrea
     }
     let parsed = urls.iter().take(UPSTREAMS).filter_map(|url| faults.name(FIELD, url, Upstream::parse));
     let parsed: Vec<_> = parsed.collect();
-    if parsed.iter().any(|upstream| leads_to(upstream, admin)) {
+    if parsed.iter().any(|upstream| admin.is_at(upstream)) {
         faults.add(FIELD, "leads to the admin side: whoever has a token would be let in there");
     }
     parsed
-}
-
-/// Whether an upstream is the admin side, as far as can be told without asking a name server. The admin socket refuses
-/// what was forwarded in any case.
-fn leads_to(upstream: &Upstream, admin: &Admin) -> bool {
-    if let Some((host, port)) = upstream.host_and_port() {
-        let address = match host {
-            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            host => host.parse::<IpAddr>().ok(),
-        };
-        let ours = |ip: IpAddr| ip == admin.listen.ip() || ip.to_canonical().is_loopback();
-        return port == admin.listen.port() && address.is_some_and(ours);
-    }
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let path = upstream.to_string();
-    path.strip_prefix("unix:").is_some_and(|path| real(Path::new(path)) == real(&admin.socket))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_admin_side_is_no_upstream() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("admin.sock");
-        std::fs::write(&socket, "").unwrap();
-        let link = folder.path().join("link.sock");
-        std::os::unix::fs::symlink(&socket, &link).unwrap();
-        let listen = "10.0.0.1:9180".parse().unwrap();
-        let admin = Admin { listen, socket: socket.clone(), ..super::super::sample::config().admin };
-        let leads = |url: &str| leads_to(&Upstream::parse(url).unwrap(), &admin);
-        for bad in
-            ["http://10.0.0.1:9180", "http://127.0.0.1:9180", "http://localhost:9180", "http://[::1]:9180"]
-        {
-            assert!(leads(bad), "{bad}");
-        }
-        for good in ["http://10.0.0.1:9181", "http://10.0.0.2:9180", "http://127.0.0.1", "unix:/run/app.sock"]
-        {
-            assert!(!leads(good), "{good}");
-        }
-        let dotted = folder.path().join("../").join(folder.path().file_name().unwrap()).join("admin.sock");
-        for path in [socket, link, dotted] {
-            assert!(leads(&format!("unix:{}", path.display())), "{}", path.display());
-        }
-    }
 }

@@ -44,6 +44,7 @@ pub use members::{AddMember, EditMember, ListMembers};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
 pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
+pub use upkeep::Expiring;
 
 /// Items on a page where the caller does not say.
 const PAGE: usize = 50;
@@ -64,12 +65,14 @@ pub struct Control {
     config: Arc<ArcSwap<Config>>,
     clock: Clock,
     key_uses: KeyUses,
+    expiring: Expiring,
 }
 
 impl Control {
     #[must_use]
     pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>) -> Self {
-        Self { store, reached, config, clock: Clock::system(), key_uses: KeyUses::default() }
+        let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
+        Self { store, reached, config, clock, key_uses, expiring }
     }
 
     /// Now, as exactly as it is stored.
@@ -82,6 +85,12 @@ impl Control {
     #[must_use]
     pub fn store_is_healthy(&self) -> bool {
         self.store.healthy()
+    }
+
+    /// How many tokens in use are about to end.
+    #[must_use]
+    pub fn expiring(&self) -> Expiring {
+        self.expiring.clone()
     }
 
     /// The name of the query parameter that carries a token; `None` where that form is off.

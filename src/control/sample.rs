@@ -16,6 +16,7 @@ pub(crate) fn config() -> Config {
     Config {
         gateway: Gateway {
             listen: Vec::new(),
+            tls: Vec::new(),
             workers: 1,
             trusted_proxies: Vec::new(),
             drain_delay: Duration::ZERO,
@@ -35,6 +36,7 @@ pub(crate) fn config() -> Config {
             listen: ([127, 0, 0, 1], 0).into(),
             socket: "portcullis.sock".into(),
             hosts: vec!["admin.example".to_owned()],
+            tls: None,
         },
         store: Store { path: "portcullis.db".into() },
         tokens: Tokens {
@@ -79,5 +81,8 @@ fn environment(name: &str, on_publish: OnPublish) -> Environment {
         timeouts: Timeouts { connect: second, response_header: second, idle: second },
         public_paths: Vec::new(),
         preflight: false,
+        connections: 0,
+        health_check: None,
+        upstream_ca: None,
     }
 }

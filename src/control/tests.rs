@@ -40,7 +40,7 @@ impl Site {
         let store = Store::open(&folder.path().join("s.db")).unwrap();
         let (index, writer) = Index::new();
         let (board, _) = Board::new(0);
-        let follower = Follower::load(&store, writer, board).unwrap();
+        let follower = Follower::load(&store, writer, board.clone()).unwrap();
         let mut config = sample::config();
         for app in &mut config.apps {
             for environment in &mut app.environments {
@@ -49,7 +49,7 @@ impl Site {
             }
         }
         change(&mut config);
-        let settings = Settings::new(&config, &index);
+        let settings = Settings::new(&config, &index, &board, None).unwrap();
         let mut control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
         control.clock = Clock::set_by(hand.clone());
         let (stop, stopping) = watch::channel(false);

@@ -1,5 +1,6 @@
 //! What is done without anybody's call.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +18,24 @@ const SELDOMEST: Duration = Duration::from_secs(600);
 const OFTEN: Duration = Duration::from_secs(5);
 /// How long before its end a token in use is noted.
 const AHEAD: Lifetime = Lifetime::days(7);
+/// How often those are counted where none was newly noted.
+const COUNT: Duration = Duration::from_secs(60);
+
+/// How many tokens in use end within 7 days, as they were counted last. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Expiring(Arc<Mutex<Option<u64>>>);
+
+impl Expiring {
+    /// `None`: they have not been counted yet.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, count: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(count);
+    }
+}
 
 impl Control {
     /// Forgets what is old and notes what is due, until `stop` is true or its sender is gone.
@@ -49,6 +68,7 @@ impl Control {
     /// Notes last uses of keys, and tokens in use that are about to end.
     async fn note(&self, mut stop: watch::Receiver<bool>) {
         let mut unwritten: Vec<Use<KeyId>> = Vec::new();
+        let mut counted: Option<Instant> = None;
         loop {
             let ending = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => true,
@@ -64,8 +84,13 @@ impl Control {
                 return;
             }
             let now = self.now();
-            if let Some(end) = AHEAD.after(now) {
-                let _ = self.store.note_ending(now, end).await;
+            let Some(end) = AHEAD.after(now) else { continue };
+            let noted = self.store.note_ending(now, end).await.unwrap_or_default();
+            if (noted > 0 || counted.is_none_or(|last| last.elapsed() >= COUNT))
+                && let Ok(count) = self.store.count_ending(now, end).await
+            {
+                self.expiring.set(count);
+                counted = Some(Instant::now());
             }
         }
     }

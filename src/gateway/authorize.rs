@@ -8,7 +8,7 @@ use http::{Method, header};
 use super::authenticate::{self, Authenticated, Until};
 use super::credential::{Carrier, Presented};
 use super::reject::{self, Reject};
-use super::request::Request;
+use super::request::{Host, Request};
 use super::route::{Route, Routes};
 use crate::credential::Digest;
 use crate::index::{Identity, Index};
@@ -24,8 +24,9 @@ pub struct Permit {
 }
 
 /// What let a request in, small enough to be kept for as long as it runs, so that it can be judged anew.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Pass {
+    host: Host,
     digest: Digest,
     pub token: TokenId,
     /// The app and the name of the environment that was asked for.
@@ -45,10 +46,9 @@ impl Permit {
         self.holder.as_ref()
     }
 
-    /// What has to hold for as long as the request runs; `None` where no token was needed.
-    #[must_use]
-    pub fn pass(&self) -> Option<Pass> {
-        self.pass
+    /// Takes out what has to hold for as long as the request runs; `None` where no token was needed.
+    pub(super) fn take_pass(&mut self) -> Option<Pass> {
+        self.pass.take()
     }
 
     /// Where a token was, needed or not.
@@ -73,15 +73,7 @@ pub fn authorize(
 ) -> Result<Permit, Reject> {
     let Authenticated { identity, digest, carrier, until } = authenticated;
     let refuse = |refusal, detail| Err(Reject::new(refusal, detail).of(identity.id));
-    if identity.app.is_some_and(|app| app != route.state.app) {
-        return refuse(Refusal::WrongApp, "this token opens another app");
-    }
-    if identity.environment != route.state.name {
-        return refuse(Refusal::WrongEnvironment, "this token opens another environment of the app");
-    }
-    if !route.is_open() {
-        return Err(reject::ended(Refusal::ExternalAccessOff).of(identity.id));
-    }
+    within(&identity, route).map_err(|refusal| reject::ended(refusal).of(identity.id))?;
     if let Some(restrictions) = &identity.restrictions {
         let rules = &restrictions.rules;
         if !rules.allow_from(client) {
@@ -100,8 +92,19 @@ pub fn authorize(
         }
     }
     let environment = (route.state.app, route.state.name);
-    let pass = Pass { digest, token: identity.id, environment, until };
+    let pass = Pass { host: request.named_host(), digest, token: identity.id, environment, until };
     Ok(Permit { route: route.clone(), holder: Some(identity), pass: Some(pass), carrier: Some(carrier) })
+}
+
+/// Whether a token is for this environment, and that lets tokens in.
+fn within(identity: &Identity, route: &Route) -> Result<(), Refusal> {
+    if identity.app.is_some_and(|app| app != route.state.app) {
+        return Err(Refusal::WrongApp);
+    }
+    if identity.environment != route.state.name {
+        return Err(Refusal::WrongEnvironment);
+    }
+    if route.is_open() { Ok(()) } else { Err(Refusal::ExternalAccessOff) }
 }
 
 /// Whether what let a request in would still let it in, and until when.
@@ -109,15 +112,11 @@ pub fn authorize(
 /// # Errors
 /// With what the next such request would be told.
 pub fn again(routes: &Routes, index: &Index, pass: &Pass, now: i64) -> Result<Until, Refusal> {
-    let (app, name) = pass.environment;
+    let route = routes.route(pass.host.as_str()).map_err(|reject| reject.refusal)?;
     let identity = index.get(&pass.digest).ok_or(Refusal::TokenUnknown)?;
-    let near = index.known_environment(app, name).ok_or(Refusal::UnknownHost)?;
-    let until = authenticate::judge(index, &identity, &near, now)?;
-    match routes.of(app, name) {
-        Some(route) if !route.is_open() => Err(Refusal::ExternalAccessOff),
-        // An environment that the configuration has given up keeps what it had begun.
-        _ => Ok(until),
-    }
+    let until = authenticate::judge(index, &identity, &route.state, now)?;
+    within(&identity, route)?;
+    Ok(until)
 }
 
 /// A permit for what the configuration opens to everyone: public paths, and CORS preflights where they are let through.

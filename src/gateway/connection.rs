@@ -1,18 +1,16 @@
-//! What the driver, the guard and the exchange of one client connection tell each other. One thread owns them all.
+//! What the driver and the guard of one client connection tell each other, whatever is spoken on it. One thread owns
+//! them all.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::clock;
-use super::framing::{Event, Framing};
-use super::head::{Head, HeadLimits, Offence};
-use super::upgrade::Handover;
 use crate::config::Limits;
 
 /// How long an idle connection is left to a client that may be about to use it while we drain.
@@ -28,16 +26,6 @@ pub(super) struct Connection {
     pub client_value: Option<HeaderValue>,
     pub port_value: HeaderValue,
     pub scheme_value: HeaderValue,
-    framing: RefCell<Framing>,
-    heads: RefCell<VecDeque<Head>>,
-    /// Requests whose heads have come, whose bodies have come to their end, and that were handed to the service.
-    arrived: Cell<u64>,
-    ended: Cell<u64>,
-    served: Cell<u64>,
-    /// The request whose body is malformed.
-    bad_body: Cell<Option<u64>>,
-    body_watch: RefCell<Option<Waker>>,
-    head_refused: Cell<bool>,
     phase: Cell<Phase>,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -46,7 +34,6 @@ pub(super) struct Connection {
     cut: Cell<bool>,
     draining: Cell<bool>,
     driver: RefCell<Option<Waker>>,
-    pub handover: RefCell<Option<Handover>>,
 }
 
 /// The two ends of a connection.
@@ -54,11 +41,16 @@ pub(super) struct Connection {
 pub(super) struct Peers {
     pub client: SocketAddr,
     pub local: SocketAddr,
+    /// When the connection was accepted.
+    pub since: Instant,
 }
 
+/// What the client is to do next, and since when.
 #[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// Since the connection was accepted, or the first byte of a request came.
+pub(super) enum Phase {
+    /// Nothing has come since the connection was accepted.
+    Silent(Instant),
+    /// A head has begun.
     Head(Instant),
     Busy,
     Idle(Instant),
@@ -75,51 +67,42 @@ pub(super) enum Overdue {
 
 impl Connection {
     pub(super) fn new(peers: Peers, scheme: &'static str, limits: &Limits) -> Self {
-        let Peers { client, local } = peers;
-        let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
+        let Peers { client, local, since } = peers;
         Self {
             client,
             client_value: HeaderValue::try_from(client.ip().to_canonical().to_string()).ok(),
             port_value: HeaderValue::from(local.port()),
             scheme_value: HeaderValue::from_static(scheme),
-            framing: RefCell::new(Framing::new(head)),
-            heads: RefCell::default(),
-            arrived: Cell::new(0),
-            ended: Cell::new(0),
-            served: Cell::new(0),
-            bad_body: Cell::new(None),
-            body_watch: RefCell::default(),
-            head_refused: Cell::new(false),
-            phase: Cell::new(Phase::Head(clock::look())),
+            phase: Cell::new(Phase::Silent(since)),
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             write_blocked: Cell::new(None),
             cut: Cell::new(false),
             draining: Cell::new(false),
             driver: RefCell::default(),
-            handover: RefCell::default(),
         }
     }
 
-    // What the guard tells.
+    /// How long the client may leave what we have for it.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
 
-    pub(super) fn heard(&self, bytes: &[u8]) {
-        let now = clock::look();
-        if let Phase::Idle(_) = self.phase.get() {
-            self.phase.set(Phase::Head(now));
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+    }
+
+    /// Bytes came in; where none were under way, a head begins with them.
+    pub(super) fn hears(&self, now: Instant) {
+        match self.phase.get() {
+            Phase::Silent(since) => self.phase.set(Phase::Head(since)),
+            Phase::Idle(_) => self.phase.set(Phase::Head(now)),
+            Phase::Head(_) | Phase::Busy => {}
         }
-        self.framing.borrow_mut().feed(bytes, |event| match event {
-            Event::Head(head) => {
-                self.arrived.set(self.arrived.get() + 1);
-                self.head_refused.set(head.offence == Some(Offence::HeadTooLarge));
-                self.heads.borrow_mut().push_back(head);
-            }
-            Event::BodyEnd => self.ended.set(self.ended.get() + 1),
-            Event::BadBody(_) => {
-                self.bad_body.set(Some(self.arrived.get()));
-                self.wake_body();
-            }
-        });
     }
 
     pub(super) fn wrote(&self) {
@@ -137,52 +120,13 @@ impl Connection {
         }
     }
 
-    // What the exchange asks and tells.
-
-    /// The ordinal and raw head of the request that the HTTP library hands over next.
-    pub(super) fn next_head(&self) -> (u64, Option<Head>) {
-        self.phase.set(Phase::Busy);
-        self.served.set(self.served.get() + 1);
-        (self.served.get(), self.heads.borrow_mut().pop_front())
-    }
-
-    /// Whether the body of the request with this ordinal broke the rules.
-    pub(super) fn is_bad_body(&self, ordinal: u64) -> bool {
-        self.bad_body.get() == Some(ordinal)
-    }
-
-    /// Has `waker` woken should the body that is on its way turn out malformed or of no more use: hyper may wait for
-    /// more of it.
-    pub(super) fn watch_body(&self, waker: &Waker) {
-        self.body_watch.replace(Some(waker.clone()));
-    }
-
-    /// Has whoever waits for more of a body look again whether it is still wanted.
-    pub(super) fn wake_body(&self) {
-        if let Some(waker) = self.body_watch.take() {
-            waker.wake();
-        }
-    }
-
-    /// Whether every byte of the request with this ordinal has arrived.
-    pub(super) fn has_arrived(&self, ordinal: u64) -> bool {
-        self.ended.get() >= ordinal
-    }
-
-    /// The answer is out of the exchange's hands.
-    pub(super) fn finished(&self) {
-        let now = clock::now();
-        let within_head = self.framing.borrow().within_head();
-        self.phase.set(if within_head { Phase::Head(now) } else { Phase::Idle(now) });
-    }
-
     /// Ends the connection where it is: what was begun must not look complete.
     pub(super) fn cut(&self) {
         self.cut.set(true);
         self.wake();
     }
 
-    /// Answers from now on say that they are the last, and idleness is short.
+    /// What is begun is the last that is served, and idleness is short.
     pub(super) fn drain(&self) {
         self.draining.set(true);
         self.wake();
@@ -192,34 +136,17 @@ impl Connection {
         self.draining.get()
     }
 
-    // What the driver asks.
-
-    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Has the driver that is being polled woken by whatever ends the connection or begins its drain.
+    pub(super) fn watch(&self, cx: &Context<'_>) {
         let mut driver = self.driver.borrow_mut();
         if !driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *driver = Some(cx.waker().clone());
         }
+    }
+
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.watch(cx);
         if self.cut.get() { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Whether a head too large to wait for stands first in line.
-    pub(super) fn head_refused(&self) -> bool {
-        self.head_refused.get() && !matches!(self.phase.get(), Phase::Busy) && self.heads.borrow().len() == 1
-    }
-
-    /// What is wrong with the head that stands first in line.
-    pub(super) fn first_offence(&self) -> Option<Offence> {
-        self.heads.borrow().front().and_then(|head| head.offence)
-    }
-
-    /// Whether a request was begun and no part of an answer was given to it.
-    pub(super) fn within_head(&self) -> bool {
-        self.framing.borrow().within_head() && !matches!(self.phase.get(), Phase::Busy)
-    }
-
-    /// Whether bytes of a request that was answered may still be on their way.
-    pub(super) fn has_unread(&self) -> bool {
-        self.ended.get() < self.arrived.get() || self.framing.borrow().within_head()
     }
 
     /// What the client is late with, if anything.
@@ -229,18 +156,20 @@ impl Connection {
             return Some(Overdue::Reading);
         }
         match self.phase.get() {
-            Phase::Head(since) if past(since, self.head_limit()) => Some(Overdue::Head),
+            Phase::Silent(since) if past(since, self.silence_limit()) => Some(Overdue::Head),
+            Phase::Head(since) if past(since, self.header_timeout) => Some(Overdue::Head),
             // The end of an answer may still be on its way to a slow reader.
             Phase::Idle(_) if self.write_blocked.get().is_some() => None,
             Phase::Idle(since) if past(since, self.idle_limit()) => Some(Overdue::Idle),
-            Phase::Head(_) | Phase::Idle(_) | Phase::Busy => None,
+            Phase::Silent(_) | Phase::Head(_) | Phase::Idle(_) | Phase::Busy => None,
         }
     }
 
     /// When to look again, at the latest.
     pub(super) fn next_look(&self, now: Instant) -> Instant {
         let due = match self.phase.get() {
-            Phase::Head(since) => since + self.head_limit(),
+            Phase::Silent(since) => since + self.silence_limit(),
+            Phase::Head(since) => since + self.header_timeout,
             Phase::Idle(since) => since + self.idle_limit(),
             Phase::Busy => now + self.idle_timeout,
         };
@@ -250,9 +179,27 @@ impl Connection {
         due.clamp(now + RESOLUTION, now + shortest.max(RESOLUTION))
     }
 
-    fn head_limit(&self) -> Duration {
-        let silent = self.draining.get() && !self.framing.borrow().within_head();
-        if silent { self.header_timeout.min(DRAINED_IDLE) } else { self.header_timeout }
+    /// Waits until the client is late with something. `timer` is to be at the last look that was planned.
+    pub(super) fn poll_overdue(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Overdue> {
+        // A drain brings the next look nearer; nothing else does.
+        if self.is_draining() {
+            let next = self.next_look(clock::look());
+            if next < timer.deadline() {
+                timer.as_mut().reset(next);
+            }
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = clock::look();
+            if let Some(overdue) = self.overdue(now) {
+                return Poll::Ready(overdue);
+            }
+            timer.as_mut().reset(self.next_look(now));
+        }
+        Poll::Pending
+    }
+
+    fn silence_limit(&self) -> Duration {
+        if self.draining.get() { self.header_timeout.min(DRAINED_IDLE) } else { self.header_timeout }
     }
 
     fn idle_limit(&self) -> Duration {
@@ -274,8 +221,9 @@ mod tests {
     fn a_slow_reader_of_the_last_bytes_is_not_idle() {
         let limits = crate::control::sample::config().gateway.limits;
         let address = ([127, 0, 0, 1], 1).into();
-        let connection = Connection::new(Peers { client: address, local: address }, "http", &limits);
         let start = Instant::now();
+        let peers = Peers { client: address, local: address, since: start };
+        let connection = Connection::new(peers, "http", &limits);
         let later = |part: f64| start + limits.idle_timeout.mul_f64(part);
         connection.phase.set(Phase::Idle(start));
         connection.write_blocked.set(Some(later(0.8)));

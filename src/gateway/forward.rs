@@ -1,15 +1,13 @@
 //! The last stage before the app: sends what was permitted and waits for the head of the answer.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 use http::request::Parts;
 use http::{Method, Request as Message, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 
 use super::authorize::Permit;
 use super::clock;
@@ -17,10 +15,13 @@ use super::headers;
 use super::record::Record;
 use super::reject::{self, Reject};
 use super::response::{Body, Lease};
+use super::route::Route;
 use super::slots::{Occupied, Slot};
 use super::upgrade;
 use super::upload::Upload;
-use super::upstream::{Chosen, pool};
+use super::upstream::Chosen;
+use super::upstream::dial::Unconnected;
+use super::upstream::sender::{Failure, Fate, Sender};
 use super::worker::Worker;
 use crate::model::Refusal;
 
@@ -30,6 +31,24 @@ const UNREACHABLE: Reject =
     Reject::new(Refusal::UpstreamUnreachable, "the app does not answer at its address");
 const CONNECT_TIMEOUT: Reject =
     Reject::new(Refusal::UpstreamTimeout, "the app did not accept a connection in time");
+const INSECURE: Reject = Reject::new(
+    Refusal::UpstreamUnreachable,
+    "no secure connection to the app: its certificate does not prove that it is the app, or TLS failed otherwise",
+);
+const BUSY: Reject = Reject {
+    retry_after: Some(1),
+    ..Reject::new(
+        Refusal::UpstreamUnavailable,
+        "the app has as many connections as it may, and none became free in time",
+    )
+};
+const REFUSED: Reject = Reject {
+    retry_after: Some(1),
+    ..Reject::new(
+        Refusal::UpstreamUnavailable,
+        "the app has not looked at the request: it has no room for it at present",
+    )
+};
 const GARBLED: Reject = Reject::new(Refusal::UpstreamInvalid, "the app's answer is not valid HTTP");
 
 /// An environment without an upstream to try.
@@ -59,10 +78,13 @@ pub(super) async fn forward(
     let slot = occupied.slot().clone();
     record.slot = Some(slot.clone());
     if upgrade::wants(&head) {
-        return upgrade::open(permit, head, upload, occupied, record).await;
+        return Box::pin(upgrade::open(permit, head, upload, occupied, record)).await;
     }
-    let answer = unless_ended(&slot, exchange(worker, &permit, head, upload, &slot, &mut record)).await;
+    let answer = unless_ended(&slot, pin!(exchange(worker, &permit, head, upload, &slot, &mut record))).await;
     record.upstream_answered();
+    if let (Some(Refusal::UpstreamTimeout), Some(target)) = (slot.ending(), &record.upstream) {
+        permit.route().failed(target, false, "no answer in time");
+    }
     match answer {
         Ok(answer) => pass_on(answer, &permit, occupied, record),
         Err(reject) => Err((slot.fault.get().unwrap_or(reject), record)),
@@ -94,18 +116,16 @@ pub(super) fn pass_on(
 }
 
 /// Runs `exchange` until it is done or its request is ended.
-pub(super) async fn unless_ended<T>(
+pub(super) fn unless_ended<T>(
     slot: &Slot,
-    exchange: impl Future<Output = Result<T, Reject>>,
-) -> Result<T, Reject> {
-    let mut exchange = pin!(exchange);
-    poll_fn(|cx| {
+    mut exchange: Pin<&mut impl Future<Output = Result<T, Reject>>>,
+) -> impl Future<Output = Result<T, Reject>> {
+    poll_fn(move |cx| {
         if let Poll::Ready(refusal) = slot.poll_ended(cx) {
             return Poll::Ready(Err(reject::ended(refusal)));
         }
         exchange.as_mut().poll(cx)
     })
-    .await
 }
 
 /// Tries upstreams until one gives an answer. What may have reached an app is sent again only where that is safe.
@@ -121,83 +141,130 @@ async fn exchange(
     let mut message = Message::from_parts(head, upload);
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
-    while let Some(chosen) = route.choose(&tried) {
+    let mut asked_again = false;
+    loop {
+        let Some(chosen) = route.choose(&tried) else {
+            // Who had no room for it may have some by now.
+            if failure != REFUSED || asked_again {
+                return Err(failure);
+            }
+            asked_again = true;
+            note_retry(tried.last());
+            tried.clear();
+            continue;
+        };
         let target = chosen.target().clone();
+        note_retry(tried.last());
         record.upstream = Some(target.clone());
         record.upstream_began = Some(clock::now());
         headers::set_host(message.headers_mut(), route.host_header, &target);
-        if let Some(mut sender) = worker.pool.take(&target) {
-            let spare = spare(&message);
-            match send(&mut sender, message).await {
-                Ok(response) => return Ok(Answer { response, lease: lease(worker, chosen, sender) }),
-                Err(Failure { unsent: Some(unsent), .. }) => message = *unsent,
-                // A kept connection died under the request: the app may have closed it just before.
-                Err(Failure { closed: true, .. }) if spare.is_some() && slot.ending().is_none() => {
-                    let Some(again) = spare else { return Err(GONE) };
-                    message = again;
-                }
-                Err(failure) => return Err(failure.reject),
+        let mut kept = worker.pool.take(&target);
+        loop {
+            let is_kept = kept.is_some();
+            let mut sender = match kept.take() {
+                Some(sender) => sender,
+                // Boxed: seldom needed, and large.
+                None => match Box::pin(worker.pool.open(&target, route.timeouts.connect)).await {
+                    Ok(sender) => sender,
+                    Err(error) => {
+                        failure = unconnected(route, &chosen, &error);
+                        break;
+                    }
+                },
+            };
+            let spare = spare(&message, sender.is_shared());
+            let Failure { unsent, fate } = match sender.send(message, &target).await {
+                Ok(response) => return Ok(answered(worker, chosen, sender, response)),
+                Err(failed) => failed,
+            };
+            let again =
+                unsent.map(|unsent| *unsent).or_else(|| spare.filter(|spare| may_repeat(spare, fate)));
+            // A kept connection can die under a request without the app being at fault: it may have closed it just
+            // before.
+            let is_stale = is_kept && again.is_some() && fate != Fate::Refused;
+            if !is_stale {
+                failure = unanswered(slot, route, &chosen, fate);
             }
+            let Some(again) = again.filter(|_| slot.ending().is_none()) else { return Err(failure) };
+            message = again;
+            if !is_stale {
+                break;
+            }
+            note_retry(Some(&chosen));
         }
-        match pool::connect(&target, route.timeouts.connect).await {
-            Ok(mut sender) => match send(&mut sender, message).await {
-                Ok(response) => return Ok(Answer { response, lease: lease(worker, chosen, sender) }),
-                Err(Failure { unsent: Some(unsent), reject, .. }) => (message, failure) = (*unsent, reject),
-                Err(failure) => return Err(failure.reject),
-            },
-            Err(error) => failure = unconnected(&error),
+        if failure == BUSY || asked_again {
+            return Err(failure);
         }
         tried.push(chosen);
     }
-    Err(failure)
+}
+
+/// Counts, for the upstream that failed a request, that the request is sent again.
+pub(super) fn note_retry(failed: Option<&Chosen>) {
+    if let Some(failed) = failed {
+        failed.target().standing.retries.add(1);
+    }
 }
 
 /// What an app that takes no connection means for the client.
-pub(super) fn unconnected(error: &io::Error) -> Reject {
-    if error.kind() == io::ErrorKind::TimedOut { CONNECT_TIMEOUT } else { UNREACHABLE }
-}
-
-fn lease(worker: &Rc<Worker>, chosen: Chosen, sender: SendRequest<Upload>) -> Lease {
-    Lease { worker: worker.clone(), chosen, sender }
-}
-
-/// A failed attempt.
-struct Failure {
-    /// The message, if none of it was written.
-    unsent: Option<Box<Message<Upload>>>,
-    /// The connection ended before a byte of the answer came.
-    closed: bool,
-    reject: Reject,
-}
-
-async fn send(
-    sender: &mut SendRequest<Upload>,
-    message: Message<Upload>,
-) -> Result<Response<Incoming>, Failure> {
-    sender.try_send_request(message).await.map_err(|mut failed| {
-        let error = failed.error();
-        let broken = std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>());
-        let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled() || broken;
-        let reject = unanswered(error);
-        Failure { closed, reject, unsent: failed.take_message().map(Box::new) }
-    })
+pub(super) fn unconnected(route: &Route, chosen: &Chosen, error: &Unconnected) -> Reject {
+    let reject = match error {
+        Unconnected::Full => return BUSY,
+        Unconnected::Unreachable(_) => UNREACHABLE,
+        Unconnected::NotHttp2 => GARBLED,
+        Unconnected::TimedOut => CONNECT_TIMEOUT,
+        Unconnected::Insecure(_) => INSECURE,
+    };
+    route.failed(chosen.target(), chosen.is_on_trial(), &error.to_string());
+    reject
 }
 
 /// What an app that took a request and gave no answer means for the client.
-pub(super) fn unanswered(error: &hyper::Error) -> Reject {
-    if error.is_parse() { GARBLED } else { GONE }
+pub(super) fn unanswered(slot: &Slot, route: &Route, chosen: &Chosen, fate: Fate) -> Reject {
+    let reject = match fate {
+        Fate::Garbled => GARBLED,
+        Fate::Refused | Fate::Leaving => REFUSED,
+        Fate::Closed | Fate::Calmed | Fate::BrokenOff => GONE,
+    };
+    let is_at_fault = match fate {
+        // What other clients did, and what the app may do.
+        Fate::Calmed | Fate::Refused | Fate::Leaving => false,
+        Fate::Closed | Fate::BrokenOff | Fate::Garbled => true,
+    };
+    // A request that did not arrive whole is not the app's fault either.
+    if is_at_fault && slot.fault.get().is_none() && slot.ending().is_none() {
+        route.failed(chosen.target(), chosen.is_on_trial(), reject.detail);
+    }
+    reject
 }
 
-/// A copy of a request that may be sent twice: idempotent by its method (RFC 9110, section 9.2.2) and bodyless.
-fn spare(message: &Message<Upload>) -> Option<Message<Upload>> {
-    let idempotent = matches!(
-        *message.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    );
-    let upload = message.body().again().filter(|_| idempotent)?;
+fn answered(worker: &Rc<Worker>, chosen: Chosen, sender: Sender, response: Response<Incoming>) -> Answer {
+    chosen.target().answered();
+    Answer { response, lease: Lease { worker: worker.clone(), chosen, sender } }
+}
+
+/// Whether a request whose fate was this may be sent once more.
+fn may_repeat(spare: &Message<Upload>, fate: Fate) -> bool {
+    match fate {
+        Fate::Refused | Fate::Leaving => true,
+        Fate::Closed | Fate::Calmed => is_idempotent(spare.method()),
+        Fate::BrokenOff | Fate::Garbled => false,
+    }
+}
+
+/// A copy of a request that may have to be sent twice: bodyless and, unless the connection is one on which an app can
+/// say that it did not look at a request, idempotent by its method.
+fn spare(message: &Message<Upload>, can_refuse: bool) -> Option<Message<Upload>> {
+    let upload = message.body().again().filter(|_| can_refuse || is_idempotent(message.method()))?;
     let mut spare = Message::new(upload);
     *spare.method_mut() = message.method().clone();
     *spare.uri_mut() = message.uri().clone();
     *spare.headers_mut() = message.headers().clone();
+    *spare.version_mut() = message.version();
     Some(spare)
+}
+
+/// RFC 9110, section 9.2.2, as far as requests pass.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }

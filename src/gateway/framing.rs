@@ -1,64 +1,44 @@
 //! Where each HTTP/1 request of a connection begins and ends, followed through the raw bytes however they are cut up.
-//! Reference: RFC 9112, sections 2.2 and 7.1.
+//! Reference: RFC 9112, section 2.2.
+
+use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::head::{self, BodyLength, Head, HeadLimits, Offence};
+use super::extent::Extent;
+use super::head::{self, Head, HeadLimits, Offence};
 
-/// Longest chunk-size line, extensions included.
-const CHUNK_LINE: usize = 4096;
-/// Longest trailer section.
-const TRAILERS: usize = 16 * 1024;
 /// Follows the requests of one connection through its bytes, however they are cut up.
 #[derive(Debug)]
 pub struct Framing {
     limits: HeadLimits,
     stage: Stage,
-    /// The beginning of a head whose end has yet to arrive.
-    partial: Vec<u8>,
-    /// How far `partial` has been searched for line ends, and where its last line begins.
-    searched: usize,
-    line: usize,
+    partial: PartialHead,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Head,
-    Body(u64),
-    ChunkSize {
-        size: u64,
-        digits: u8,
-        length: usize,
-        part: SizePart,
-    },
-    ChunkData(u64),
-    /// After the data: CR, then LF.
-    ChunkEnd {
-        cr: bool,
-    },
-    /// The trailer section: bytes of it so far, bytes of its present line, and whether that ended in CR.
-    Trailers {
-        total: usize,
-        line: usize,
-        cr: bool,
-    },
+    Body(Extent),
     /// Nothing after this may be passed on.
     Closed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SizePart {
-    Digits,
-    Extension,
-    Lf,
+/// The beginning of a head whose end has yet to arrive.
+#[derive(Debug, Default)]
+pub(super) struct PartialHead {
+    bytes: Vec<u8>,
+    /// How far it has been searched for line ends, and where its last line begins.
+    searched: usize,
+    line: usize,
 }
-
-const CHUNK_START: Stage = Stage::ChunkSize { size: 0, digits: 0, length: 0, part: SizePart::Digits };
 
 /// What a stretch of bytes brought to light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Head(Head),
+    /// A head that is too long to be waited for, and why.
+    Overlong(Offence),
     /// The body of the request whose head came last is malformed.
     BadBody(Offence),
     /// The request whose head came last has ended.
@@ -68,52 +48,34 @@ pub enum Event {
 impl Framing {
     #[must_use]
     pub const fn new(limits: HeadLimits) -> Self {
-        Self { limits, stage: Stage::Head, partial: Vec::new(), searched: 0, line: 0 }
+        Self { limits, stage: Stage::Head, partial: PartialHead::new() }
     }
 
     /// Whether a head has begun and not yet ended.
     #[must_use]
     pub fn within_head(&self) -> bool {
-        matches!(self.stage, Stage::Head) && !self.partial.is_empty()
+        matches!(self.stage, Stage::Head) && self.partial.len() > 0
     }
 
     /// Takes the next bytes of the connection and tells what they hold.
     pub fn feed(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Event)) {
         while !bytes.is_empty() {
-            let used = match self.stage {
+            let used = match &mut self.stage {
                 Stage::Head => self.feed_head(bytes, &mut tell),
-                Stage::Body(left) => {
-                    let used = left.min(bytes.len() as u64);
-                    self.stage = if used == left { Stage::Head } else { Stage::Body(left - used) };
-                    if used == left {
-                        tell(Event::BodyEnd);
-                    }
-                    used as usize
-                }
-                Stage::ChunkData(left) => {
-                    let used = left.min(bytes.len() as u64);
-                    self.stage = if used == left {
-                        Stage::ChunkEnd { cr: false }
-                    } else {
-                        Stage::ChunkData(left - used)
-                    };
-                    used as usize
-                }
-                Stage::ChunkSize { .. } | Stage::ChunkEnd { .. } | Stage::Trailers { .. } => {
-                    match self.stage.step(bytes[0]) {
-                        Some(stage) => {
-                            self.stage = stage;
-                            if matches!(stage, Stage::Head) {
-                                tell(Event::BodyEnd);
-                            }
+                Stage::Body(body) => match body.feed(bytes) {
+                    Ok(used) => {
+                        if body.has_ended() {
+                            self.stage = Stage::Head;
+                            tell(Event::BodyEnd);
                         }
-                        None => {
-                            self.stage = Stage::Closed;
-                            tell(Event::BadBody(Offence::Chunk));
-                        }
+                        used
                     }
-                    1
-                }
+                    Err(offence) => {
+                        self.stage = Stage::Closed;
+                        tell(Event::BadBody(offence));
+                        return;
+                    }
+                },
                 Stage::Closed => return,
             };
             bytes = &bytes[used..];
@@ -122,49 +84,36 @@ impl Framing {
 
     /// Takes bytes up to the end of the head or all of them; returns how many.
     fn feed_head(&mut self, bytes: &[u8], tell: &mut impl FnMut(Event)) -> usize {
-        if self.partial.is_empty() {
-            // Empty lines before a request are skipped, as RFC 9112 asks.
-            if bytes.starts_with(b"\r\n") {
-                return 2;
-            }
-            // Nearly every head arrives whole: it is judged where it lies.
-            if let Some(end) = head_end(bytes, &mut 0, &mut 0) {
-                self.conclude(&bytes[..end], tell);
-                return end;
-            }
+        // Empty lines before a request are skipped, as RFC 9112 asks.
+        if self.partial.len() == 0 && bytes.starts_with(b"\r\n") {
+            return 2;
         }
-        let before = self.partial.len();
-        self.partial.extend_from_slice(bytes);
-        match head_end(&self.partial, &mut self.searched, &mut self.line) {
-            Some(end) => {
-                let head = std::mem::take(&mut self.partial);
-                (self.searched, self.line) = (0, 0);
-                if &head[..end] != b"\r\n" {
-                    self.conclude(&head[..end], tell);
-                }
-                end - before
-            }
-            None if self.partial.len() > self.limits.bytes => {
+        let (used, head) = self.partial.take(bytes);
+        match head {
+            Some(head) if &*head == b"\r\n" => {}
+            Some(head) => self.conclude(&head, tell),
+            None if self.partial.len() >= self.limits.bytes => {
+                // One line that does not end: it is the target that is too long.
+                let offence = match self.partial.line {
+                    0 => Offence::TargetTooLong,
+                    _ => Offence::HeadTooLarge,
+                };
                 self.stage = Stage::Closed;
-                self.partial = Vec::new();
-                tell(Event::Head(Head {
-                    offence: Some(Offence::HeadTooLarge),
-                    body: BodyLength::None,
-                    fields: 0,
-                }));
-                bytes.len()
+                self.partial = PartialHead::new();
+                tell(Event::Overlong(offence));
             }
-            None => bytes.len(),
+            None => {}
         }
+        used
     }
 
     fn conclude(&mut self, head: &[u8], tell: &mut impl FnMut(Event)) {
         let head = head::judge(head, self.limits);
-        self.stage = match (head.offence, head.body) {
-            (Some(_), _) => Stage::Closed,
-            (None, BodyLength::None | BodyLength::Known(0)) => Stage::Head,
-            (None, BodyLength::Known(length)) => Stage::Body(length),
-            (None, BodyLength::Chunked) => CHUNK_START,
+        let body = Extent::of(head.body);
+        self.stage = match head.offence {
+            Some(_) => Stage::Closed,
+            None if body.has_ended() => Stage::Head,
+            None => Stage::Body(body),
         };
         tell(Event::Head(head));
         if matches!(self.stage, Stage::Head) {
@@ -173,51 +122,31 @@ impl Framing {
     }
 }
 
-impl Stage {
-    /// One byte of a chunked body's own syntax; `None` if it does not belong there.
-    fn step(self, byte: u8) -> Option<Self> {
-        match self {
-            Self::ChunkSize { size, digits, length, part } => {
-                if length >= CHUNK_LINE {
-                    return None;
-                }
-                let length = length + 1;
-                let go_on = |part| Some(Self::ChunkSize { size, digits, length, part });
-                match (part, byte) {
-                    (SizePart::Digits, b'\r') if digits > 0 => go_on(SizePart::Lf),
-                    (SizePart::Digits, b';') if digits > 0 => go_on(SizePart::Extension),
-                    (SizePart::Digits, _) if digits < 16 => {
-                        let digit = (byte as char).to_digit(16)?;
-                        let size = size << 4 | u64::from(digit);
-                        Some(Self::ChunkSize { size, digits: digits + 1, length, part })
-                    }
-                    (SizePart::Digits, _) => None,
-                    (SizePart::Extension, b'\r') => go_on(SizePart::Lf),
-                    (SizePart::Extension, b'\n' | 0) => None,
-                    (SizePart::Extension, _) => go_on(SizePart::Extension),
-                    (SizePart::Lf, b'\n') if size == 0 => {
-                        Some(Self::Trailers { total: 0, line: 0, cr: false })
-                    }
-                    (SizePart::Lf, b'\n') => Some(Self::ChunkData(size)),
-                    (SizePart::Lf, _) => None,
-                }
-            }
-            Self::ChunkEnd { cr: false } => (byte == b'\r').then_some(Self::ChunkEnd { cr: true }),
-            Self::ChunkEnd { cr: true } => (byte == b'\n').then_some(CHUNK_START),
-            Self::Trailers { total, line, cr } => {
-                let total = total + 1;
-                match (byte, cr) {
-                    (b'\n', true) if line == 0 => Some(Self::Head),
-                    (b'\n', true) => Some(Self::Trailers { total, line: 0, cr: false }),
-                    (b'\n', false) | (_, true) => None,
-                    (b'\r', false) => Some(Self::Trailers { total, line, cr: true }),
-                    (b' ' | b'\t', false) if line == 0 => None,
-                    (_, false) if total > TRAILERS => None,
-                    (_, false) => Some(Self::Trailers { total, line: line + 1, cr: false }),
-                }
-            }
-            Self::Head | Self::Body(_) | Self::ChunkData(_) | Self::Closed => None,
+impl PartialHead {
+    pub(super) const fn new() -> Self {
+        Self { bytes: Vec::new(), searched: 0, line: 0 }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes bytes up to the end of the head or all of them; returns how many, and the head if it is whole.
+    pub(super) fn take<'a>(&mut self, bytes: &'a [u8]) -> (usize, Option<Cow<'a, [u8]>>) {
+        // Nearly every head arrives whole: it is judged where it lies.
+        if self.bytes.is_empty()
+            && let Some(end) = head_end(bytes, &mut 0, &mut 0)
+        {
+            return (end, Some(Cow::Borrowed(&bytes[..end])));
         }
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        let Some(end) = head_end(&self.bytes, &mut self.searched, &mut self.line) else {
+            return (bytes.len(), None);
+        };
+        let mut head = std::mem::take(self).bytes;
+        head.truncate(end);
+        (end - before, Some(Cow::Owned(head)))
     }
 }
 
@@ -285,12 +214,18 @@ mod tests {
 
     #[test]
     fn heads_over_the_limit_are_refused_before_they_end() {
-        let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
         let mut seen = Vec::new();
-        framing.feed(&[b'a'; 60], |event| seen.push(event));
-        assert!(framing.within_head() && seen.is_empty());
-        framing.feed(&[b'a'; 60], |event| seen.push(event));
-        assert!(matches!(seen[0], Event::Head(Head { offence: Some(Offence::HeadTooLarge), .. })));
+        for (begin, why) in
+            [(&b"GET /a"[..], Offence::TargetTooLong), (b"GET / HTTP/1.1\r\na", Offence::HeadTooLarge)]
+        {
+            let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
+            seen.clear();
+            framing.feed(begin, |event| seen.push(event));
+            framing.feed(&[b'a'; 60], |event| seen.push(event));
+            assert!(framing.within_head() && seen.is_empty());
+            framing.feed(&[b'a'; 60], |event| seen.push(event));
+            assert_eq!(seen, [Event::Overlong(why)]);
+        }
         let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
         framing.feed(b"GET / HTTP/1.1\r\nHost: a\r\nb: c\r\nb: c\r\nb: c\r\n\r\n", |event| seen.push(event));
         assert!(matches!(seen[1], Event::Head(Head { offence: Some(Offence::TooManyFields), .. })));

@@ -1,64 +1,138 @@
-//! The socket as the HTTP library sees it, with the connection watching every byte that passes.
+//! The socket as the HTTP library sees it, with every byte that passes being watched.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
+use super::messages::Messages;
 use super::socket::Socket;
+use super::streams::Streams;
 
 /// A client's socket under observation.
 #[derive(Debug)]
-pub(super) struct Guard {
-    socket: Socket,
-    connection: Rc<Connection>,
+pub(super) struct Guard<S> {
+    /// What was read to tell what is spoken, and is still to be passed on.
+    ahead: Bytes,
+    socket: S,
+    watcher: Watcher,
 }
 
-impl Guard {
-    pub(super) fn new(socket: Socket, connection: Rc<Connection>) -> Self {
-        Self { socket, connection }
+/// Who follows the bytes.
+#[derive(Debug)]
+pub(super) enum Watcher {
+    Http1(Rc<Messages>),
+    Http2(Rc<Streams>),
+}
+
+/// A socket that its driver gets back although the HTTP library keeps what it was given.
+#[derive(Clone, Debug)]
+pub(super) struct Lent(Rc<RefCell<Socket>>);
+
+impl<S> Guard<S> {
+    pub(super) fn new(socket: S, ahead: Bytes, watcher: Watcher) -> Self {
+        Self { ahead, socket, watcher }
     }
 
-    pub(super) fn into_socket(self) -> Socket {
+    pub(super) fn into_socket(self) -> S {
         self.socket
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(Ok(1..)) => self.connection.wrote(),
+            Poll::Ready(Ok(1..)) => self.watcher.connection().wrote(),
             Poll::Ready(_) => {}
-            Poll::Pending => self.connection.write_blocks(),
+            Poll::Pending => self.watcher.connection().write_blocks(),
         }
         written
     }
 }
 
-impl AsyncRead for Guard {
+impl Watcher {
+    fn connection(&self) -> &Connection {
+        match self {
+            Self::Http1(messages) => &messages.connection,
+            Self::Http2(streams) => streams.connection(),
+        }
+    }
+
+    fn heard(&self, bytes: &[u8]) {
+        match self {
+            Self::Http1(messages) => messages.heard(bytes),
+            Self::Http2(streams) => streams.heard(bytes),
+        }
+    }
+
+    fn is_shut(&self) -> bool {
+        match self {
+            Self::Http1(messages) => messages.is_shut(),
+            Self::Http2(streams) => streams.is_shut(),
+        }
+    }
+}
+
+impl Lent {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self(Rc::new(RefCell::new(socket)))
+    }
+
+    /// The socket, once nothing else has it any more.
+    pub(super) fn take_back(self) -> Option<Socket> {
+        Rc::into_inner(self.0).map(RefCell::into_inner)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.watcher.is_shut() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        } else {
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..length]);
+            self.ahead.advance(length);
+            if self.ahead.is_empty() {
+                self.ahead = Bytes::new();
+            }
+        }
         if let read @ [_, ..] = &buf.filled()[before..] {
-            self.connection.heard(read);
+            self.watcher.heard(read);
+            // What shut it is not for the library, nor what came with it.
+            if self.watcher.is_shut() {
+                buf.set_filled(before);
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Guard {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.note(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // Encrypted bytes may wait behind a write that was done as far as the HTTP library knows.
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        match flushed {
+            Poll::Ready(_) => self.watcher.connection().wrote(),
+            Poll::Pending => self.watcher.connection().write_blocks(),
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -77,5 +151,38 @@ impl AsyncWrite for Guard {
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
+    }
+
+    /// Left to the driver, which may have to hear the client out first.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.borrow().is_write_vectored()
     }
 }

@@ -94,52 +94,69 @@ pub(super) fn judge(head: &[u8], limits: HeadLimits) -> Head {
 
 fn judge_lines(mut head: &[u8], limits: HeadLimits, seen: &mut Head) -> Result<(), Offence> {
     let version_11 = request_line(take_line(&mut head)?)?;
-    let (mut hosts, mut length, mut chunked) = (0, None, false);
-    loop {
-        let line = take_line(&mut head)?;
-        if line.is_empty() {
-            break;
-        }
-        seen.fields += 1;
-        let colon = memchr(b':', line).ok_or(Offence::FieldLine)?;
-        let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
-        if !is_token(name) {
-            return Err(Offence::FieldLine);
-        }
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let value = canonical_decimal(value).ok_or(Offence::ContentLength)?;
-                if length.replace(value).is_some() {
-                    return Err(Offence::ContentLength);
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if chunked || !version_11 || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Offence::TransferEncoding);
-                }
-                chunked = true;
-            }
-            _ => {}
-        }
-    }
-    if hosts > 1 || (version_11 && hosts == 0) {
+    let fields = Fields::read(head, version_11)?;
+    seen.fields = fields.count;
+    if fields.hosts > 1 || (version_11 && fields.hosts == 0) {
         return Err(Offence::Host);
     }
-    if seen.fields > limits.fields {
+    if fields.count > limits.fields {
         return Err(Offence::TooManyFields);
     }
-    seen.body = match (length, chunked) {
-        (Some(_), true) => return Err(Offence::ContentLength),
-        (None, true) => BodyLength::Chunked,
-        (Some(length), false) => BodyLength::Known(length),
-        (None, false) => BodyLength::None,
-    };
+    seen.body = fields.body;
     Ok(())
 }
 
+/// What the fields of a head say, of a request or an answer, as far as it matters to where the message ends.
+pub(super) struct Fields {
+    pub count: usize,
+    hosts: usize,
+    pub body: BodyLength,
+}
+
+impl Fields {
+    /// Reads field lines up to the empty one.
+    pub(super) fn read(mut head: &[u8], version_11: bool) -> Result<Self, Offence> {
+        let (mut count, mut hosts, mut length, mut chunked) = (0, 0, None, false);
+        loop {
+            let line = take_line(&mut head)?;
+            if line.is_empty() {
+                break;
+            }
+            count += 1;
+            let colon = memchr(b':', line).ok_or(Offence::FieldLine)?;
+            let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
+            if !is_token(name) {
+                return Err(Offence::FieldLine);
+            }
+            match name.len() {
+                4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                    let value = canonical_decimal(value).ok_or(Offence::ContentLength)?;
+                    if length.replace(value).is_some() {
+                        return Err(Offence::ContentLength);
+                    }
+                }
+                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                    if chunked || !version_11 || !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Offence::TransferEncoding);
+                    }
+                    chunked = true;
+                }
+                _ => {}
+            }
+        }
+        let body = match (length, chunked) {
+            (Some(_), true) => return Err(Offence::ContentLength),
+            (None, true) => BodyLength::Chunked,
+            (Some(length), false) => BodyLength::Known(length),
+            (None, false) => BodyLength::None,
+        };
+        Ok(Self { count, hosts, body })
+    }
+}
+
 /// Takes a line off `head` and returns it without its CR LF.
-fn take_line<'a>(head: &mut &'a [u8]) -> Result<&'a [u8], Offence> {
+pub(super) fn take_line<'a>(head: &mut &'a [u8]) -> Result<&'a [u8], Offence> {
     let end = memchr2(b'\r', b'\n', head).ok_or(Offence::LineEnd)?;
     let (line, rest) = head.split_at(end);
     *head = rest.strip_prefix(b"\r\n").ok_or(Offence::LineEnd)?;
@@ -209,7 +226,7 @@ fn trim_blanks(mut value: &[u8]) -> &[u8] {
 }
 
 /// A decimal without sign, leading zero, list or blank.
-fn canonical_decimal(value: &[u8]) -> Option<u64> {
+pub(super) fn canonical_decimal(value: &[u8]) -> Option<u64> {
     let plain = value == b"0" || value.first().is_some_and(|first| (b'1'..=b'9').contains(first));
     (plain && value.iter().all(u8::is_ascii_digit)).then(|| std::str::from_utf8(value).ok()?.parse().ok())?
 }

@@ -17,6 +17,7 @@ use super::credential::{Carrier, Ways};
 use super::head::BodyLength;
 use super::query;
 use super::request::Request;
+use super::trace;
 use super::upstream::Target;
 use crate::config::HostHeader;
 use crate::credential::Kind;
@@ -39,7 +40,7 @@ const REPEATED_URL: [HeaderName; 4] = [
     HeaderName::from_static("x-rewrite-url"),
 ];
 /// At most so many fields are set on the way to the app.
-const OURS: usize = 12;
+const OURS: usize = 13;
 
 /// Who is at the other end of a connection, as far as that is believed.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +92,7 @@ pub(super) fn to_upstream(
     request_id: &HeaderValue,
 ) -> http::request::Parts {
     let body = request.body;
-    let websocket = super::upgrade::is_websocket(&request);
+    let (tunnel, websocket) = (request.tunnel, super::upgrade::is_websocket(&request));
     let (mut parts, ()) = http::Request::new(()).into_parts();
     (parts.method, parts.uri, parts.headers) = (request.method, request.uri, request.headers);
     let headers = &mut parts.headers;
@@ -110,9 +111,13 @@ pub(super) fn to_upstream(
     strip_named(headers);
     // `Expect` is ours to meet.
     strip(headers, |name| {
-        is_hop_by_hop(name) || is_strange(name, &ways.header, client.trusted) || name == "expect"
+        is_hop_by_hop(name)
+            || is_disguised(name)
+            || is_strange(name, &ways.header, client.trusted)
+            || name == "expect"
     });
     clean_urls(headers, ways, client.trusted);
+    trace::carry(headers);
 
     parts.uri = forwarded_target(&parts.uri, permit, ways);
     match body {
@@ -134,6 +139,10 @@ pub(super) fn to_upstream(
     if websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    if tunnel {
+        headers.insert(header::SEC_WEBSOCKET_KEY, super::upgrade::key());
+        headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
     }
 
     if let Some(chain) = forwarded_for {
@@ -204,7 +213,7 @@ pub(super) fn ends_once(headers: &HeaderMap) -> bool {
 }
 
 /// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it.
-pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
+pub(super) fn trailers(mut trailers: HeaderMap, token_header: &HeaderName) -> HeaderMap {
     const KEPT_BACK: [&str; 22] = [
         "age",
         "authorization",
@@ -233,7 +242,8 @@ pub(super) fn trailers(mut trailers: HeaderMap) -> HeaderMap {
         .keys()
         .filter(|name| {
             let name = name.as_str();
-            KEPT_BACK.contains(&name)
+            is_folded(name, token_header.as_str())
+                || KEPT_BACK.iter().any(|kept| is_folded(name, kept))
                 || ["content-", "if-", "proxy-", "x-forwarded-", "x-portcullis-", "x-request-id"]
                     .iter()
                     .any(|prefix| starts_with_folded(name, prefix))
@@ -305,6 +315,15 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "proxy-authenticate"
             | "proxy-authorization"
     )
+}
+
+/// What a CGI-style app would take for a field that was judged or removed here under its own name.
+fn is_disguised(name: &str) -> bool {
+    name.contains('_') && {
+        let name = &*name.replace('_', "-");
+        let known = |url: &HeaderName| url == name;
+        name == "content-length" || is_hop_by_hop(name) || REPEATED_URL.iter().any(known)
+    }
 }
 
 /// What only a gateway may say, in every spelling that a CGI-style app would take for it.
@@ -464,13 +483,14 @@ mod tests {
 
     #[test]
     fn trailers_cannot_say_who_or_where() {
-        let kept = trailers(map(&[
+        let sent = map(&[
             ("grpc-status", "0"),
             ("authorization", "a"),
             ("content-length", "1"),
             ("x_portcullis_app", "a"),
             ("x-checksum", "1"),
-        ]));
+        ]);
+        let kept = trailers(sent, &HeaderName::from_static("x-portcullis-token"));
         assert_eq!(names(&kept), ["grpc-status", "x-checksum"]);
     }
 }

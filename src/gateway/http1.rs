@@ -5,31 +5,32 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::sleep_until;
 
 use super::clock;
-use super::connection::{Connection, Overdue, Peers};
-use super::guard::Guard;
-use super::head::Offence;
+use super::connection::{Connection, Overdue, Phase};
+use super::farewell::{LINGER_TIME, close, linger};
+use super::guard::{Guard, Watcher};
+use super::head::{HeadLimits, Offence};
+use super::lane::{Lane, Seen};
+use super::messages::Messages;
 use super::record::{Ended, Record};
 use super::response::Body;
 use super::socket::Socket;
 use super::upgrade;
 use super::worker::Worker;
+use crate::board::client::HangUp;
+use crate::config::Limits;
 use crate::model::Refusal;
 
-/// What hyper may buffer of a client's bytes: never less than a head may be long.
 const BUFFER: usize = 64 * 1024;
-/// What a client may still send after a refusal before it is hung up on.
-const LINGER_BYTES: u64 = 1024 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// Why the driver stopped driving.
 enum End {
@@ -38,19 +39,24 @@ enum End {
     /// What was begun must not look complete.
     Cut,
     Overdue(Overdue),
-    /// A head larger than may be waited for.
-    HeadTooLarge,
+    /// A head longer than may be waited for.
+    Overlong(Offence),
 }
 
 /// Serves one connection to its end.
-pub(super) async fn drive(worker: Rc<Worker>, socket: Socket, peers: Peers) {
-    let limits = worker.gateway.settings.load().limits.clone();
-    let connection = Rc::new(Connection::new(peers, socket.scheme(), &limits));
-    let _registration = worker.register(&connection);
-    let io = TokioIo::new(Guard::new(socket, connection.clone()));
-    let service = Doorway { worker: worker.clone(), connection: connection.clone() };
+pub(super) async fn drive(
+    worker: Rc<Worker>,
+    socket: Socket,
+    ahead: Bytes,
+    connection: Rc<Connection>,
+    limits: &Limits,
+) {
+    let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
+    let messages = Rc::new(Messages::new(connection.clone(), head));
+    let io = TokioIo::new(Guard::new(socket, ahead, Watcher::Http1(messages.clone())));
+    let service = Doorway { worker: worker.clone(), messages: messages.clone() };
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(BUFFER.max(limits.header_bytes));
+    builder.max_buf_size(buffer(limits));
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
@@ -65,37 +71,28 @@ pub(super) async fn drive(worker: Rc<Worker>, socket: Socket, peers: Peers) {
             if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
                 return Poll::Ready(End::Served(result));
             }
-            if connection.head_refused() {
-                return Poll::Ready(End::HeadTooLarge);
+            if let Some(offence) = messages.refused_head() {
+                return Poll::Ready(End::Overlong(offence));
             }
-            // A drain brings the next look nearer; nothing else does.
-            if connection.is_draining() {
-                let next = connection.next_look(clock::look());
-                if next < timer.deadline() {
-                    timer.as_mut().reset(next);
-                }
-            }
-            while timer.as_mut().poll(cx).is_ready() {
-                let now = clock::look();
-                if let Some(overdue) = connection.overdue(now) {
-                    return Poll::Ready(End::Overdue(overdue));
-                }
-                timer.as_mut().reset(connection.next_look(now));
-            }
-            Poll::Pending
+            connection.poll_overdue(timer.as_mut(), cx).map(End::Overdue)
         })
         .await
     };
 
     let parts = served.into_parts();
     let mut socket = parts.io.into_inner().into_socket();
-    let handover = connection.handover.take();
+    let handover = messages.handover.take();
+    match end {
+        End::Overdue(Overdue::Head) => worker.clients().hang_up(HangUp::LateHead),
+        End::Overdue(Overdue::Reading) => worker.clients().hang_up(HangUp::NotReading),
+        End::Overdue(Overdue::Idle) | End::Served(_) | End::Cut | End::Overlong(_) => {}
+    }
     match (end, handover) {
         (End::Served(Ok(())), Some(handover)) => {
             upgrade::tunnel(socket, parts.read_buf, handover, &connection).await;
         }
         (End::Served(Ok(())), None) => {
-            if connection.has_unread() {
+            if messages.has_unread() {
                 linger(socket).await
             } else {
                 close(socket).await
@@ -103,7 +100,7 @@ pub(super) async fn drive(worker: Rc<Worker>, socket: Socket, peers: Peers) {
         }
         (End::Served(Err(error)), _) if error.is_parse() => {
             // hyper has answered already; the request never became one.
-            let refusal = match connection.first_offence() {
+            let refusal = match messages.first_offence() {
                 Some(Offence::TargetTooLong) => Refusal::UriTooLong,
                 _ if error.is_parse_too_large() => Refusal::HeadersTooLarge,
                 _ => Refusal::InvalidRequest,
@@ -112,11 +109,15 @@ pub(super) async fn drive(worker: Rc<Worker>, socket: Socket, peers: Peers) {
             linger(socket).await;
         }
         (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
-        (End::HeadTooLarge, _) => {
-            answer(&mut socket, &note(&worker, &connection, Refusal::HeadersTooLarge)).await;
+        (End::Overlong(offence), _) => {
+            let refusal = match offence {
+                Offence::TargetTooLong => Refusal::UriTooLong,
+                _ => Refusal::HeadersTooLarge,
+            };
+            answer(&mut socket, &note(&worker, &connection, refusal)).await;
             linger(socket).await;
         }
-        (End::Overdue(Overdue::Head), _) if connection.within_head() => {
+        (End::Overdue(Overdue::Head), _) if messages.within_head() => {
             answer(&mut socket, &note(&worker, &connection, Refusal::RequestTimeout)).await;
             close(socket).await;
         }
@@ -124,10 +125,19 @@ pub(super) async fn drive(worker: Rc<Worker>, socket: Socket, peers: Peers) {
     }
 }
 
+/// What hyper may buffer of a client's bytes, and of those on their way to it: never less than a head may be long.
+pub(super) fn buffer(limits: &Limits) -> usize {
+    BUFFER.max(limits.header_bytes)
+}
+
 /// Writes the access-log line of a head that never became a request; returns its identifier.
 fn note(worker: &Rc<Worker>, connection: &Connection, refusal: Refusal) -> Bare {
+    worker.clients().refused_heads.add_alone(1);
     let request_id = worker.gateway.request_id();
     let mut record = Record::new(worker, request_id.clone(), connection.client.ip().to_canonical());
+    if let Phase::Head(since) = connection.phase() {
+        record.started = since;
+    }
     record.refusal = Some(refusal);
     record.status = refusal.status().as_u16();
     record.ended = Ended::Complete;
@@ -149,30 +159,10 @@ async fn answer(socket: &mut Socket, bare: &Bare) {
     let _ = tokio::time::timeout(LINGER_TIME, socket.write_all(head.as_bytes())).await;
 }
 
-async fn close(mut socket: Socket) {
-    let _ = socket.shutdown().await;
-}
-
-/// Closes without losing the answer: bytes that arrive at a closed socket would make the kernel take it back.
-async fn linger(mut socket: Socket) {
-    let discard = async {
-        socket.shutdown().await?;
-        let (mut buffer, mut left) = (vec![0; 16 * 1024], LINGER_BYTES);
-        while left > 0 {
-            match socket.read(&mut buffer).await? {
-                0 => break,
-                read => left = left.saturating_sub(read as u64),
-            }
-        }
-        std::io::Result::Ok(())
-    };
-    let _ = tokio::time::timeout(LINGER_TIME, discard).await;
-}
-
 /// The service hyper calls: the way in for each request of one connection.
 struct Doorway {
     worker: Rc<Worker>,
-    connection: Rc<Connection>,
+    messages: Rc<Messages>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Doorway {
@@ -182,11 +172,13 @@ impl hyper::service::Service<Request<Incoming>> for Doorway {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
 
     fn call(&self, message: Request<Incoming>) -> Self::Future {
-        let (worker, connection) = (self.worker.clone(), self.connection.clone());
-        let arrival = super::arrive(&worker, &connection, message);
+        let (worker, messages) = (self.worker.clone(), self.messages.clone());
+        let (ordinal, raw) = messages.next_head();
+        let lane = Lane::Http1 { messages: messages.clone(), ordinal };
+        let arrival = super::arrive(&worker, lane, Seen::Head(raw), message);
         Box::pin(async move {
-            let mut response = super::handle(&worker, &connection, arrival).await;
-            if connection.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let mut response = super::handle(&worker, arrival).await;
+            if messages.connection.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)

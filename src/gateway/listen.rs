@@ -1,15 +1,19 @@
 //! Listening, and handing connections to workers.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
-use tokio::sync::{Semaphore, mpsc};
+use arc_swap::ArcSwapOption;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
+use super::capacity::Capacity;
 use super::worker::{Accepted, Place};
-use crate::board::Post;
+use crate::board::{Board, Post};
+use crate::tls::Terminator;
 
 /// Connections the kernel may hold for us while we are busy.
 const BACKLOG: i32 = 1024;
@@ -38,33 +42,76 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         // `[::]` is IPv6 alone: whoever wants both families says so, and neither depends on the system's settings.
         socket.set_only_v6(true)?;
     }
-    // Inherited by what is accepted. By default the kernel says "go on" only once a third of a buffer of megabytes is
-    // empty again, and a slow reader would look like one that does not read.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(UNSENT)?;
-    socket.set_nonblocking(true)?;
+    tune(&SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Accepts until dropped. Each connection goes to the worker with the fewest; past `limit` new ones wait.
-pub async fn accept(listener: tokio::net::TcpListener, doors: Arc<[Door]>, limit: Arc<Semaphore>) {
+/// Makes a socket that listens already ready for [`accept`].
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn adopt(listener: &TcpListener) -> io::Result<()> {
+    tune(&SockRef::from(listener))
+}
+
+fn tune(socket: &SockRef<'_>) -> io::Result<()> {
+    // Inherited by what is accepted. By default the kernel says "go on" only once a third of a buffer of megabytes is
+    // empty again, and a slow reader would look like one that does not read.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    socket.set_nonblocking(true)
+}
+
+/// What a listener is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    Accept,
+    /// Accept what the kernel holds already, and end: the address is given up.
+    Leave,
+    /// End at once: what the kernel holds is for whoever has the same socket.
+    HandOn,
+}
+
+/// Where accepted connections go, and how many there may be.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    pub doors: Arc<[Door]>,
+    pub capacity: Arc<Capacity>,
+    pub board: Arc<Board>,
+}
+
+/// What the connections of one listener begin with; `None`: nothing, they are not encrypted.
+pub type Terminates = ArcSwapOption<Terminator>;
+
+/// Accepts until `task` says otherwise. Each connection goes to the worker with the fewest; past the capacity new
+/// ones wait, and none that was accepted is given up.
+pub async fn accept(
+    listener: tokio::net::TcpListener,
+    terminates: Arc<Terminates>,
+    workers: Workers,
+    mut task: watch::Receiver<Task>,
+) {
     let mut pause = FIRST_PAUSE;
     let mut failing = false;
-    loop {
-        match listener.accept().await {
+    let task = loop {
+        let accepted = tokio::select! {
+            biased;
+            changed = task.wait_for(|task| *task != Task::Accept) => {
+                break changed.map_or(Task::HandOn, |task| *task);
+            }
+            accepted = listener.accept() => {
+                accepted.and_then(|(stream, client)| Ok((stream.into_std()?, client)))
+            }
+        };
+        match accepted {
             Ok((stream, client)) => {
                 (pause, failing) = (FIRST_PAUSE, false);
-                // Only now: a listener that nobody comes to must not hold a place that another could give away.
-                let Ok(permit) = limit.clone().acquire_owned().await else { return };
-                let Some(door) = doors.iter().min_by_key(|door| load(door)) else { return };
-                let handed = prepare(stream, client, Place::take(door.post.clone(), permit));
-                if let Ok(accepted) = handed {
-                    let _ = door.connections.send(accepted);
-                }
+                workers.hand_over(stream, client, &terminates).await;
             }
             Err(error) => {
+                workers.board.accept_errors.add(1);
                 if !failing {
                     tracing::warn!("accepting connections: {error}; trying again");
                 }
@@ -73,16 +120,37 @@ pub async fn accept(listener: tokio::net::TcpListener, doors: Arc<[Door]>, limit
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
+    };
+    if task == Task::Leave
+        && let Ok(listener) = listener.into_std()
+    {
+        // As many as can have been waiting: whoever comes later is not waited for.
+        for _ in 0..BACKLOG {
+            let Ok((stream, client)) = listener.accept() else { return };
+            if stream.set_nonblocking(true).is_ok() {
+                workers.hand_over(stream, client, &terminates).await;
+            }
+        }
+    }
+}
+
+impl Workers {
+    async fn hand_over(&self, stream: TcpStream, client: SocketAddr, terminates: &Terminates) {
+        self.board.accepted.add(1);
+        // Only now: a listener that nobody comes to must not hold a place that another could give away.
+        let Ok(permit) = self.capacity.take().await else { return };
+        let Some(door) = self.doors.iter().min_by_key(|door| load(door)) else { return };
+        let place = Place::take(door.post.clone(), permit);
+        let terminator = terminates.load_full();
+        let prepared = stream.local_addr().and_then(|local| stream.set_nodelay(true).map(|()| local));
+        if let Ok(local) = prepared {
+            // The worker's own event loop takes the socket over.
+            let accepted = Accepted { stream, client, local, since: Instant::now(), terminator, place };
+            let _ = door.connections.send(accepted);
+        }
     }
 }
 
 fn load(door: &Door) -> usize {
     door.post.connections.load(std::sync::atomic::Ordering::Relaxed)
-}
-
-fn prepare(stream: tokio::net::TcpStream, client: SocketAddr, place: Place) -> io::Result<Accepted> {
-    let local = stream.local_addr()?;
-    stream.set_nodelay(true)?;
-    // The worker's own event loop takes the socket over.
-    Ok(Accepted { stream: stream.into_std()?, client, local, place })
 }

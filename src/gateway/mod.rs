@@ -1,35 +1,47 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
-//! Stages in the order in which a request meets them, each a file: `listen`, `http` (what is spoken), `http1` (the driver), `guard` and
-//! `framing` (where requests end), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
+//! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
+//! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
 //! `response`, `record`. [`handle`] is the whole path.
 
 pub mod authenticate;
 pub mod authorize;
+pub mod capacity;
 mod clock;
 mod connection;
 pub mod credential;
+mod extent;
+mod farewell;
 mod forward;
+mod frames;
 pub mod framing;
 mod guard;
 pub mod head;
 mod headers;
 mod http;
 mod http1;
+mod http2;
+mod lane;
 mod line;
 pub mod listen;
+pub mod memory;
+mod messages;
 pub mod query;
 mod record;
 pub mod reject;
 pub mod request;
 mod response;
 pub mod route;
+mod settings;
 mod slots;
 mod socket;
+mod streams;
 pub mod throttle;
+pub mod tls;
+mod trace;
 mod upgrade;
 mod upload;
-mod upstream;
+pub mod upstream;
 pub mod wall;
 pub mod worker;
 
@@ -40,14 +52,12 @@ use std::sync::Arc;
 use ::http::header::ALLOW;
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request as Message, Response};
-use arc_swap::ArcSwap;
 use hyper::body::Incoming;
-use ipnet::IpNet;
 
 use self::authorize::Permit;
-use self::connection::Connection;
 use self::head::BodyLength;
 use self::headers::Client;
+use self::lane::{Lane, Seen};
 use self::record::Record;
 use self::reject::Reject;
 use self::request::Request;
@@ -56,10 +66,11 @@ use self::slots::SlotLimits;
 use self::upload::Upload;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
-use crate::config::{Config, Limits};
 use crate::index::Index;
 use crate::model::Refusal;
 use crate::telemetry::AccessLog;
+
+pub use settings::{InForce, Settings};
 
 /// Paths under this are the gateway's own on every host.
 const RESERVED: &str = "/.portcullis/";
@@ -79,34 +90,10 @@ pub enum Drain {
 pub struct Gateway {
     pub index: Arc<Index>,
     pub board: Arc<Board>,
-    pub settings: ArcSwap<Settings>,
+    pub settings: InForce,
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
-}
-
-/// The configuration as the request path uses it.
-#[derive(Debug)]
-pub struct Settings {
-    pub routes: route::Routes,
-    pub ways: credential::Ways,
-    pub limits: Limits,
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-impl Settings {
-    #[must_use]
-    pub fn new(config: &Config, index: &Index) -> Self {
-        Self {
-            routes: route::Routes::new(&config.apps, index),
-            ways: credential::Ways {
-                header: config.tokens.header.clone(),
-                query_parameter: config.tokens.query_parameter.clone(),
-            },
-            limits: config.gateway.limits.clone(),
-            trusted_proxies: config.gateway.trusted_proxies.clone(),
-        }
-    }
 }
 
 impl Gateway {
@@ -140,9 +127,8 @@ pub fn decide(
 
 /// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
 struct Arrival {
-    ordinal: u64,
-    raw: Option<head::Head>,
-    settings: Arc<Settings>,
+    lane: Lane,
+    seen: Seen,
     client: Client,
     parts: Parts,
     body: Incoming,
@@ -151,52 +137,58 @@ struct Arrival {
 
 /// Takes a request in. Apart from [`handle`], because that may never run where the client is gone already: the record
 /// has to be there before.
-fn arrive(worker: &Rc<Worker>, connection: &Connection, message: Message<Incoming>) -> Arrival {
-    let (ordinal, raw) = connection.next_head();
-    let settings = worker.gateway.settings.load_full();
+fn arrive(worker: &Rc<Worker>, lane: Lane, seen: Seen, message: Message<Incoming>) -> Arrival {
+    let settings = worker.gateway.settings.load();
     let (parts, body) = message.into_parts();
-    let client = Client::find(connection.client.ip(), &parts.headers, &settings.trusted_proxies);
+    let client = Client::find(lane.connection().client.ip(), &parts.headers, &settings.trusted_proxies);
     let record = begin(worker, client, &parts);
-    Arrival { ordinal, raw, settings, client, parts, body, record }
+    Arrival { lane, seen, client, parts, body, record }
 }
 
 /// One request, from its head to the head of its answer.
-async fn handle(worker: &Rc<Worker>, connection: &Rc<Connection>, arrival: Arrival) -> Response<Body> {
-    let Arrival { ordinal, raw, settings, client, parts, body, mut record } = arrival;
-    let request = match Request::accept(parts, raw) {
-        Ok(request) => request,
-        Err(reject) => return refuse(connection, ordinal, reject, record),
+async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
+    let Arrival { lane, seen, client, parts, body, mut record } = arrival;
+    // Those of now, however long ago it came: with what follows in the same poll, none that were replaced let it in.
+    let settings = worker.gateway.settings.load_full();
+    let accepted = match seen {
+        Seen::Head(raw) => Request::accept(parts, raw),
+        Seen::Stream { ended } => Request::accept_stream(parts, ended, settings.limits.headers),
     };
-    record.route = settings.routes.route(request.host()).ok().cloned();
+    let request = match accepted {
+        Ok(request) => request,
+        Err(reject) => return refuse(&lane, reject, record),
+    };
+    record.routed(settings.routes.route(request.host()).ok());
     if request.path().starts_with(RESERVED) {
-        return own(worker, connection, ordinal, &request, record);
+        return own(worker, &lane, &request, record);
     }
     let now = worker.now();
-    let permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
+    let mut permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
         .and_then(|permit| fits(&settings, &request, permit))
     {
         Ok(permit) => permit,
         Err(reject) => {
             let reject = throttled(worker, &settings, client, reject, now);
-            return refuse(connection, ordinal, reject, record);
+            return refuse(&lane, reject, record);
         }
     };
 
     let timeouts = permit.route().timeouts;
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
-    let occupied = worker.slots.enter(permit.pass(), still, connection);
+    let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
     worker.stir();
-    if let Some(pass) = permit.pass() {
-        record.token = Some(pass.token);
-        worker.used(pass.token, LastUse { at: now, client: client.address });
+    if let Some(holder) = permit.holder() {
+        record.token = Some(holder.id);
+        worker.used(holder.id, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;
-    let upload = Upload::new(body, occupied.slot(), connection, ordinal, limit, timeouts.response_header);
-    let head = headers::to_upstream(request, &permit, &settings.ways, client, connection, &record.request_id);
+    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
+    let head =
+        headers::to_upstream(request, &permit, &settings.ways, client, lane.connection(), &record.request_id);
     drop(settings);
     match forward::forward(worker, permit, head, upload, occupied, record).await {
         Ok(response) => response,
-        Err((reject, record)) => refuse(connection, ordinal, reject, record),
+        Err((reject, record)) => refuse(&lane, reject, record),
     }
 }
 
@@ -239,40 +231,34 @@ fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
     // Boxed: it is handed from stage to stage, and is too large to be copied each time.
     let mut record = Box::new(Record::new(worker, request_id, client.address));
     record.method = parts.method.clone();
-    record.target = parts.uri.path_and_query().cloned();
+    record.target = parts.uri.path_and_query().and_then(record::kept);
     record.protocol = parts.version;
     record
 }
 
 /// Answers on the gateway's own paths.
-fn own(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    ordinal: u64,
-    request: &Request,
-    record: Box<Record>,
-) -> Response<Body> {
-    let readable = matches!(request.method, Method::GET | Method::HEAD);
+fn own(worker: &Rc<Worker>, lane: &Lane, request: &Request, record: Box<Record>) -> Response<Body> {
+    let readable = matches!(request.method, Method::GET | Method::HEAD) && !request.tunnel;
     let response = match request.path() {
-        "/.portcullis/healthz" if readable => response::health(worker.gateway.board.draining(), record),
+        "/.portcullis/healthz" if readable => response::health(lane, worker.gateway.board.draining(), record),
         "/.portcullis/healthz" => {
             let reject = Reject::new(Refusal::MethodNotAllowed, "this path answers GET and HEAD");
-            let mut response = refuse(connection, ordinal, reject, record);
+            let mut response = refuse(lane, reject, record);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         _ => {
             let reject = Reject::new(Refusal::NotFound, "the gateway has no such path of its own");
-            return refuse(connection, ordinal, reject, record);
+            return refuse(lane, reject, record);
         }
     };
-    connection.finished();
+    lane.finished();
     response
 }
 
 /// Answers with a refusal. A request whose body is still on its way is the connection's last.
-fn refuse(connection: &Connection, ordinal: u64, mut reject: Reject, record: Box<Record>) -> Response<Body> {
-    reject.close |= !connection.has_arrived(ordinal);
-    connection.finished();
-    response::refuse(reject, record)
+fn refuse(lane: &Lane, mut reject: Reject, record: Box<Record>) -> Response<Body> {
+    reject.close |= !lane.has_arrived();
+    lane.finished();
+    response::refuse(lane, reject, record)
 }

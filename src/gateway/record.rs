@@ -1,10 +1,12 @@
-//! What is remembered of one request: its access-log line, written exactly once, when the last holder lets go.
+//! What is remembered of one request: it is counted and has its access-log line written, exactly once, when the last
+//! holder lets go.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
@@ -16,18 +18,27 @@ use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
-use crate::board::Denial;
+use crate::board::{Cells, Denial, Outcome};
 use crate::credential::Kind;
 use crate::model::{Refusal, TokenId};
 
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
 
+/// Logged where no answer was begun because we went first.
+const SHUT_DOWN: u16 = 503;
+
 /// Characters of a path or method that a remembered refusal keeps.
 const SHOWN: usize = 512;
 
 /// Stands where something was left out.
 const MARK: &str = "[redacted]";
+
+/// What is kept of a path for the log: a client may hold many requests open, each with as long a one as may be.
+const KEPT: usize = 2048;
+
+/// Ends a path that was longer.
+const SHORTENED: &str = "[shortened]";
 
 /// How a request came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +48,7 @@ pub(super) enum Ended {
     Revoked,
     UpstreamGone,
     Upgraded,
+    ShutDown,
 }
 
 impl Ended {
@@ -47,6 +59,7 @@ impl Ended {
             Self::Revoked => "revoked",
             Self::UpstreamGone => "upstream_gone",
             Self::Upgraded => "upgraded",
+            Self::ShutDown => "shut_down",
         }
     }
 }
@@ -54,13 +67,13 @@ impl Ended {
 /// One request as the access log will tell it.
 pub(super) struct Record {
     worker: Rc<Worker>,
-    started: Instant,
+    pub started: Instant,
     pub request_id: HeaderValue,
     pub client: IpAddr,
     pub method: Method,
     pub target: Option<PathAndQuery>,
     pub protocol: Version,
-    pub route: Option<Arc<Route>>,
+    route: Option<Arc<Route>>,
     pub token: Option<TokenId>,
     pub refusal: Option<Refusal>,
     pub status: u16,
@@ -71,6 +84,7 @@ pub(super) struct Record {
     /// Of an answer of our own.
     pub document_bytes: u64,
     pub ended: Ended,
+    tunnel: bool,
 }
 
 /// Shows nothing of the target, which may hold a token.
@@ -100,6 +114,7 @@ impl Record {
             slot: None,
             document_bytes: 0,
             ended: Ended::ClientGone,
+            tunnel: false,
         }
     }
 
@@ -107,18 +122,82 @@ impl Record {
         &self.worker
     }
 
+    /// Which environment the request is for, if any.
+    pub(super) fn routed(&mut self, route: Option<&Arc<Route>>) {
+        self.route = route.cloned();
+        if let (Some(_), Some(cells)) = (route, self.cells()) {
+            cells.begin();
+        }
+    }
+
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        self.route.as_ref()
+    }
+
+    /// The connection is a tunnel from here on.
+    pub(super) fn upgraded(&mut self) {
+        self.ended = Ended::Upgraded;
+        self.tunnel = true;
+        if let Some(cells) = self.cells() {
+            cells.begin_tunnel();
+        }
+    }
+
     /// The upstream's head has come, or failed to.
     pub(super) fn upstream_answered(&mut self) {
         self.upstream_us = self.upstream_began.map(|began| micros(clock::look() - began));
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// Where the request is counted.
+    fn cells(&self) -> Option<&Cells> {
+        let route = self.route.as_deref();
+        let traffic = route.map_or_else(|| self.worker.gateway.board.strangers(), |route| &route.traffic);
+        self.worker.cells(traffic)
+    }
+
+    fn count(&self, duration: Duration) {
+        let Some(cells) = self.cells() else { return };
+        if self.route.is_none() {
+            // Known to be a stranger's only now.
+            cells.begin();
+        }
+        cells.end(&Outcome {
+            refusal: self.refusal,
+            status: self.logged_status(),
+            duration: micros(duration),
+            upstream: self.upstream_us,
+            received: self.received(),
+            sent: self.sent(),
+            tunnel: self.tunnel,
+        });
+    }
+
+    fn received(&self) -> u64 {
+        self.slot.as_deref().map_or(0, |slot| slot.received.get())
+    }
+
+    fn sent(&self) -> u64 {
+        self.slot.as_deref().map_or(0, |slot| slot.sent.get()) + self.document_bytes
+    }
+
+    fn logged_status(&self) -> u16 {
+        match (self.status, self.worker.is_over()) {
+            (0, true) => SHUT_DOWN,
+            (0, false) => CLIENT_GONE,
+            (status, _) => status,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, duration: Duration) {
         let slot = self.slot.as_deref();
         let ended = match slot.and_then(Slot::ending) {
-            Some(Refusal::RequestTimeout) if self.ended != Ended::Complete => Ended::ClientGone,
-            Some(Refusal::UpstreamTimeout) if self.ended != Ended::Complete => Ended::UpstreamGone,
-            Some(_) if self.ended != Ended::Complete => Ended::Revoked,
-            _ => self.ended,
+            // An ending that came before the answer was told in one: that one was given, or was not.
+            Some(_) if self.ended == Ended::Complete && !slot.is_some_and(Slot::has_begun) => self.ended,
+            Some(Refusal::RequestTimeout) => Ended::ClientGone,
+            Some(Refusal::UpstreamTimeout) => Ended::UpstreamGone,
+            Some(_) => Ended::Revoked,
+            None if self.ended == Ended::ClientGone && self.worker.is_over() => Ended::ShutDown,
+            None => self.ended,
         };
         let mut line = Line::begin(out);
         line.shown("ts", jiff::Timestamp::now());
@@ -130,7 +209,7 @@ impl Record {
             None => line.null("token_id"),
         }
         line.text("code", self.refusal.map_or("ok", Refusal::as_str));
-        line.number("status", u64::from(if self.status == 0 { CLIENT_GONE } else { self.status }));
+        line.number("status", u64::from(self.logged_status()));
         line.text("method", &without_credentials(self.method.as_str()));
         line.text("path", &self.target.as_ref().map(redacted).unwrap_or_default());
         line.text(
@@ -143,9 +222,9 @@ impl Record {
         );
         line.shown("client", self.client);
         line.maybe("upstream", self.upstream.as_deref().map(|target| &*target.name));
-        line.number("bytes_in", slot.map_or(0, |slot| slot.received.get()));
-        line.number("bytes_out", slot.map_or(0, |slot| slot.sent.get()) + self.document_bytes);
-        line.number("duration_us", micros(clock::look() - self.started));
+        line.number("bytes_in", self.received());
+        line.number("bytes_out", self.sent());
+        line.number("duration_us", micros(duration));
         match self.upstream_us {
             Some(micros) => line.number("upstream_us", micros),
             None => line.null("upstream_us"),
@@ -176,15 +255,33 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let duration = clock::look() - self.started;
+        self.count(duration);
         if let Some(refusal) = self.refusal {
             self.worker.denied(self.denial(refusal));
         }
-        self.worker.log(|lines| self.write(lines));
+        self.worker.log(|lines| self.write(lines, duration));
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+fn micros(duration: Duration) -> u64 {
     duration.as_micros().try_into().unwrap_or(u64::MAX)
+}
+
+/// The part of a target that the log needs.
+pub(super) fn kept(target: &PathAndQuery) -> Option<PathAndQuery> {
+    if target.as_str().len() <= KEPT {
+        return Some(target.clone());
+    }
+    let path = target.path();
+    let mut kept = path[..path.floor_char_boundary(KEPT)].to_owned();
+    if kept.len() < path.len() {
+        kept += SHORTENED;
+    }
+    if target.query().is_some() {
+        kept.push('?');
+    }
+    kept.try_into().ok()
 }
 
 /// The path with no query, and with nothing in it that has the beginning of a credential.
@@ -220,6 +317,18 @@ fn without_credentials(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_targets_are_kept_in_part() {
+        let log = |target: String| redacted(&kept(&target.parse().unwrap()).unwrap()).into_owned();
+        let long = format!("/{}", "a".repeat(60_000));
+        assert_eq!(log(long.clone()), format!("{}[shortened]", &long[..KEPT]));
+        assert_eq!(log(format!("{long}?b")), format!("{}[shortened]?[redacted]", &long[..KEPT]));
+        assert_eq!(log(format!("/a?{long}")), "/a?[redacted]");
+        assert_eq!(log(long[..KEPT].to_owned()), long[..KEPT]);
+        let cut = format!("{}/pct_{}", &long[..KEPT - 10], &long[1..]);
+        assert_eq!(log(cut), format!("{}/pct_[redacted][shortened]", &long[..KEPT - 10]));
+    }
 
     #[test]
     fn paths_lose_queries_and_credentials() {

@@ -64,9 +64,12 @@ impl Reject {
 #[must_use]
 pub const fn ended(refusal: Refusal) -> Reject {
     let detail = match refusal {
+        Refusal::UnknownHost => "no app here answers to this host any more",
         Refusal::TokenExpired => "the token has expired",
         Refusal::TokenRevoked => "the token has been revoked",
         Refusal::DeploymentReplaced => "the deployment that the token was minted for has been replaced",
+        Refusal::WrongApp => "this token opens another app",
+        Refusal::WrongEnvironment => "this token opens another environment of the app",
         Refusal::ExternalAccessOff => "external access to this environment is off",
         Refusal::RequestTimeout => "the request's body did not arrive in time",
         Refusal::UpstreamTimeout => "the app did not answer in time",

@@ -1,9 +1,13 @@
 //! The first stage: a request of which every server would say the same thing about where it ends and whom it means.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use hyper::ext::Protocol;
 
-use super::head::{BodyLength, Head, Offence};
+use super::head::{BodyLength, Head, Offence, canonical_decimal};
 use super::reject::Reject;
 use crate::model::Refusal;
 
@@ -14,6 +18,8 @@ pub struct Request {
     pub version: Version,
     pub headers: HeaderMap,
     pub body: BodyLength,
+    /// HTTP/2's way to ask for a WebSocket. It is judged and passed on as the GET that HTTP/1 asks with.
+    pub tunnel: bool,
     host: Host,
 }
 
@@ -48,14 +54,51 @@ impl Request {
             return Err(Reject::malformed("the request's head is ambiguous"));
         }
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-            return Err(Reject {
-                close: true,
-                ..Reject::new(Refusal::MethodNotAllowed, "CONNECT and TRACE end here")
-            });
+            return Err(ENDS_HERE);
         }
         let host = host(&parts)?;
         let Parts { method, uri, version, headers, .. } = parts;
-        Ok(Self { method, uri, version, headers, body: raw.body, host })
+        Ok(Self { method, uri, version, headers, body: raw.body, tunnel: false, host })
+    }
+
+    /// Judges the head of an HTTP/2 stream, which `ended` with it or did not, as strictly as if it had come over
+    /// HTTP/1: to the app it goes that way. The library resets streams with fields that HTTP/2 does not know.
+    ///
+    /// # Errors
+    /// When a server behind us could read the request in another way, or it goes no further than a gateway.
+    pub fn accept_stream(mut parts: Parts, ended: bool, fields: usize) -> Result<Self, Reject> {
+        join_cookies(&mut parts.headers);
+        if parts.headers.len() > fields {
+            return Err(Reject::new(Refusal::HeadersTooLarge, Offence::TooManyFields.detail()));
+        }
+        if parts
+            .headers
+            .values()
+            .any(|value| matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']))
+        {
+            return Err(Reject::malformed("the value of a header field begins or ends with a blank"));
+        }
+        let tunnel = match parts.method {
+            Method::TRACE => return Err(ENDS_HERE),
+            Method::CONNECT => match parts.extensions.get::<Protocol>() {
+                None => return Err(ENDS_HERE),
+                Some(protocol) if protocol.as_str() == "websocket" => true,
+                Some(_) => {
+                    return Err(Reject::malformed("the only protocol that CONNECT opens is websocket"));
+                }
+            },
+            _ => false,
+        };
+        let body = match (stream_length(&parts.headers)?, ended) {
+            _ if tunnel => BodyLength::None,
+            (Some(length), _) => BodyLength::Known(length),
+            (None, true) => BodyLength::None,
+            (None, false) => BodyLength::Chunked,
+        };
+        let host = stream_host(&mut parts)?;
+        let Parts { method, uri, version, headers, .. } = parts;
+        let method = if tunnel { Method::GET } else { method };
+        Ok(Self { method, uri, version, headers, body, tunnel, host })
     }
 
     /// The host asked for, in lower case and without its port; empty if none was named.
@@ -64,18 +107,52 @@ impl Request {
         self.host.as_str()
     }
 
+    /// The same, for whoever keeps it.
+    pub(super) fn named_host(&self) -> Host {
+        self.host.clone()
+    }
+
     #[must_use]
     pub fn path(&self) -> &str {
         self.uri.path()
     }
 }
 
+const ENDS_HERE: Reject =
+    Reject { close: true, ..Reject::new(Refusal::MethodNotAllowed, "CONNECT and TRACE end here") };
+
+/// HTTP/2 may send cookies apart, of which an HTTP/1 app could see the first alone (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut whole = [first.as_bytes(), second.as_bytes()].join(&b"; "[..]);
+    for crumb in crumbs {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    // What is put together of valid values is one.
+    if let Ok(whole) = HeaderValue::from_maybe_shared(Bytes::from(whole)) {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// The length that an HTTP/2 request gives for its body.
+fn stream_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
+    const LENGTH: Reject = Reject::malformed("Content-Length is one plain decimal number, given once");
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(None),
+        (Some(length), None) => canonical_decimal(length.as_bytes()).map(Some).ok_or(LENGTH),
+        (Some(_), Some(_)) => Err(LENGTH),
+    }
+}
+
 /// A host in lower case. Nearly every client sends it so, and then it is not copied.
-#[derive(Debug)]
-enum Host {
+#[derive(Clone, Debug)]
+pub(super) enum Host {
     Nowhere,
     AsSent { field: HeaderValue, length: usize },
-    Folded(Box<str>),
+    Folded(Arc<str>),
 }
 
 impl Host {
@@ -87,7 +164,7 @@ impl Host {
         Self::AsSent { field: field.clone(), length: host.len() }
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Nowhere => "",
             Self::AsSent { field, length } => {
@@ -116,12 +193,42 @@ fn host(parts: &Parts) -> Result<Host, Reject> {
         let host = split_port(authority).ok_or(TARGET)?;
         return Ok(Host::Folded(host.to_ascii_lowercase().into()));
     }
-    let known = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
-    if !known || parts.uri.authority().is_some() {
+    if !is_origin_form(path, &parts.method) || parts.uri.authority().is_some() {
         return Err(TARGET);
     }
     let Some((field, text)) = field else { return Ok(Host::Nowhere) };
     Ok(Host::of_field(field, split_port(text).ok_or(HOST)?))
+}
+
+/// The host of an HTTP/2 stream, which `Host` then names too, whatever the client wrote there.
+fn stream_host(parts: &mut Parts) -> Result<Host, Reject> {
+    const PATH: Reject = Reject::malformed(":path is not a path");
+    const SCHEME: Reject = Reject::malformed(":scheme is neither http nor https");
+    const AUTHORITY: Reject = Reject::malformed(":authority is not a host name with an optional port");
+    if !is_origin_form(parts.uri.path_and_query().ok_or(PATH)?.as_str(), &parts.method) {
+        return Err(PATH);
+    }
+    let Some(authority) = parts.uri.authority() else {
+        // The library leaves the scheme out where there is nothing that it could stand before.
+        if parts.headers.get_all(header::HOST).iter().count() > 1 {
+            return Err(Reject::malformed(Offence::Host.detail()));
+        }
+        return host(parts);
+    };
+    if !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
+        return Err(SCHEME);
+    }
+    let text = authority.as_str();
+    let length = split_port(text).ok_or(AUTHORITY)?.len();
+    let field = HeaderValue::from_str(text).map_err(|_| AUTHORITY)?;
+    let host = Host::of_field(&field, &text[..length]);
+    parts.headers.insert(header::HOST, field);
+    Ok(host)
+}
+
+/// A path, or the asterisk that stands for the whole server.
+fn is_origin_form(path: &str, method: &Method) -> bool {
+    path.starts_with('/') || (path == "*" && *method == Method::OPTIONS)
 }
 
 /// Takes the port off a `Host`; `None` if what is there could be read in two ways.
@@ -207,6 +314,35 @@ mod tests {
         {
             assert!(judge(method, target, Some("a")).unwrap_err().close, "{target}");
         }
+    }
+
+    #[test]
+    fn a_stream_is_for_its_authority_and_brings_its_cookies_together() {
+        let judge = |authority: &str, fields: &[(&str, &str)], ended| {
+            let mut request = http::Request::builder().uri(format!("http://{authority}/x"));
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            Request::accept_stream(request.body(()).unwrap().into_parts().0, ended, 3)
+        };
+        let crumbs =
+            [("host", "b"), ("cookie", "a=b"), ("cookie", "c"), ("cookie", ""), ("cookie", "d=\"e\"")];
+        let request = judge("Shop.A:80", &crumbs, false).unwrap();
+        assert_eq!((request.host(), request.body), ("shop.a", BodyLength::Chunked));
+        assert_eq!(request.headers[header::HOST], "Shop.A:80");
+        assert_eq!(request.headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=b; c; ; d=\"e\""]);
+        assert_eq!(judge("a", &[("content-length", "0")], true).unwrap().body, BodyLength::Known(0));
+        assert_eq!(judge("a", &[], true).unwrap().body, BodyLength::None);
+        for fields in [
+            &[("content-length", "01")][..],
+            &[("content-length", "1"), ("content-length", "1")],
+            &[("x", " a")],
+        ] {
+            assert_eq!(judge("a", fields, false).unwrap_err().refusal, Refusal::InvalidRequest, "{fields:?}");
+        }
+        assert_eq!(judge("u@a", &[], true).unwrap_err().refusal, Refusal::InvalidRequest);
+        let many = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")];
+        assert_eq!(judge("a", &many, true).unwrap_err().refusal, Refusal::HeadersTooLarge);
     }
 
     #[test]

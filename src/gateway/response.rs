@@ -2,22 +2,21 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use serde::Serialize;
 
 use super::headers;
+use super::lane::Lane;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
-use super::slots::Occupied;
-use super::upload::Upload;
+use super::slots::{Occupied, SlotLimits};
 use super::upstream::Chosen;
+use super::upstream::sender::Sender;
 use super::worker::Worker;
 
 /// The body of any answer.
@@ -34,7 +33,9 @@ pub(super) enum Body {
 pub(super) struct Document {
     bytes: Option<Bytes>,
     /// Written when hyper lets go of the body.
-    _record: Box<Record>,
+    record: Box<Record>,
+    /// Over HTTP/2, where the client may leave it for ever on a connection that is otherwise in order.
+    held: Option<Occupied>,
 }
 
 /// The app's body on its way to the client.
@@ -51,7 +52,7 @@ pub(super) struct Download {
 pub(super) struct Lease {
     pub worker: Rc<Worker>,
     pub chosen: Chosen,
-    pub sender: SendRequest<Upload>,
+    pub sender: Sender,
 }
 
 /// The body ended before its end.
@@ -70,11 +71,44 @@ impl Body {
     }
 }
 
+impl Document {
+    fn new(lane: &Lane, document: Vec<u8>, record: Box<Record>) -> Self {
+        // HTTP/2 would send what answers a HEAD as it is.
+        let bytes = (record.method != http::Method::HEAD).then(|| Bytes::from(document));
+        let held = bytes.as_ref().filter(|_| matches!(lane, Lane::Http2(_))).map(|_| {
+            let (worker, idle) = (record.worker(), lane.connection().idle_timeout());
+            let held = worker.slots.enter(None, SlotLimits { idle, client: idle }, lane);
+            held.slot().begin();
+            held.slot().answer_held(true);
+            worker.stir();
+            held
+        });
+        Self { bytes, record, held }
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        let bytes = self.bytes.take()?;
+        self.record.document_bytes = bytes.len() as u64;
+        Some(bytes)
+    }
+}
+
+impl Drop for Document {
+    fn drop(&mut self) {
+        // The library asks for a body before the client has room for it, and holds it until then.
+        let cut = self.held.as_ref().is_some_and(|held| held.slot().ending().is_some());
+        if cut || self.bytes.is_some() {
+            self.record.ended = Ended::ClientGone;
+            self.record.document_bytes = 0;
+        }
+    }
+}
+
 impl Download {
     fn complete(&mut self) {
         self.record.ended = Ended::Complete;
         if let Some(Lease { worker, chosen, sender }) = self.lease.take() {
-            worker.pool.put(chosen.target(), sender);
+            worker.pool.put(chosen.target(), sender, !self.occupied.slot().uploading.get());
         }
     }
 
@@ -105,8 +139,9 @@ impl Download {
             Err(frame) => {
                 // Nothing follows trailers, and hyper may not ask whether anything does.
                 self.complete();
-                let trailers = frame.into_trailers().ok();
-                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))))
+                let settings = self.record.worker().gateway.settings.load();
+                let passed = |trailers| Frame::trailers(headers::trailers(trailers, &settings.ways.header));
+                Poll::Ready(frame.into_trailers().ok().map(|trailers| Ok(passed(trailers))))
             }
         }
     }
@@ -118,9 +153,7 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
-            Self::Document(document) => {
-                Poll::Ready(document.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
-            }
+            Self::Document(document) => Poll::Ready(document.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Download(download) => download.poll_frame(cx),
             Self::None => Poll::Ready(None),
         }
@@ -157,7 +190,7 @@ struct Problem<'a> {
 }
 
 /// Turns a refusal into an answer. The only place where that happens.
-pub(super) fn refuse(reject: Reject, mut record: Box<Record>) -> Response<Body> {
+pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Response<Body> {
     let status = reject.refusal.status();
     record.refusal = Some(reject.refusal);
     record.token = reject.token.or(record.token);
@@ -172,7 +205,7 @@ pub(super) fn refuse(reject: Reject, mut record: Box<Record>) -> Response<Body> 
     };
     let document = serde_json::to_vec(&problem).unwrap_or_default();
     let challenge = challenge(&reject, &record);
-    let mut response = document_response(status, "application/problem+json", document, record);
+    let mut response = document_response(lane, status, "application/problem+json", document, record);
     let headers = response.headers_mut();
     if let Some(challenge) = challenge {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -191,15 +224,16 @@ pub(super) fn refuse(reject: Reject, mut record: Box<Record>) -> Response<Body> 
 }
 
 /// Whether the gateway serves, for load balancers and monitors.
-pub(super) fn health(draining: bool, record: Box<Record>) -> Response<Body> {
+pub(super) fn health(lane: &Lane, draining: bool, record: Box<Record>) -> Response<Body> {
     let (status, word) = match draining {
         false => (StatusCode::OK, "serving\n"),
         true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     };
-    document_response(status, "text/plain; charset=utf-8", word.into(), record)
+    document_response(lane, status, "text/plain; charset=utf-8", word.into(), record)
 }
 
 fn document_response(
+    lane: &Lane,
     status: StatusCode,
     kind: &'static str,
     document: Vec<u8>,
@@ -207,11 +241,9 @@ fn document_response(
 ) -> Response<Body> {
     record.status = status.as_u16();
     record.ended = Ended::Complete;
-    record.document_bytes = if record.method == http::Method::HEAD { 0 } else { document.len() as u64 };
     let length = HeaderValue::from(document.len());
     let request_id = record.request_id.clone();
-    let bytes = Some(Bytes::from(document));
-    let mut response = Response::new(Body::Document(Document { bytes, _record: record }));
+    let mut response = Response::new(Body::Document(Document::new(lane, document, record)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -223,8 +255,7 @@ fn document_response(
 
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
-    let route: Option<&Arc<_>> = record.route.as_ref();
-    let realm = route.map_or("portcullis", |route| route.app.as_str());
+    let realm = record.route().map_or("portcullis", |route| route.app.as_str());
     let value = match reject.challenge {
         Challenge::None => return None,
         Challenge::Bare => format!("Bearer realm=\"{realm}\""),

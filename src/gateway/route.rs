@@ -8,10 +8,13 @@ use foldhash::fast::RandomState;
 use http::HeaderValue;
 
 use super::reject::Reject;
-use super::upstream::{Chosen, Upstreams};
+use super::upstream::stock::Stock;
+use super::upstream::trust::NoTrust;
+use super::upstream::{Chosen, Target, Upstreams};
+use crate::board::{Board, Traffic};
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
-use crate::model::{AppName, EnvironmentName, HostPattern, NameRef, PathPattern, Refusal, Upstream};
+use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal, Upstream};
 
 /// One environment of one app, resolved for the request path.
 #[derive(Debug)]
@@ -26,17 +29,18 @@ pub struct Route {
     pub timeouts: Timeouts,
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
-    /// Those of the configuration.
-    listed: Vec<Upstream>,
-    pub upstreams: ArcSwap<InForce>,
+    pub traffic: Arc<Traffic>,
+    /// What upstreams are made from.
+    configured: Environment,
+    served: ArcSwap<Served>,
 }
 
 /// The upstreams that requests go to.
 #[derive(Debug)]
-pub struct InForce {
+struct Served {
     /// Of the environment's state, when they were taken from there.
     generation: u64,
-    pub upstreams: Upstreams,
+    upstreams: Upstreams,
 }
 
 /// Every environment by the hosts that it claims.
@@ -49,12 +53,14 @@ pub struct Routes {
 
 impl Routes {
     /// Resolves the configured apps. Two that claim one host were refused when the configuration was read.
-    #[must_use]
-    pub fn new(apps: &[App], index: &Index) -> Self {
+    ///
+    /// # Errors
+    /// When an upstream is https and there is nothing that it could be judged by.
+    pub fn new(apps: &[App], index: &Index, board: &Board, stock: &mut Stock<'_>) -> Result<Self, NoTrust> {
         let mut routes = Self::default();
         for app in apps {
             for environment in &app.environments {
-                let route = Arc::new(Route::new(app, environment, index));
+                let route = Arc::new(Route::new(app, environment, index, board, stock)?);
                 for host in &environment.hosts {
                     let (hosts, host) = match host {
                         HostPattern::Exact(host) => (&mut routes.exact, host),
@@ -64,14 +70,21 @@ impl Routes {
                 }
             }
         }
-        routes
+        Ok(routes)
     }
 
-    /// The route of an environment, wherever it is claimed.
+    /// Every upstream in use, some more than once.
     #[must_use]
-    pub fn of(&self, app: NameRef, name: NameRef) -> Option<&Arc<Route>> {
-        let mut all = self.exact.values().chain(self.wildcard.values());
-        all.find(|route| route.state.app == app && route.state.name == name)
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        let routes = self.exact.values().chain(self.wildcard.values());
+        routes.flat_map(|route| route.served.load().upstreams.targets().to_vec()).collect()
+    }
+
+    /// Takes the upstreams of every release over that has others than before.
+    pub(super) fn renew(&self, stock: &mut Stock<'_>) {
+        for route in self.exact.values().chain(self.wildcard.values()) {
+            route.renew(stock);
+        }
     }
 
     /// The environment that claims `host`, which is in lower case and without a port.
@@ -89,26 +102,42 @@ impl Routes {
 }
 
 impl Route {
-    fn new(app: &App, environment: &Environment, index: &Index) -> Self {
+    /// The upstream to try next, if there is one.
+    pub(super) fn choose(&self, tried: &[Chosen]) -> Option<Chosen> {
+        self.served.load().upstreams.choose(tried)
+    }
+
+    /// Notes that an upstream gave a request no answer.
+    pub(super) fn failed(&self, target: &Arc<Target>, on_trial: bool, why: &str) {
+        self.served.load().upstreams.failed(target, on_trial, why);
+    }
+
+    fn new(
+        app: &App,
+        environment: &Environment,
+        index: &Index,
+        board: &Board,
+        stock: &mut Stock<'_>,
+    ) -> Result<Self, NoTrust> {
         // Names are ASCII letters, digits, `-` and `_`: they are header values as they stand.
         let value = |name: &str| HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self {
+        let state = index.environment(&app.name, &environment.name);
+        let served = Served::new(&app.name, environment, &state, stock)?;
+        Ok(Self {
             app: app.name.clone(),
             environment: environment.name.clone(),
             app_value: value(app.name.as_str()),
             environment_value: value(environment.name.as_str()),
-            state: index.environment(&app.name, &environment.name),
+            state,
             external_access: environment.external_access,
             host_header: environment.host_header,
             timeouts: environment.timeouts,
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
-            listed: environment.upstreams.clone(),
-            upstreams: ArcSwap::from_pointee(InForce {
-                generation: 0,
-                upstreams: Upstreams::new(&environment.upstreams),
-            }),
-        }
+            traffic: board.traffic(&app.name, &environment.name),
+            configured: environment.clone(),
+            served: ArcSwap::from_pointee(served),
+        })
     }
 
     /// Whether the environment lets tokens in.
@@ -121,19 +150,48 @@ impl Route {
         }
     }
 
-    /// The least busy upstream that was not tried yet, of those that the current release has.
-    #[must_use]
-    pub fn choose(&self, tried: &[Chosen]) -> Option<Chosen> {
+    /// Takes the upstreams of the current release over, if they are others than before.
+    fn renew(&self, stock: &mut Stock<'_>) {
         let generation = self.state.generation();
-        let in_force = self.upstreams.load();
-        if in_force.generation == generation {
-            return in_force.upstreams.choose(tried);
+        if self.served.load().generation == generation {
+            return;
         }
         let released = self.state.upstreams();
-        let upstreams = Upstreams::new(released.as_deref().unwrap_or(&self.listed));
-        let fresh = Arc::new(InForce { generation, upstreams });
-        self.upstreams.store(fresh.clone());
-        fresh.upstreams.choose(tried)
+        let addresses = released.as_deref().unwrap_or(&self.configured.upstreams);
+        let upstreams = Served::released(&self.app, &self.configured, addresses, stock);
+        self.served.store(Arc::new(Served { generation, upstreams }));
+    }
+}
+
+impl Served {
+    /// As the store and the configuration have it.
+    fn new(
+        app: &AppName,
+        environment: &Environment,
+        state: &EnvironmentState,
+        stock: &mut Stock<'_>,
+    ) -> Result<Self, NoTrust> {
+        let generation = state.generation();
+        // Judged even where a release has others in their place: these are next once it has none.
+        let listed = stock.upstreams(app, environment, &environment.upstreams)?;
+        let upstreams = match state.upstreams() {
+            Some(released) => Self::released(app, environment, &released, stock),
+            None => listed,
+        };
+        Ok(Self { generation, upstreams })
+    }
+
+    /// None where they cannot be made: no release goes on under the name of the next.
+    fn released(
+        app: &AppName,
+        environment: &Environment,
+        addresses: &[Upstream],
+        stock: &mut Stock<'_>,
+    ) -> Upstreams {
+        stock.upstreams(app, environment, addresses).unwrap_or_else(|error| {
+            tracing::error!("the release of {app} in {} cannot be served: {error}", environment.name);
+            Upstreams::default()
+        })
     }
 }
 
@@ -154,7 +212,9 @@ mod tests {
             );
         }
         let loaded = crate::config::parse(&text, Path::new("proxy.toml"), Path::new("."), []).unwrap();
-        Routes::new(&loaded.config.apps, &Index::new().0)
+        let (board, _) = Board::new(0);
+        let mut stock = Stock::new(&board.upstreams, []);
+        Routes::new(&loaded.config.apps, &Index::new().0, &board, &mut stock).unwrap()
     }
 
     fn environment(routes: &Routes, host: &str) -> Option<String> {

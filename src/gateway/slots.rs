@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::authenticate::Until;
 use super::authorize::Pass;
 use super::clock;
-use super::connection::Connection;
+use super::lane::Lane;
 use super::reject::Reject;
 use crate::board::{Affected, Stopped};
 use crate::model::Refusal;
@@ -30,13 +30,15 @@ pub(super) struct Slot {
     /// As it was judged last.
     until: Cell<Option<Until>>,
     limits: SlotLimits,
-    connection: Rc<Connection>,
+    pub lane: Lane,
     ending: Cell<Option<Refusal>>,
     begun: Cell<bool>,
     /// The request left the table: nothing could end it any more.
     left: Cell<bool>,
     respond_by: Cell<Option<Instant>>,
     progress: Cell<Instant>,
+    /// Something of the request's body is still to be sent to the app.
+    pub uploading: Cell<bool>,
     /// Since when we wait for more of the request's body.
     body_awaited: Cell<Option<Instant>>,
     /// Since when the client has not come for more of the answer.
@@ -67,22 +69,18 @@ pub(super) struct Occupied {
 
 impl Slots {
     /// Enters a request that was just let in. Nothing may be awaited between the look-up and this.
-    pub(super) fn enter(
-        self: &Rc<Self>,
-        pass: Option<Pass>,
-        limits: SlotLimits,
-        connection: &Rc<Connection>,
-    ) -> Occupied {
+    pub(super) fn enter(self: &Rc<Self>, pass: Option<Pass>, limits: SlotLimits, lane: &Lane) -> Occupied {
         let slot = Rc::new(Slot {
+            until: Cell::new(pass.as_ref().map(|pass| pass.until)),
             pass,
-            until: Cell::new(pass.map(|pass| pass.until)),
             limits,
-            connection: connection.clone(),
+            lane: lane.clone(),
             ending: Cell::new(None),
             begun: Cell::new(false),
             left: Cell::new(false),
             respond_by: Cell::new(None),
             progress: Cell::new(clock::now()),
+            uploading: Cell::new(true),
             body_awaited: Cell::new(None),
             answer_held: Cell::new(None),
             fault: Cell::new(None),
@@ -154,12 +152,12 @@ impl Slot {
             return None;
         }
         self.ending.set(Some(refusal));
-        if self.begun.get() {
-            self.connection.cut();
-            return Some(Met::Stream);
-        }
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+        if self.begun.get() {
+            self.lane.cut();
+            return Some(Met::Stream);
         }
         Some(Met::Request)
     }
@@ -188,14 +186,19 @@ impl Slot {
         self.body_awaited.set(awaited.then(|| self.body_awaited.get().unwrap_or_else(clock::now)));
     }
 
-    /// Notes whether a piece of the answer was handed over and no more was asked for since.
+    /// Notes whether we wait for the client to take more of the answer.
     pub(super) fn answer_held(&self, held: bool) {
-        self.answer_held.set(held.then(clock::now));
+        self.answer_held.set(held.then(|| self.answer_held.get().unwrap_or_else(clock::now)));
     }
 
     /// Why this request was ended, if it was.
     pub(super) fn ending(&self) -> Option<Refusal> {
         self.ending.get()
+    }
+
+    /// Whether the app's answer has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.get()
     }
 
     /// Whether the request is over, its answer given or given up.
@@ -218,6 +221,7 @@ impl Slot {
     pub(super) fn uploaded(&self, within: Duration) {
         let now = clock::now();
         self.progress.set(now);
+        self.uploading.set(false);
         if !self.begun.get() {
             self.respond_by.set(Some(now + within));
         }
@@ -238,6 +242,7 @@ impl Slot {
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
         self.progress.set(clock::now());
+        self.lane.sent(bytes);
     }
 }
 
@@ -245,18 +250,14 @@ impl Occupied {
     pub(super) fn slot(&self) -> &Rc<Slot> {
         &self.slot
     }
-
-    pub(super) fn connection(&self) -> &Rc<Connection> {
-        &self.slot.connection
-    }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.slots.table.borrow_mut().try_remove(self.key);
         self.slot.left.set(true);
-        self.slot.connection.finished();
+        self.slot.lane.finished();
         // An app that answered early must not go on receiving what no revocation could stop.
-        self.slot.connection.wake_body();
+        self.slot.lane.wake_body();
     }
 }

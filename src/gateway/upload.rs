@@ -6,10 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connection::Connection;
 use super::head::Offence;
 use super::headers;
 use super::reject::Reject;
@@ -22,32 +22,35 @@ pub(crate) struct Upload {
     /// `None`: the request has none.
     body: Option<Incoming>,
     slot: Rc<Slot>,
-    connection: Rc<Connection>,
-    ordinal: u64,
     /// 0: no limit.
     limit: u64,
     response_header: Duration,
+    /// No token may follow the body either.
+    token_header: HeaderName,
 }
 
 /// The upload stopped before its end; the slot knows why.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("the request's body ended early")]
-pub(crate) struct Stopped;
+pub(crate) struct Stopped(
+    /// What HTTP/2 says of it to the app.
+    #[source]
+    h2::Error,
+);
 
 impl Upload {
     pub(super) fn new(
         body: Incoming,
         slot: &Rc<Slot>,
-        connection: &Rc<Connection>,
-        ordinal: u64,
         limit: u64,
         response_header: Duration,
+        token_header: &HeaderName,
     ) -> Self {
-        let body = Some(body).filter(|body| !body.is_end_stream());
+        let body = Some(body).filter(|body| !is_whole(body));
         if body.is_none() {
             slot.uploaded(response_header);
         }
-        Self { body, slot: slot.clone(), connection: connection.clone(), ordinal, limit, response_header }
+        Self { body, slot: slot.clone(), limit, response_header, token_header: token_header.clone() }
     }
 
     /// The same upload once more, which only a request without a body allows.
@@ -55,15 +58,19 @@ impl Upload {
         self.body.is_none().then(|| Self {
             body: None,
             slot: self.slot.clone(),
-            connection: self.connection.clone(),
+            token_header: self.token_header.clone(),
             ..*self
         })
     }
 
     fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         self.slot.fault.set(Some(reject));
+        self.cut()
+    }
+
+    fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         self.body = None;
-        Poll::Ready(Some(Err(Stopped)))
+        Poll::Ready(Some(Err(Stopped(h2::Reason::CANCEL.into()))))
     }
 
     fn end(&mut self) {
@@ -80,18 +87,17 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
-        if self.body.is_some() && self.connection.is_bad_body(self.ordinal) {
+        if self.body.is_some() && self.slot.lane.is_bad_body() {
             return self.stop(Reject::malformed(Offence::Chunk.detail()));
         }
-        if self.body.is_some() && self.slot.is_over() && !self.connection.has_arrived(self.ordinal) {
-            self.body = None;
-            return Poll::Ready(Some(Err(Stopped)));
+        if self.body.is_some() && self.slot.is_over() && !self.slot.lane.has_arrived() {
+            return self.cut();
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
         self.slot.body_awaited(frame.is_pending());
         if frame.is_pending() {
-            self.connection.watch_body(cx.waker());
+            self.slot.lane.watch_body(cx.waker());
         }
         let frame = ready!(frame);
         match frame {
@@ -106,23 +112,24 @@ impl Body for Upload {
                     if self.limit > 0 && self.slot.received.get() > self.limit {
                         return self.stop(too_large());
                     }
-                    if self.body.as_ref().is_some_and(Body::is_end_stream) {
+                    if self.body.as_ref().is_some_and(is_whole) {
                         self.end();
                     }
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
-                Err(frame) => Poll::Ready(
-                    frame
-                        .into_trailers()
-                        .ok()
-                        .map(|trailers| Ok(Frame::trailers(headers::trailers(trailers)))),
-                ),
+                Err(frame) => {
+                    // Nothing follows trailers, and hyper does not ask whether anything does.
+                    self.end();
+                    let trailers = frame.into_trailers().ok();
+                    let kept = trailers.map(|trailers| headers::trailers(trailers, &self.token_header));
+                    Poll::Ready(kept.map(|kept| Ok(Frame::trailers(kept))))
+                }
             },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.body.as_ref().is_none_or(is_whole)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -134,6 +141,11 @@ impl Drop for Upload {
     fn drop(&mut self) {
         self.slot.body_awaited(false);
     }
+}
+
+/// Whether nothing of a body is still to come. HTTP/2 may end a stream later than the body whose length it gave.
+fn is_whole(body: &Incoming) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 /// A body over the configured limit, announced or counted.

@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use super::authorize::{self, Pass};
 use super::clock;
 use super::connection::Connection;
 use super::slots::Slots;
 use super::upstream::pool::Pool;
-use super::{Drain, Gateway, http};
-use crate::board::{Affected, Denial, Ending, LastUse, Post, Stopped};
+use super::{Drain, Gateway, http, tls};
+use crate::board::client::Clients;
+use crate::board::{Affected, Cells, Denial, Ending, LastUse, Post, Stopped, Traffic};
 use crate::model::TokenId;
+use crate::tls::Terminator;
 
 /// How often what may end by itself is looked at, and lines are handed to the log.
 const TICK: Duration = Duration::from_millis(50);
@@ -33,6 +36,9 @@ pub struct Accepted {
     pub stream: TcpStream,
     pub client: SocketAddr,
     pub local: SocketAddr,
+    pub since: Instant,
+    /// `None`: the connection is not encrypted.
+    pub terminator: Option<Arc<Terminator>>,
     pub place: Place,
 }
 
@@ -63,9 +69,13 @@ pub(super) struct Worker {
     pub gateway: Arc<Gateway>,
     pub slots: Rc<Slots>,
     pub pool: Pool,
+    /// For the costly part of a handshake.
+    pub turns: Semaphore,
     post: Arc<Post>,
     connections: RefCell<Slab<Rc<Connection>>>,
     draining: Cell<bool>,
+    /// The drain is over: what is still open is dropped.
+    over: Cell<bool>,
     lines: RefCell<Vec<u8>>,
     asleep: Cell<bool>,
     stir: Notify,
@@ -98,7 +108,10 @@ pub fn run(
                     match state {
                         Drain::No => {}
                         Drain::Begun => worker.drain(),
-                        Drain::Over => break,
+                        Drain::Over => {
+                            worker.over.set(true);
+                            break;
+                        }
                     }
                 }
                 Some(accepted) = accepted.recv() => {
@@ -120,13 +133,25 @@ impl Worker {
             gateway,
             slots: Rc::default(),
             pool: Pool::default(),
+            turns: Semaphore::new(tls::TURNS),
             post,
             connections: RefCell::default(),
             draining: Cell::new(false),
+            over: Cell::new(false),
             lines: RefCell::default(),
             asleep: Cell::new(false),
             stir: Notify::new(),
         }
+    }
+
+    /// What this worker counts of `traffic`.
+    pub(super) fn cells<'a>(&self, traffic: &'a Traffic) -> Option<&'a Cells> {
+        traffic.cells(self.post.number)
+    }
+
+    /// Where this worker counts what clients do.
+    pub(super) fn clients(&self) -> &Clients {
+        &self.post.clients
     }
 
     /// The wall clock in Unix milliseconds; it does not go back by less than an hour.
@@ -179,6 +204,11 @@ impl Worker {
         if self.asleep.replace(false) {
             self.stir.notify_one();
         }
+    }
+
+    /// Whether connections end because we go, not because their clients did.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     fn drain(&self) {

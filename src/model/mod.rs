@@ -30,4 +30,4 @@ pub use refusal::Refusal;
 pub use rules::{NETWORKS, Rules, SCOPES};
 pub use scope::{InvalidScope, TokenScope};
 pub use token::{Ended, InvalidText, Label, Replaced, Status, Text, Token};
-pub use upstream::{InvalidUpstream, Upstream};
+pub use upstream::{InvalidUpstream, Scheme, Upstream};

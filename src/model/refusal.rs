@@ -32,6 +32,34 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them, each at the place that its number is.
+    pub const ALL: [Self; 24] = [
+        Self::InvalidRequest,
+        Self::UnknownHost,
+        Self::TokenMissing,
+        Self::TokenUnknown,
+        Self::TokenRevoked,
+        Self::DeploymentReplaced,
+        Self::TokenExpired,
+        Self::WrongApp,
+        Self::WrongEnvironment,
+        Self::ExternalAccessOff,
+        Self::AddressNotAllowed,
+        Self::InsufficientScope,
+        Self::RateLimited,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::ExpectationFailed,
+        Self::HeadersTooLarge,
+        Self::UpstreamUnreachable,
+        Self::UpstreamInvalid,
+        Self::UpstreamUnavailable,
+        Self::UpstreamTimeout,
+        Self::NotFound,
+    ];
+
     /// The code as the contract spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -91,5 +119,16 @@ impl Refusal {
             Self::UpstreamUnavailable => S::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => S::GATEWAY_TIMEOUT,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stands_at_its_place() {
+        assert!(Refusal::ALL.iter().enumerate().all(|(place, refusal)| *refusal as usize == place));
+        assert_eq!(Refusal::ALL.last(), Some(&Refusal::NotFound), "the last one of the enumeration");
     }
 }

@@ -3,41 +3,72 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use http::uri::Authority;
+use rustls_pki_types::ServerName;
+
 /// Why an upstream was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUpstream {
     #[error(
-        "an upstream is a URL without path, query or user, as in `http://127.0.0.1:3000`, or `unix:/run/app.sock`"
+        "an upstream is http://, https:// or h2c:// with a host and no path, query or user, as in \
+         `http://127.0.0.1:3000`, or `unix:` and an absolute path, as in `unix:/run/app.sock`"
     )]
     Malformed,
-    #[error("`{0}` upstreams are not available in this version: use `http://` or `unix:`")]
-    Unavailable(&'static str),
+    #[error("no certificate can be for that name: an https upstream wants a DNS name or an IP address")]
+    Name,
 }
 
-/// An app's own address: `http://` and a host with an optional port, or `unix:` and the absolute path of a socket.
+/// An app's own address: a URL of scheme, host and optional port, or `unix:` and the absolute path of a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream {
-    Tcp(http::uri::Authority),
+    Tcp(Scheme, Authority),
     Unix(PathBuf),
+}
+
+/// What is spoken to an upstream, and under which protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    /// HTTP/2 or HTTP/1.1, as the upstream prefers.
+    Https,
+    /// HTTP/2 without TLS, known beforehand.
+    H2c,
+}
+
+impl Scheme {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+        }
+    }
+
+    const fn port(self) -> u16 {
+        match self {
+            Self::Http | Self::H2c => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 impl Upstream {
     /// # Errors
-    /// When `text` is no such address, or of a scheme that this version does not speak.
+    /// When `text` is no such address.
     pub fn parse(text: &str) -> Result<Self, InvalidUpstream> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = Path::new(path);
             let usable = path.is_absolute() && path.file_name().is_some() && !text.contains('\0');
             return if usable { Ok(Self::Unix(path.into())) } else { Err(InvalidUpstream::Malformed) };
         }
-        for scheme in ["https", "h2c"] {
-            if text.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':')) {
-                return Err(InvalidUpstream::Unavailable(scheme));
-            }
-        }
-        let authority = text.strip_prefix("http://").ok_or(InvalidUpstream::Malformed)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let parsed: http::uri::Authority = authority.parse().map_err(|_| InvalidUpstream::Malformed)?;
+        let (scheme, rest) = text.split_once("://").ok_or(InvalidUpstream::Malformed)?;
+        let scheme = [Scheme::Http, Scheme::Https, Scheme::H2c]
+            .into_iter()
+            .find(|known| known.as_str() == scheme)
+            .ok_or(InvalidUpstream::Malformed)?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let parsed: Authority = authority.parse().map_err(|_| InvalidUpstream::Malformed)?;
         let port_in_range = match authority.rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok_and(|port| port > 0),
             _ => true,
@@ -45,14 +76,17 @@ impl Upstream {
         if parsed.host().is_empty() || authority.contains('@') || !port_in_range {
             return Err(InvalidUpstream::Malformed);
         }
-        Ok(Self::Tcp(parsed))
+        if scheme == Scheme::Https && ServerName::try_from(bare(parsed.host())).is_err() {
+            return Err(InvalidUpstream::Name);
+        }
+        Ok(Self::Tcp(scheme, parsed))
     }
 
     /// What `host_header = "upstream"` sends: host and port as written, `localhost` for a socket.
     #[must_use]
     pub fn authority(&self) -> &str {
         match self {
-            Self::Tcp(authority) => authority.as_str(),
+            Self::Tcp(_, authority) => authority.as_str(),
             Self::Unix(_) => "localhost",
         }
     }
@@ -61,19 +95,29 @@ impl Upstream {
     #[must_use]
     pub fn host_and_port(&self) -> Option<(&str, u16)> {
         match self {
-            Self::Tcp(authority) => {
-                let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-                Some((host, authority.port_u16().unwrap_or(80)))
+            Self::Tcp(scheme, authority) => {
+                Some((bare(authority.host()), authority.port_u16().unwrap_or(scheme.port())))
             }
             Self::Unix(_) => None,
         }
     }
+
+    /// Whether TLS protects the way there.
+    #[must_use]
+    pub const fn is_https(&self) -> bool {
+        matches!(self, Self::Tcp(Scheme::Https, _))
+    }
+}
+
+/// A host without the brackets that an IPv6 address has in a URL.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Tcp(scheme, authority) => write!(f, "{}://{authority}", scheme.as_str()),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -99,11 +143,25 @@ mod tests {
             "http://a:0",
             "http://a:99999",
             "http://a?x",
+            "ftp://a",
+            "https:a",
+            "HTTP://a",
         ];
         for bad in bad {
             assert_eq!(Upstream::parse(bad), Err(InvalidUpstream::Malformed), "{bad:?}");
         }
-        assert_eq!(Upstream::parse("https://a"), Err(InvalidUpstream::Unavailable("https")));
+        assert_eq!(Upstream::parse("https://a..b"), Err(InvalidUpstream::Name));
+    }
+
+    #[test]
+    fn each_scheme_has_its_port() {
+        for (url, port) in
+            [("http://a", 80), ("https://a", 443), ("h2c://a", 80), ("https://[::1]:8443", 8443)]
+        {
+            let app = Upstream::parse(url).unwrap();
+            assert_eq!(app.host_and_port().unwrap().1, port);
+            assert_eq!(app.to_string(), url);
+        }
     }
 
     #[test]

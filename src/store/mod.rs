@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::telemetry::Operations;
+
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
     Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken,
@@ -39,6 +41,7 @@ struct Inner {
     writer: Writer,
     readers: Reader,
     health: Arc<Health>,
+    operations: Arc<Operations>,
     path: PathBuf,
     /// One copy at a time: each takes as much room as the store itself.
     backups: Arc<Semaphore>,
@@ -52,11 +55,12 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let health = Arc::new(Health::default());
         let opened = sqlite::open(path)?;
+        let operations = Arc::<Operations>::default();
         let path = opened.path.clone();
-        let readers = Reader::new(&path, READERS, health.clone());
-        let writer = Writer::start(opened, health.clone())?;
+        let readers = Reader::new(&path, READERS, health.clone(), operations.clone());
+        let writer = Writer::start(opened, health.clone(), operations.clone())?;
         let backups = Arc::new(Semaphore::new(1));
-        Ok(Self(Arc::new(Inner { writer, readers, health, path, backups })))
+        Ok(Self(Arc::new(Inner { writer, readers, health, operations, path, backups })))
     }
 
     /// Whether the store at `path` could be opened, if there is one. Leaves no trace. Blocks.
@@ -77,6 +81,12 @@ impl Store {
     #[must_use]
     pub fn healthy(&self) -> bool {
         self.0.health.good()
+    }
+
+    /// How long reads and writes take and how many fail, as it goes on being counted.
+    #[must_use]
+    pub fn operations(&self) -> Arc<Operations> {
+        self.0.operations.clone()
     }
 
     /// The revision last committed, as it moves.

@@ -1,5 +1,7 @@
 //! What can be asked of a store.
 
+use jiff::Timestamp;
+
 use super::sqlite::{audit, deployments, environments, keys, members, repeats, tokens};
 use super::{
     Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
@@ -37,6 +39,14 @@ impl Store {
             .readers
             .read(move |conn| tokens::list::owned(conn, &ids, owner.as_ref(), within.as_ref()))
             .await
+    }
+
+    /// How many tokens in use end by `end`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn count_ending(&self, now: Timestamp, end: Timestamp) -> Result<u64, StoreError> {
+        self.0.readers.read(move |conn| tokens::list::count_ending(conn, now, end)).await
     }
 
     /// What publishing would do.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::sqlite::{backup, deployments, environments, keys, members, repeats, tokens};
+use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, tokens};
 use super::{
     Act, Limits, MemberEdit, NewDeployment, NewKey, NewToken, NotDone, Published, Removal, Revocation,
     Rotation, Store, StoreError, TokenEdit, Use,
@@ -157,6 +157,14 @@ impl Store {
         on: bool,
     ) -> Result<u64, NotDone> {
         self.0.writer.command(move |work| environments::switch(work, &act, &app, &environment, on)).await
+    }
+
+    /// Notes in the audit log that the configuration was read again, and which keys that changed.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn note_reload(&self, act: Act, changed: Vec<String>) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| audit::reload(work, &act, &changed)).await
     }
 
     /// Deletes, in small pieces, the tokens that ended at or before `cutoff`; returns how many.

@@ -22,9 +22,9 @@ fn the_socket_is_the_operator_s_alone() {
 }
 
 #[test]
-fn the_address_wants_a_key_for_all_but_health() {
+fn the_address_wants_a_key_for_all_but_health_and_metrics() {
     let gateway = Gateway::before(&App::echo());
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(ask(&gateway, "", &format!("GET {path}"), None).status, 200, "{path}");
     }
     let token = gateway.mint("production").secret;

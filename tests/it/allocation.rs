@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use portcullis::board::Board;
 use portcullis::config;
 use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::head::{BodyLength, Head};
@@ -64,7 +65,7 @@ fn accepted(target: &str, fields: &[(&str, &str)]) -> Request {
 fn a_decision_allocates_nothing() {
     let loaded = config::parse(CONFIG, Path::new("proxy.toml"), Path::new(""), []).unwrap();
     let (index, writer) = Index::new();
-    let settings = Settings::new(&loaded.config, &index);
+    let settings = Settings::new(&loaded.config, &index, &Board::new(0).0, None).unwrap();
     let app = AppName::parse("shop").unwrap();
     let standing = Standing { opened: true, published: vec![1_500], ..Standing::default() };
     writer.set(&TokenApp::One(app), &EnvironmentName::parse("production").unwrap(), standing);

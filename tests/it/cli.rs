@@ -38,7 +38,10 @@ fn check_accepts_a_sound_configuration_under_each_of_its_names() {
     let program = Program::sound();
     for arguments in [&["check"][..], &["validate"], &["-t"], &["check", "--config", "proxy.toml"]] {
         let ran = program.run(arguments);
-        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "proxy.toml: ok\n", ""));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        let told = "proxy.toml: ok\nmemory: if each of gateway.limits.connections = 10000 fills all its buffers, they \
+                    hold 3.1 GiB over HTTP/1.1 (320 KiB each) or 308 GiB over HTTP/2 (31.5 MiB each)\n";
+        assert_eq!(ran.stdout, told);
     }
     let elsewhere = program.path("proxy.toml");
     let variables = [("PORTCULLIS_CONFIG", elsewhere.to_str().unwrap()), ("PORTCULLIS_UNRELATED", "x")];
@@ -115,7 +118,7 @@ fn check_says_what_is_broken_besides_single_values() {
 fn doubtful_settings_are_warned_of_and_pass() {
     let program = Program::sound();
     let ran = program.run_with(&["check"], &[("PORTCULLIS_GATEWAY__LISTEN", "0.0.0.0:8080")]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "proxy.toml: ok\n"), "{ran:?}");
+    assert!(ran.code == 0 && ran.stdout.starts_with("proxy.toml: ok\n"), "{ran:?}");
     assert!(ran.stderr.starts_with("warning: ") && ran.stderr.contains("plain HTTP"), "{ran:?}");
 }
 

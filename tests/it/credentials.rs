@@ -1,30 +1,13 @@
 //! How a token is presented, and how every trace of it is gone from what the app receives.
 
 use crate::support::app::{App, Request};
-use crate::support::gateway::{Gateway, Setup};
+use crate::support::gateway::Gateway;
+use crate::support::stage::Stage;
 use crate::support::wire::{Answer, request};
 
 const PARAMETER: &str = "project-protection-bypass";
 
-/// A gateway before an echoing app, and a token for its production environment.
-struct Stage {
-    app: App,
-    gateway: Gateway,
-    token: String,
-}
-
 impl Stage {
-    fn new() -> Self {
-        Self::with(|setup| setup)
-    }
-
-    fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
-        let app = App::echo();
-        let gateway = change(Setup::new(&app)).start();
-        let token = gateway.mint("production").secret;
-        Self { app, gateway, token }
-    }
-
     fn ask(&self, target: &str, fields: &[(&str, &str)]) -> Answer {
         self.gateway.ask(request(&format!("GET {target}"), fields))
     }

@@ -180,8 +180,9 @@ fn upstreams_of_a_release_take_over_at_once_and_over_restarts() {
         let app = Caller::operator(gateway).get(200, "GET /v1/apps/shop", None);
         let all = app["environments"].as_array().unwrap().clone();
         let environment = all.into_iter().find(|environment| environment["name"] == "production").unwrap();
+        let upstreams = environment["upstreams"].as_array().unwrap();
         (
-            environment["upstreams"].clone(),
+            upstreams.iter().map(|upstream| upstream["url"].clone()).collect::<Value>(),
             environment["upstreams_from"].clone(),
             environment["deployment"].clone(),
         )

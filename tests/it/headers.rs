@@ -5,29 +5,11 @@ use std::sync::mpsc;
 use serde_json::json;
 
 use crate::support::app::{App, Request};
-use crate::support::gateway::{Gateway, Setup};
+use crate::support::gateway::Gateway;
+use crate::support::stage::Stage;
 use crate::support::wire::{Answer, request};
 
-/// A gateway before an echoing app, and a token for its production environment.
-struct Stage {
-    app: App,
-    gateway: Gateway,
-    id: String,
-    token: String,
-}
-
 impl Stage {
-    fn new() -> Self {
-        Self::with(|setup| setup)
-    }
-
-    fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
-        let app = App::echo();
-        let gateway = change(Setup::new(&app)).start();
-        let minted = gateway.mint("production");
-        Self { app, gateway, id: minted.id, token: minted.secret }
-    }
-
     /// Sends a request with the token and these fields.
     #[track_caller]
     fn pass(&self, fields: &[(&str, &str)]) -> (Request, Answer) {
@@ -187,6 +169,19 @@ fn hop_by_hop_fields_stay_on_their_side() {
 }
 
 #[test]
+fn what_was_judged_does_not_pass_in_another_spelling() {
+    let stage = Stage::new();
+    let names =
+        ["Content_Length", "Transfer_Encoding", "Keep_Alive", "Proxy_Authorization", "X_Original_URL"];
+    let (seen, _) = stage.pass(&names.map(|name| (name, "5")));
+    for name in names {
+        assert_eq!(folded(&seen, name), [""; 0], "{name}");
+    }
+    let (seen, _) = stage.pass(&[("Snake_Case", "kept")]);
+    assert_eq!(seen.head.get("snake_case"), Some("kept"));
+}
+
+#[test]
 fn a_trusted_proxy_is_believed() {
     let stage =
         Stage::with(|setup| setup.set("gateway", "trusted_proxies", "[\"127.0.0.0/8\", \"10.0.0.0/8\"]"));
@@ -302,7 +297,7 @@ fn trailers_pass_but_not_those_that_say_who_or_where() {
         ],
     );
     let body = "2\r\nhi\r\n0\r\ngrpc-message: a\r\nauthorization: b\r\ncontent-length: 5\r\nhost: c\r\n\
-                x_portcullis_app: d\r\nx-checksum: e\r\n\r\n";
+                x_portcullis_app: d\r\nx-checksum: e\r\nx_portcullis_token: f\r\nset_cookie: g\r\n\r\n";
     let mut wire = gateway.connect();
     wire.send([&head[..], body.as_bytes()].concat());
     let head = wire.head().unwrap().unwrap();

@@ -147,6 +147,9 @@ fn last_use_tells_time_and_address_and_what_ends_soon_is_noted_once() {
     assert_eq!((&note["subject"], &note["actor"]), (&json!(used.id), &json!("portcullis")));
     assert_ne!(note["subject"], json!(unused.id));
     assert_eq!(noted().len(), 1);
+    until("their number among the metrics", || {
+        (gateway.metrics().get("tokens_expiring") == Some(1.0)).then_some(())
+    });
 }
 
 #[test]

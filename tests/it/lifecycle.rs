@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::exchange::{attempt, with_token};
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::websocket;
 use crate::support::wire::{Wire, request};
 use crate::support::{PATIENCE, until};
 
@@ -321,7 +322,8 @@ fn slow_app() -> (App, Receiver<String>) {
             "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "/until-close" => "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
             "/websocket" => {
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
             }
             "/wait" => "",
             _ => return exchange.answer(b"hello"),
@@ -371,16 +373,7 @@ fn download(gateway: &Gateway, path: &str, token: &str) -> Wire<TcpStream> {
 
 fn websocket(gateway: &Gateway, token: &str) -> Wire<TcpStream> {
     let mut wire = gateway.connect();
-    wire.send(request(
-        "GET /websocket",
-        &[
-            ("X-Portcullis-Token", token),
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ],
-    ));
+    wire.send(request("GET /websocket", &websocket::wish(token)));
     assert_eq!(wire.head().unwrap().unwrap().status(), 101);
     wire
 }

@@ -14,6 +14,7 @@ use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::until;
+use crate::support::websocket;
 use crate::support::wire::{Wire, request};
 
 const HOST: &str = "shop.localhost";
@@ -133,7 +134,10 @@ fn a_client_that_stops_reading_is_dropped_after_the_idle_time() {
 fn an_app_that_falls_silent_within_its_answer_ends_it() {
     let app = App::start(|exchange| {
         let head = match exchange.head.target() {
-            "/tunnel" => "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            "/tunnel" => {
+                "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            }
             _ => "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345",
         };
         exchange.send(head);
@@ -143,13 +147,7 @@ fn an_app_that_falls_silent_within_its_answer_ends_it() {
     let gateway =
         Setup::new(&app).set("apps.shop.environments.production", "timeouts", "{ idle = \"1s\" }").start();
     let token = gateway.mint("production").secret;
-    let upgrade = [
-        ("X-Portcullis-Token", token.as_str()),
-        ("Connection", "upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
+    let upgrade = websocket::wish(&token);
     for (request, status, ended) in [
         (with_token("GET /download", HOST, &token), 200, "upstream_gone"),
         (request("GET /tunnel", &upgrade), 101, "upstream_gone"),
@@ -263,7 +261,9 @@ fn a_drain_that_takes_too_long_ends_all_the_same() {
     assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     busy.wait_for_end();
-    assert_eq!(gateway.log().len(), 1, "what was dropped has its line too");
+    let lines = gateway.log();
+    assert_eq!(lines.len(), 1, "what was dropped has its line too: {lines:?}");
+    assert_eq!((&lines[0]["status"], &lines[0]["ended"]), (&503.into(), &"shut_down".into()), "{lines:?}");
 }
 
 #[test]

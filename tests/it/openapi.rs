@@ -195,9 +195,19 @@ fn every_call_answers_as_it_is_described() {
     let revoke = format!("DELETE /v1/keys/{}", text(&key, "/key/id"));
     api.ask(&operator, "DELETE /v1/keys/{id}", &revoke, None);
     api.ask(&operator, "DELETE /v1/members/{name}", "DELETE /v1/members/ann", None);
-    for line in ["GET /v1/audit", "GET /v1/backup", "GET /v1/openapi.json", "GET /healthz", "GET /readyz"] {
+    for line in [
+        "GET /v1/audit",
+        "GET /v1/backup",
+        "POST /v1/reload",
+        "GET /v1/openapi.json",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+    ] {
         api.ask(&operator, line, line, None);
     }
+    let open = operator.ask_with("GET /metrics", &[("Accept", "application/openmetrics-text")], None);
+    api.judge("GET /metrics", &open);
     assert_eq!(api.asked, api.operations(), "each call is described, and each description was tried");
 }
 

@@ -103,6 +103,7 @@ const CALLS: &[Call] = &[
     call("PATCH /v1/members/nobody", Wants::Workspace, About::Nothing, 404, || json!({ "email": null })),
     call("DELETE /v1/members/nobody", Wants::Workspace, About::Nothing, 404, none),
     call("GET /v1/backup", Wants::Workspace, About::Nothing, 200, none),
+    call("POST /v1/reload", Wants::Workspace, About::Nothing, 200, none),
 ];
 
 /// A key's reach.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::Gateway;
+use crate::support::websocket;
 use crate::support::wire::{Answer, request};
 
 const FIELDS: [&str; 17] = [
@@ -92,7 +93,10 @@ fn a_line_tells_how_a_request_ended() {
             exchange.close();
         }
         "/tunnel" => {
-            exchange.send("HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            exchange.send(
+                "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            );
             let sent = exchange.wire.take(4).unwrap();
             exchange.send([&sent[..], b"!"].concat());
             exchange.close();
@@ -108,16 +112,7 @@ fn a_line_tells_how_a_request_ended() {
     let token = gateway.mint("production");
     let begin = |line: &str| {
         let mut wire = gateway.connect();
-        wire.send(request(
-            line,
-            &[
-                ("X-Portcullis-Token", &token.secret),
-                ("Connection", "upgrade"),
-                ("Upgrade", "websocket"),
-                ("Sec-WebSocket-Version", "13"),
-                ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ],
-        ));
+        wire.send(request(line, &websocket::wish(&token.secret)));
         wire
     };
 

@@ -1,5 +1,7 @@
 //! WebSockets: bytes pass both ways once the app has agreed, and not one before.
 
+use std::io::Write as _;
+use std::net::Shutdown;
 use std::sync::mpsc;
 
 use crate::support::app::{App, Exchange};
@@ -144,4 +146,27 @@ fn without_a_token_there_is_nothing_to_agree_to() {
     let gateway = Gateway::before(&app);
     gateway.ask(opening("GET /chat", "nonsense")).refused(401, "token_unknown");
     assert!(app.bytes().is_empty());
+}
+
+#[test]
+fn what_the_app_said_last_arrives_while_the_client_still_talks() {
+    const LAST: usize = 1 << 20;
+    let app = App::start(|exchange| {
+        exchange.send(AGREED);
+        exchange.wire.take(5).unwrap();
+        exchange.send(vec![b'x'; LAST]);
+        exchange.wire.stream.stream.shutdown(Shutdown::Write).unwrap();
+        exchange.wire.wait_for_end();
+        exchange.close();
+    });
+    let gateway = Gateway::before(&app);
+    let token = gateway.mint("production").secret;
+    let mut wire = gateway.connect();
+    wire.send(opening("GET /chat", &token));
+    assert_eq!(wire.answer().status, 101);
+    wire.send("hello");
+    let mut talking = wire.stream.try_clone().unwrap();
+    let talker = std::thread::spawn(move || (0..8).all(|_| talking.write_all(&[b'y'; 20_000]).is_ok()));
+    assert_eq!(wire.rest().unwrap().len(), LAST);
+    let _ = talker.join().unwrap();
 }

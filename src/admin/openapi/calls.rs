@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Shape, one, page};
-use crate::admin::wire;
+use crate::admin::{metrics, wire};
 
 /// A call's description.
 pub(super) struct Doc {
@@ -23,6 +23,8 @@ pub(super) enum Content {
     Json(Shape),
     /// Bytes of this type.
     File(&'static str),
+    /// Text of one of these types, by what the caller accepts.
+    Text(&'static [&'static str]),
 }
 
 /// An optional parameter of the query string, or a header field.
@@ -209,6 +211,11 @@ impl Doc {
                 doc.answers = vec![(200, "An SQLite database.", Content::File("application/vnd.sqlite3"))];
                 doc
             }
+            ("POST", "/v1/reload") => Self::new(
+                "Read the configuration again: all of it, or nothing changes",
+            )
+            .may_conflict()
+            .gives(200, "What that changed.", one::<wire::Reloaded>),
             ("GET", "/v1/whoami") => Self::new("Tell who calls").gives(200, OK, one::<wire::Whoami>),
             ("GET", "/v1/openapi.json") => {
                 Self::new("This document").gives(200, OK, |_| json!({ "type": "object" }))
@@ -218,6 +225,11 @@ impl Doc {
             }
             ("GET", "/readyz") => {
                 Self::new("Tell whether it can do its work").gives(200, OK, one::<wire::Health>)
+            }
+            ("GET", "/metrics") => {
+                let mut doc = Self::new("Tell what is counted anywhere in the program");
+                doc.answers = vec![(200, OK, Content::Text(&metrics::KINDS))];
+                doc
             }
             _ => Self::new(""),
         }

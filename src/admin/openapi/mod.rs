@@ -133,6 +133,11 @@ fn operation(route: &Route, problem: &Value, schemas: &mut Schemas) -> Value {
             calls::Content::File(kind) => {
                 json!({ *kind: { "schema": { "type": "string", "format": "binary" } } })
             }
+            calls::Content::Text(kinds) => kinds
+                .iter()
+                .map(|kind| ((*kind).to_owned(), json!({ "schema": { "type": "string" } })))
+                .collect::<Map<_, _>>()
+                .into(),
         };
         let answer = json!({ "description": means, "headers": headers, "content": content });
         answers.insert(status.to_string(), answer);

@@ -27,6 +27,10 @@ impl Client {
                     let port = authority.port_u16().unwrap_or(80);
                     self.fetch(TcpStream::connect((bare_host(authority), port)), request, kind, file).await
                 }
+                Place::Tls(authority, trust) => {
+                    let port = authority.port_u16().unwrap_or(443);
+                    self.fetch(trust.connect(bare_host(authority), port), request, kind, file).await
+                }
             }
         })
     }

@@ -16,7 +16,7 @@ pub(super) fn whole_example() -> String {
 
 #[test]
 fn the_example_is_accepted_and_shows_the_defaults() {
-    let Loaded { config, warnings } = accept(EXAMPLE);
+    let Loaded { config, warnings, .. } = accept(EXAMPLE);
     assert!(warnings.is_empty(), "{warnings:?}");
     let default = accept("").config;
     assert_eq!(format!("{:?}", config.gateway), format!("{:?}", default.gateway));
@@ -33,7 +33,8 @@ fn the_example_is_accepted_and_shows_the_defaults() {
 fn the_example_shows_every_key_there_is_and_no_other() {
     let whole = whole_example();
     for mistake in mistakes(&whole) {
-        assert!(mistake.ends_with("is not available in this version: leave it out"), "{mistake}");
+        let absent = mistake.contains("names a file that cannot be read");
+        assert!(absent || mistake.ends_with("is not available in this version: leave it out"), "{mistake}");
     }
     let shown: toml::Table = whole.parse().unwrap();
     for key in load::keys(&whole) {

@@ -1,104 +1,373 @@
 //! Connections to upstreams, kept by the worker that opened them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use hyper::client::conn::http1::{self, Parts, SendRequest};
+use hyper::client::conn::http1::{self, Parts};
 use hyper_util::rt::TokioIo;
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Target;
+use super::cap::Cap;
+use super::dial::{self, Protocol, Unconnected};
+use super::observed::Observed;
+use super::sender::{Alone, Sender};
+use super::shared::Shared;
 use super::stream::Stream;
 use crate::gateway::clock;
 use crate::gateway::upload::Upload;
+use crate::model::{Scheme, Upstream};
+
+/// Requests after which a connection makes room for another worker that waits for one.
+pub(super) const FAIR: u32 = 16;
 
 /// Shorter than the idle time of common app servers (Node.js closes after 5 s), so that it is we who close.
 const IDLE: Duration = Duration::from_secs(4);
+/// HTTP/2 says when it closes, so that a request is never lost to it.
+const IDLE_SHARED: Duration = Duration::from_secs(60);
 /// Idle connections kept to one target by one worker.
 const KEPT: usize = 256;
 /// What hyper may buffer of a response head or a body.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
+/// How much longer than the opening of a shared connection those wait who did not begin it.
+const GRACE: Duration = Duration::from_millis(50);
+/// Openings that a request waits for before it joins those in line on a connection that is full.
+const ROUNDS: u32 = 3;
 
-/// One worker's idle connections.
+/// One worker's connections.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<*const Target, Vec<Idle>, RandomState>>,
+    kept: RefCell<HashMap<*const Target, Rc<Kept>, RandomState>>,
+}
+
+/// One worker's connections to one target.
+#[derive(Debug)]
+struct Kept {
+    /// Keeps the address in the map's key from being given to another target.
+    target: Arc<Target>,
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<Rc<Shared>>>,
+    /// A connection that many wait for is being opened.
+    opening: RefCell<Option<Opening>>,
+    /// What was spoken on the connection opened last.
+    spoken: Cell<Option<Protocol>>,
+    /// Those of this worker that wait for a place under the target's cap, and those that wait for a connection to share.
+    queued: Cell<usize>,
+    joining: Cell<usize>,
+    /// Told whenever one of them may have become free.
+    freed: Rc<Notify>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Upload>,
+    sender: Alone,
     since: Instant,
-    /// Keeps the address in the map's key from being given to another target.
-    _target: Arc<Target>,
 }
 
+type Opening = watch::Receiver<Option<Result<(), Unconnected>>>;
+
+/// A connection in the background that ends by giving its socket back.
+pub(crate) type Driven = JoinHandle<hyper::Result<Parts<TokioIo<Observed>>>>;
+
 impl Pool {
-    /// An idle connection to `target` that is not known to be dead; the one used last, first.
-    pub(crate) fn take(&self, target: &Arc<Target>) -> Option<SendRequest<Upload>> {
-        let mut pools = self.idle.borrow_mut();
-        let idle = pools.get_mut(&Arc::as_ptr(target))?;
-        let now = clock::now();
-        let place = idle.iter().rposition(|idle| idle.sender.is_ready() && now - idle.since < IDLE)?;
-        Some(idle.remove(place).sender)
+    /// A connection that is open already and not known to be dead.
+    pub(crate) fn take(&self, target: &Arc<Target>) -> Option<Sender> {
+        let kept = self.kept.borrow();
+        let kept = kept.get(&Arc::as_ptr(target))?;
+        // Those who wait come first.
+        if kept.queued.get() > 0 { None } else { kept.take() }
     }
 
-    /// Keeps a connection whose last answer was read to its end.
-    pub(crate) fn put(&self, target: &Arc<Target>, sender: SendRequest<Upload>) {
-        if sender.is_closed() {
-            return;
-        }
-        let mut pools = self.idle.borrow_mut();
-        let idle = pools.entry(Arc::as_ptr(target)).or_default();
-        if idle.len() < KEPT {
-            idle.push(Idle { sender, since: clock::now(), _target: target.clone() });
+    /// Keeps a connection whose last answer was read to its end, and whose last request may have been `whole`.
+    pub(crate) fn put(&self, target: &Arc<Target>, sender: Sender, whole: bool) {
+        match sender {
+            Sender::Http1(alone) => self.kept(target).put(alone),
+            // What a request shared is given back by being dropped.
+            Sender::Http2(mut share) if whole => share.end(),
+            Sender::Http2(_) => {}
         }
     }
 
-    /// Closes what has been idle too long.
+    /// A connection, opened if need be.
+    pub(crate) async fn open(&self, target: &Arc<Target>, within: Duration) -> Result<Sender, Unconnected> {
+        let kept = self.kept(target);
+        if kept.may_share() { kept.join(within).await } else { kept.connect(within).await }
+    }
+
+    /// A new HTTP/1.1 connection that gives its socket back once an upgrade was agreed on.
+    pub(crate) async fn open_to_upgrade(
+        &self,
+        target: &Arc<Target>,
+        within: Duration,
+    ) -> Result<(Alone, Driven), Unconnected> {
+        let permit = match &target.cap {
+            Some(cap) => Some(self.kept(target).wait_for_place(cap, within).await?),
+            None => None,
+        };
+        let stream = dial::dial_http1(target, within, permit).await?;
+        let (sender, connection) = handshake(stream).await?;
+        Ok((sender, tokio::task::spawn_local(connection.without_shutdown())))
+    }
+
+    /// Closes what has been idle too long, or is wanted by another worker.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.idle.borrow_mut().retain(|_, idle| {
-            idle.retain(|idle| !idle.sender.is_closed() && now - idle.since < IDLE);
-            !idle.is_empty()
+        self.kept.borrow_mut().retain(|_, kept| {
+            kept.sweep(now);
+            kept.is_in_use()
         });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.idle.borrow().is_empty()
+        self.kept.borrow().is_empty()
+    }
+
+    fn kept(&self, target: &Arc<Target>) -> Rc<Kept> {
+        let mut kept = self.kept.borrow_mut();
+        kept.entry(Arc::as_ptr(target)).or_insert_with(|| Rc::new(Kept::new(target.clone()))).clone()
     }
 }
 
-/// A new connection that is driven in the background until it ends.
-pub(crate) async fn connect(target: &Target, timeout: Duration) -> io::Result<SendRequest<Upload>> {
-    let (sender, connection) = handshake(target, timeout).await?;
-    tokio::task::spawn_local(async move {
-        // Whoever waits for an answer is told of the failure; nobody else needs to know.
-        let _ = connection.await;
-    });
-    Ok(sender)
+impl Kept {
+    fn new(target: Arc<Target>) -> Self {
+        Self {
+            target,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            opening: RefCell::default(),
+            spoken: Cell::new(None),
+            queued: Cell::new(0),
+            joining: Cell::new(0),
+            freed: Rc::default(),
+        }
+    }
+
+    /// What is open and free: of HTTP/1.1 connections the one used last.
+    fn take(&self) -> Option<Sender> {
+        if let Some(share) = self.shared.borrow().iter().find_map(|shared| shared.share()) {
+            return Some(Sender::Http2(share));
+        }
+        let mut idle = self.idle.borrow_mut();
+        let now = clock::now();
+        let place = idle.iter().rposition(|idle| idle.sender.is_ready() && now - idle.since < IDLE)?;
+        Some(Sender::Http1(idle.remove(place).sender))
+    }
+
+    fn put(&self, mut sender: Alone) {
+        let yields = self.others_wait() && (self.queued.get() == 0 || sender.has_served_well());
+        if sender.is_over() || yields || !self.target.place.leads_to(&mut sender.peer) {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < KEPT {
+            idle.push(Idle { sender, since: clock::now() });
+            self.freed.notify_one();
+        }
+    }
+
+    /// Whether requests on other workers wait for a place.
+    fn others_wait(&self) -> bool {
+        self.target.cap.as_ref().is_some_and(|cap| cap.waiting() > self.queued.get())
+    }
+
+    fn may_share(&self) -> bool {
+        match self.target.address {
+            Upstream::Tcp(Scheme::H2c, _) => true,
+            Upstream::Tcp(Scheme::Https, _) => self.spoken.get() != Some(Protocol::Http1),
+            Upstream::Tcp(Scheme::Http, _) | Upstream::Unix(_) => false,
+        }
+    }
+
+    /// A connection of the request's own, or one that becomes free meanwhile.
+    async fn connect(&self, within: Duration) -> Result<Sender, Unconnected> {
+        let permit = match &self.target.cap {
+            None => None,
+            Some(cap) => match cap.try_take() {
+                Some(permit) => Some(permit),
+                None => match self.wait(cap, within).await? {
+                    Waited::Place(permit) => Some(permit),
+                    Waited::Free(sender) => return Ok(sender),
+                },
+            },
+        };
+        let deadline = Instant::now() + within;
+        let (stream, protocol) = dial::dial(&self.target, within, permit).await?;
+        self.spoken.set(Some(protocol));
+        match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = handshake(stream).await?;
+                tokio::task::spawn_local(async move {
+                    // Whoever waits for an answer is told of the failure; nobody else needs to know.
+                    let _ = connection.await;
+                });
+                Ok(Sender::Http1(sender))
+            }
+            Protocol::Http2 => {
+                let opening = Shared::open(stream, self.freed.clone());
+                let shared = timeout_at(deadline, opening).await.unwrap_or(Err(Unconnected::TimedOut))?;
+                let share = shared.crowd();
+                self.shared.borrow_mut().push(shared);
+                Ok(Sender::Http2(share))
+            }
+        }
+    }
+
+    /// Waits for a place for a new connection or for a free one.
+    async fn wait(&self, cap: &Cap, within: Duration) -> Result<Waited, Unconnected> {
+        let _queued = (cap.queue().ok_or(Unconnected::Full)?, Counted::new(&self.queued));
+        let waited = timeout(within, async {
+            let mut place = pin!(cap.take());
+            loop {
+                tokio::select! {
+                    permit = &mut place => return permit.map(Waited::Place),
+                    () = self.freed.notified() => if let Some(sender) = self.take() {
+                        return Some(Waited::Free(sender));
+                    }
+                }
+            }
+        });
+        waited.await.ok().flatten().ok_or(Unconnected::Full)
+    }
+
+    async fn wait_for_place(&self, cap: &Cap, within: Duration) -> Result<OwnedSemaphorePermit, Unconnected> {
+        if let Some(permit) = cap.try_take() {
+            return Ok(permit);
+        }
+        let _queued = (cap.queue().ok_or(Unconnected::Full)?, Counted::new(&self.queued));
+        timeout(within, cap.take()).await.ok().flatten().ok_or(Unconnected::Full)
+    }
+
+    /// A part in a connection that many requests share. One at a time is opened, and all wait for it.
+    async fn join(self: &Rc<Self>, within: Duration) -> Result<Sender, Unconnected> {
+        let late = if self.target.cap.is_some() { Unconnected::Full } else { Unconnected::TimedOut };
+        let _joining = Counted::new(&self.joining);
+        let joined = timeout(within + GRACE, async {
+            let mut rounds = 0;
+            loop {
+                if let Some(sender) = self.take() {
+                    return Ok(sender);
+                }
+                if !self.may_share() {
+                    return self.connect(within).await;
+                }
+                // An app that takes little at once: wait in line there.
+                if rounds == ROUNDS
+                    && let Some(shared) = self.least_crowded()
+                {
+                    return Ok(Sender::Http2(shared.crowd()));
+                }
+                let mut opening = self.opening(within);
+                tokio::select! {
+                    _ = opening.changed() => {}
+                    () = self.freed.notified() => continue,
+                }
+                rounds += 1;
+                let outcome = opening.borrow_and_update().clone();
+                match outcome {
+                    // What is open already may become free yet.
+                    Some(Err(Unconnected::Full)) if self.least_crowded().is_some() => {}
+                    Some(Err(failure)) => return Err(failure),
+                    Some(Ok(())) | None => {}
+                }
+            }
+        });
+        joined.await.unwrap_or(Err(late))
+    }
+
+    fn least_crowded(&self) -> Option<Rc<Shared>> {
+        let shared = self.shared.borrow();
+        shared
+            .iter()
+            .filter(|shared| shared.is_open())
+            .min_by_key(|shared| (shared.is_worn(), shared.streams()))
+            .cloned()
+    }
+
+    /// The opening that is under way, begun if there is none. It goes on if those who wait go away.
+    fn opening(self: &Rc<Self>, within: Duration) -> Opening {
+        let mut opening = self.opening.borrow_mut();
+        if let Some(opening) = &*opening {
+            return opening.clone();
+        }
+        let (tell, told) = watch::channel(None);
+        *opening = Some(told.clone());
+        let kept = self.clone();
+        tokio::task::spawn_local(async move {
+            let opened = kept.connect(within).await.map(|sender| match sender {
+                Sender::Http1(alone) => kept.put(alone),
+                Sender::Http2(mut share) => share.end(),
+            });
+            kept.opening.replace(None);
+            tell.send_replace(Some(opened));
+        });
+        told
+    }
+
+    fn sweep(&self, now: Instant) {
+        let others_wait = self.others_wait();
+        let fair = others_wait && self.queued.get() == 0;
+        let mut wanted = self.target.cap.as_ref().filter(|_| fair).map_or(0, Cap::waiting);
+        self.idle.borrow_mut().retain(|idle| {
+            let keep = !idle.sender.is_over() && now - idle.since < IDLE && wanted == 0;
+            wanted = wanted.saturating_sub(1);
+            keep
+        });
+        self.shared.borrow_mut().retain(|shared| {
+            let unfair = others_wait && shared.has_served_well();
+            if wanted > 0 || unfair || !shared.still_leads_to(&self.target.place) {
+                shared.retire();
+                wanted = wanted.saturating_sub(1);
+            }
+            // One that is retired goes on in the hands of those who use it.
+            shared.is_open() && !shared.is_idle(now, IDLE_SHARED)
+        });
+    }
+
+    fn is_in_use(&self) -> bool {
+        !self.idle.borrow().is_empty()
+            || !self.shared.borrow().is_empty()
+            || self.opening.borrow().is_some()
+            || self.queued.get() + self.joining.get() > 0
+    }
 }
 
-/// A connection in the background that ends by giving its socket back.
-pub(crate) type Driven = JoinHandle<hyper::Result<Parts<TokioIo<Stream>>>>;
+/// What a request got that waited.
+enum Waited {
+    Place(OwnedSemaphorePermit),
+    Free(Sender),
+}
 
-/// A new connection that gives its socket back once an upgrade was agreed on.
-pub(crate) async fn connect_to_upgrade(
-    target: &Target,
-    timeout: Duration,
-) -> io::Result<(SendRequest<Upload>, Driven)> {
-    let (sender, connection) = handshake(target, timeout).await?;
-    Ok((sender, tokio::task::spawn_local(connection.without_shutdown())))
+/// One more, for as long as this lives.
+struct Counted<'a>(&'a Cell<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 async fn handshake(
-    target: &Target,
-    timeout: Duration,
-) -> io::Result<(SendRequest<Upload>, http1::Connection<TokioIo<Stream>, Upload>)> {
-    let stream = Stream::connect(&target.address, timeout).await?;
-    http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)
+    stream: Stream,
+) -> Result<(Alone, http1::Connection<TokioIo<Observed>, Upload>), Unconnected> {
+    let peer = stream.peer();
+    let (observed, notes) = Observed::new(stream);
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(TokioIo::new(observed))
+        .await
+        .map_err(|error| Unconnected::Unreachable(std::io::Error::other(error).into()))?;
+    Ok((Alone::new(sender, notes, peer), connection))
 }

@@ -1,14 +1,17 @@
 //! A connection to an app, whatever carries it.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::client::TlsStream;
 
-use crate::model::Upstream;
+use super::place::Peer;
 
 /// An open connection to an upstream.
 #[derive(Debug)]
@@ -17,58 +20,71 @@ pub(crate) struct Stream {
     /// The app takes no more bytes. What it said before is still to be read: an app that refuses an upload and closes
     /// has answered, and an error here would keep the HTTP library from looking.
     deaf: bool,
+    /// `None`: a socket.
+    peer: Option<Peer>,
+    /// Its place among the connections that may be open.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
-enum Socket {
+pub(super) enum Socket {
     Tcp(TcpStream),
+    /// Boxed: TLS keeps over a kilobyte of its own.
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
-impl Stream {
-    /// Connects within `timeout`. Names are resolved anew each time.
-    pub(crate) async fn connect(address: &Upstream, timeout: Duration) -> io::Result<Self> {
-        let connecting = async {
-            let socket = match (address, address.host_and_port()) {
-                (Upstream::Unix(path), _) => Socket::Unix(UnixStream::connect(path).await?),
-                (Upstream::Tcp(_), Some(place)) => {
-                    let stream = TcpStream::connect(place).await?;
-                    stream.set_nodelay(true)?;
-                    Socket::Tcp(stream)
-                }
-                (Upstream::Tcp(_), None) => return Err(io::ErrorKind::InvalidInput.into()),
-            };
-            Ok(Self { socket, deaf: false })
-        };
-        tokio::time::timeout(timeout, connecting)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    }
-
-    /// Makes the close that follows one that cannot pass for an orderly end, where the transport has such a thing.
-    pub(crate) fn reset(&self) {
-        if let Socket::Tcp(stream) = &self.socket {
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+impl Socket {
+    /// Where it leads, of a connection over the network.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 }
 
 impl Stream {
+    pub(super) const fn new(
+        socket: Socket,
+        peer: Option<Peer>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self { socket, deaf: false, peer, _permit: permit }
+    }
+
+    pub(super) const fn peer(&self) -> Option<Peer> {
+        self.peer
+    }
+
+    /// Makes the close that follows one that cannot pass for an orderly end, where the transport has such a thing.
+    pub(crate) fn reset(&self) {
+        let stream = match &self.socket {
+            Socket::Tcp(stream) => stream,
+            Socket::Tls(stream) => stream.get_ref().0,
+            Socket::Unix(_) => return,
+        };
+        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Stream {
     /// Writes, or lets the bytes go where nobody takes them any more: what is left to read decides then.
-    fn write(
+    fn write<T>(
         &mut self,
-        length: usize,
-        write: impl FnOnce(&mut Socket) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        pretended: T,
+        write: impl FnOnce(&mut Socket) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if self.deaf {
-            return Poll::Ready(Ok(length));
+            return Poll::Ready(Ok(pretended));
         }
         match write(&mut self.socket) {
             Poll::Ready(Err(error))
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
                 self.deaf = true;
-                Poll::Ready(Ok(length))
+                Poll::Ready(Ok(pretended))
             }
             written => written,
         }
@@ -79,6 +95,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -89,20 +106,25 @@ impl AsyncWrite for Stream {
         let stream = self.get_mut();
         stream.write(buf.len(), |socket| match socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let stream = self.get_mut();
+        stream.write((), |socket| match socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            // May have to write what an earlier write left behind.
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        })
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -115,6 +137,7 @@ impl AsyncWrite for Stream {
         let stream = self.get_mut();
         stream.write(bufs.iter().map(|buf| buf.len()).sum(), |socket| match socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         })
     }
@@ -122,6 +145,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.socket {
             Socket::Tcp(stream) => stream.is_write_vectored(),
+            Socket::Tls(stream) => stream.is_write_vectored(),
             Socket::Unix(stream) => stream.is_write_vectored(),
         }
     }

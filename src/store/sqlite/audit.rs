@@ -2,9 +2,10 @@
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::{Act, Entry, EntryFilter};
+use super::work::{Halt, Work};
 use super::{moment, parsed};
 
 /// Who acts where nobody asked.
@@ -31,6 +32,11 @@ pub(super) fn note(
     )?
     .execute((act.at.as_millisecond(), &act.actor, action, subject, detail.to_string(), key))?;
     Ok(())
+}
+
+/// Appends the entry of a reload, which changes no row and has happened already, whatever its caller may now.
+pub(in crate::store) fn reload(work: &mut Work<'_>, act: &Act, changed: &[String]) -> Result<(), Halt> {
+    Ok(note(work.conn, act, "config.reload", "", json!({ "changed": changed }))?)
 }
 
 pub(in crate::store) fn list(conn: &Connection, filter: &EntryFilter) -> rusqlite::Result<Vec<Entry>> {

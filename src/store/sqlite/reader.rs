@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::super::StoreError;
 use super::{Health, file};
+use crate::telemetry::Operations;
 
 /// A bounded set of connections, opened as they are needed. Clones share it.
 #[derive(Clone, Debug)]
@@ -20,21 +22,28 @@ struct Inner {
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     health: Arc<Health>,
+    operations: Arc<Operations>,
 }
 
 impl Reader {
-    pub(in crate::store) fn new(path: &Path, connections: usize, health: Arc<Health>) -> Self {
+    pub(in crate::store) fn new(
+        path: &Path,
+        connections: usize,
+        health: Arc<Health>,
+        operations: Arc<Operations>,
+    ) -> Self {
         Self(Arc::new(Inner {
             path: path.to_owned(),
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections)),
             health,
+            operations,
         }))
     }
 
     /// One more connection to the same store, which no one else uses.
     pub(in crate::store) fn alone(&self) -> Self {
-        Self::new(&self.0.path, 1, self.0.health.clone())
+        Self::new(&self.0.path, 1, self.0.health.clone(), self.0.operations.clone())
     }
 
     /// Runs `read` in a read transaction on a thread that may block.
@@ -60,7 +69,9 @@ impl Reader {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        let began = Instant::now();
         let answer = self.attempt(read);
+        self.0.operations.reads.ended(began, answer.is_err());
         self.0.health.read_failed.store(answer.is_err(), Ordering::Relaxed);
         Ok(answer?)
     }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::super::{NotDone, OpenError, StoreError};
 use super::work::{self, Halt, Marks, Work};
 use super::{Health, Opened, feed};
+use crate::telemetry::Operations;
 
 /// Commands that wait; past it callers wait to be queued.
 const QUEUE: usize = 1024;
@@ -31,6 +32,7 @@ pub(in crate::store) struct Writer {
     revisions: watch::Receiver<u64>,
     stop: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    operations: Arc<Operations>,
 }
 
 /// Work that can wait and comes in pieces.
@@ -42,7 +44,11 @@ pub(in crate::store) trait Bulk: Send {
 }
 
 impl Writer {
-    pub(in crate::store) fn start(opened: Opened, health: Arc<Health>) -> Result<Self, OpenError> {
+    pub(in crate::store) fn start(
+        opened: Opened,
+        health: Arc<Health>,
+        operations: Arc<Operations>,
+    ) -> Result<Self, OpenError> {
         let path = opened.path.clone();
         let marks = Marks::read(&opened.connection).map_err(|e| OpenError::of(path.clone(), e))?;
         let io = |cause| OpenError::Io { path: path.clone(), cause };
@@ -59,7 +65,7 @@ impl Writer {
                 desk.leave();
             })
             .map_err(io)?;
-        Ok(Self { commands, bulk, revisions, stop, thread: Mutex::new(Some(thread)) })
+        Ok(Self { commands, bulk, revisions, stop, thread: Mutex::new(Some(thread)), operations })
     }
 
     /// Runs `act` in the next transaction and returns what it gave once that is on disk.
@@ -68,10 +74,13 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Work<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
+        let began = Instant::now();
         let (answer, answered) = oneshot::channel();
         let command = Queued { act: Some(act), result: None, answer };
         self.commands.send(Box::new(command)).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        let written = answered.await.map_err(|_| closed())?;
+        self.operations.writes.ended(began, written.is_err());
+        written
     }
 
     /// As [`Self::write`], for what may be refused.

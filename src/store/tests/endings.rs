@@ -118,10 +118,13 @@ async fn what_ends_soon_and_is_in_use_is_noted_once() {
     store.revoke_token(act(), revoked, None).await.unwrap();
     assert_eq!(store.note_ending(now, now + 1.hour()).await.unwrap(), 0);
     assert_eq!(store.note_ending(now, now + 48.hours()).await.unwrap(), 1);
+    let count = async |hours: i64| store.count_ending(now, now + hours.hours()).await.unwrap();
+    assert_eq!((count(1).await, count(48).await), (0, 1));
     store.publish(act(), deployment("blue")).await.unwrap();
     // The other was replaced with it, and so has ended.
     assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 1);
     assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 0);
+    assert_eq!(count(48).await, 1);
     let entries = store.audit(EntryFilter { own: None, within: None, after: 0, limit: 100 }).await.unwrap();
     let noted: Vec<_> = entries.iter().filter(|entry| entry.action == "token.expiring").collect();
     assert_eq!([&noted[0].subject, &noted[1].subject], [&used.to_string(), &graced.to_string()]);

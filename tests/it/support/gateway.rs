@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::app::App;
+use super::metrics::Metrics;
 use super::wire::{self, Answer, Wire};
 use super::{PATIENCE, until};
 
@@ -25,6 +27,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 /// A `proxy.toml` in the making: sections, keys, values as TOML.
 pub(crate) struct Setup {
     sections: BTreeMap<String, BTreeMap<String, String>>,
+    rest: String,
 }
 
 /// A running gateway. Killed when dropped.
@@ -57,8 +60,13 @@ struct Process {
 impl Setup {
     /// An app `shop` with its two environments, `shop.localhost` and `shop.dev.localhost`, both served by `app`.
     pub(crate) fn new(app: &App) -> Self {
-        let upstreams = format!("[\"{}\"]", app.url());
-        Self { sections: BTreeMap::new() }
+        Self::with_upstreams(&[&app.url()])
+    }
+
+    /// The same, served by the apps at these URLs.
+    pub(crate) fn with_upstreams(urls: &[&str]) -> Self {
+        let upstreams = format!("{urls:?}");
+        Self { sections: BTreeMap::new(), rest: String::new() }
             .set("gateway", "listen", "[\"127.0.0.1:0\"]")
             .set("gateway", "workers", "2")
             .set("gateway.access_log", "path", "\"access.log\"")
@@ -75,6 +83,21 @@ impl Setup {
         self
     }
 
+    /// Adds tables as they are written.
+    pub(crate) fn and(mut self, text: &str) -> Self {
+        self.rest.push_str(text);
+        self
+    }
+
+    /// Sets a key of both environments, in place of what was there.
+    pub(crate) fn both(self, key: &str, value: &str) -> Self {
+        self.set("apps.shop.environments.development", key, value).set(
+            "apps.shop.environments.production",
+            key,
+            value,
+        )
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for (section, keys) in &self.sections {
@@ -83,23 +106,67 @@ impl Setup {
                 text.push_str(&format!("{key} = {value}\n"));
             }
         }
-        text
+        text + &self.rest
     }
 
     /// Starts a gateway with this configuration and waits until it serves.
     pub(crate) fn start(&self) -> Gateway {
+        self.start_among(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_among(&self, variables: &[(&str, &str)]) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
-        let process = Process::start(command(folder.path()).arg("serve"));
+        let process = Process::start(command(folder.path()).arg("serve").envs(variables.iter().copied()));
+        Gateway { folder, process }
+    }
+
+    /// Starts a gateway that inherits sockets, one or two, which `listen` makes in its folder.
+    pub(crate) fn start_with<const N: usize>(&self, listen: impl FnOnce(&Path) -> [OwnedFd; N]) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
+        let sockets = listen(folder.path());
+        let process = Process::inherit(folder.path(), sockets);
+        Gateway { folder, process }
+    }
+
+    /// Starts a gateway in a folder where another file lies beside `proxy.toml`.
+    pub(crate) fn start_beside(&self, name: &str, text: &str) -> Gateway {
+        self.start_in(tempfile::tempdir().unwrap(), name, text, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_in(
+        &self,
+        folder: TempDir,
+        name: &str,
+        text: &str,
+        variables: &[(&str, &Path)],
+    ) -> Gateway {
+        fs::write(folder.path().join(name), text).unwrap();
+        fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
+        let process = Process::start(command(folder.path()).arg("serve").envs(variables.iter().copied()));
         Gateway { folder, process }
     }
 
     /// Starts a gateway whose files cannot grow past 200 KiB, as if the disk were full then.
     pub(crate) fn start_on_small_disk(&self) -> Gateway {
+        // Without the trap the first write past the limit would kill instead of fail. The limit is one that can be
+        // lifted again.
+        self.start_limited("trap '' XFSZ; ulimit -S -f 400")
+    }
+
+    /// Starts a gateway that may have at most so many files and sockets open.
+    pub(crate) fn start_with_descriptors(&self, most: usize) -> Gateway {
+        self.start_limited(&format!("ulimit -n {most}"))
+    }
+
+    /// Starts a gateway under the limits that a shell sets.
+    fn start_limited(&self, limits: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proxy.toml"), self.text()).unwrap();
-        // Without the trap the first write past the limit would kill instead of fail.
-        let script = "trap '' XFSZ; ulimit -f 400; exec \"$0\" serve";
+        let script = &format!("{limits}; exec \"$0\" serve");
         let mut shell = in_folder("sh", folder.path());
         let process = Process::start(shell.args(["-c", script, PROGRAM]));
         Gateway { folder, process }
@@ -119,6 +186,29 @@ impl Gateway {
     /// Where the gateway listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.process.address
+    }
+
+    /// Every address that the program ever said to listen on, after `what`: `gateway listens on https://`.
+    pub(crate) fn addresses(&self, what: &str) -> Vec<SocketAddr> {
+        let text = self.stderr();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("portcullis: ")?.strip_prefix(what));
+        lines.map(|address| address.parse().unwrap()).collect()
+    }
+
+    /// Where the gateway speaks TLS.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.addresses("gateway listens on https://")[0]
+    }
+
+    /// Writes the configuration anew.
+    pub(crate) fn rewrite(&self, setup: &Setup) {
+        fs::write(self.path("proxy.toml"), setup.text()).unwrap();
+    }
+
+    /// Waits until the program has said this in its log.
+    #[track_caller]
+    pub(crate) fn wait_for_words(&self, words: &str) {
+        until(&format!("\"{words}\" in the log"), || self.stderr().contains(words).then_some(()));
     }
 
     /// Where the admin side listens.
@@ -210,6 +300,12 @@ impl Gateway {
         until(&format!("the line of request {request_id}"), find)
     }
 
+    /// The metrics, as Prometheus reads them.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::read(&self.admin("GET /metrics", None))
+    }
+
     /// What the program has said so far.
     pub(crate) fn stderr(&self) -> String {
         self.process.stderr.lock().unwrap().clone()
@@ -237,7 +333,18 @@ impl Gateway {
 
     /// Starts the program again on the same folder; the ports are others. What ran before has to have ended.
     pub(crate) fn restart(&mut self) {
-        self.process = Process::start(command(self.folder.path()).arg("serve"));
+        self.restart_among(&[]);
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn restart_among(&mut self, variables: &[(&str, &Path)]) {
+        let mut command = command(self.folder.path());
+        self.process = Process::start(command.arg("serve").envs(variables.iter().copied()));
+    }
+
+    /// The same with inherited sockets.
+    pub(crate) fn restart_with<const N: usize>(&mut self, sockets: [OwnedFd; N]) {
+        self.process = Process::inherit(self.folder.path(), sockets);
     }
 }
 
@@ -259,8 +366,25 @@ fn in_folder(program: &str, folder: &Path) -> Command {
 
 impl Process {
     fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::watch(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
+    /// Starts with `sockets` from descriptor 3 on, as a service manager hands them over. Up to two fit through the
+    /// standard streams, which no other child of this process gets to see.
+    fn inherit<const N: usize>(folder: &Path, sockets: [OwnedFd; N]) -> Self {
+        assert!(matches!(N, 1 | 2));
+        let second = if N == 2 { "4<&1" } else { "" };
+        let move_up = format!("exec 3<&0 {second} </dev/null >/dev/null");
+        let script = format!("{move_up}; LISTEN_PID=$$ LISTEN_FDS={N} exec \"$0\" serve");
+        let mut shell = in_folder("sh", folder);
+        let mut sockets = sockets.into_iter().map(Stdio::from);
+        shell.args(["-c", &script, PROGRAM]);
+        shell.stdin(sockets.next().unwrap()).stdout(sockets.next().unwrap_or_else(Stdio::null));
+        Self::watch(&mut shell)
+    }
+
+    fn watch(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let (written, pipe) = (stderr.clone(), child.stderr.take().unwrap());
         thread::spawn(move || {
@@ -271,14 +395,14 @@ impl Process {
         let address = |after: &str| {
             let text = stderr.lock().unwrap();
             let (_, rest) = text.split_once(after)?;
-            rest.split_once('\n')?.0.parse().ok()
+            rest.split_once('\n')?.0.split_once("://")?.1.parse().ok()
         };
         let (gateway, admin) = until("the lines that tell where it listens", || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("{status}: {}", stderr.lock().unwrap());
             }
             let ready = stderr.lock().unwrap().contains("portcullis.sock\n");
-            let addresses = (address("gateway listens on http://")?, address("admin listens on http://")?);
+            let addresses = (address("gateway listens on http")?, address("admin listens on http")?);
             ready.then_some(addresses)
         });
         Self { child, address: gateway, admin, stderr }

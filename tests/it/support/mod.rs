@@ -1,10 +1,21 @@
 //! What the tests look at the program through: sockets, processes and files, as a user has them.
 
 pub(crate) mod app;
+pub(crate) mod authority;
 pub(crate) mod caller;
+pub(crate) mod curl;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
+pub(crate) mod http2;
+pub(crate) mod metrics;
+pub(crate) mod modern;
+pub(crate) mod peer;
 pub(crate) mod program;
+pub(crate) mod server;
+pub(crate) mod stage;
+pub(crate) mod terminator;
+pub(crate) mod way;
+pub(crate) mod websocket;
 pub(crate) mod wire;
 
 use std::thread;
@@ -23,4 +34,10 @@ pub(crate) fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// An address of this machine that nobody else will ask for: the loopback network is large.
+pub(crate) fn lonely_address() -> std::net::SocketAddr {
+    let part = || fastrand::u8(2..250);
+    ([127, part(), part(), part()], fastrand::u16(20_000..30_000)).into()
 }

@@ -156,23 +156,36 @@ pub(in crate::store) fn ending(
     end: Timestamp,
     limit: usize,
 ) -> rusqlite::Result<Vec<TokenId>> {
-    let unnoted = "t.expiry_noted_at IS NULL AND t.last_used_at IS NOT NULL";
+    let sql = format!("{} LIMIT ?3", endings("t.expiry_noted_at IS NULL AND t.last_used_at IS NOT NULL"));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    conn.prepare_cached(&sql)?
+        .query_map((now.as_millisecond(), end.as_millisecond(), limit), |row| token_id(row, "id"))?
+        .collect()
+}
+
+/// How many tokens live at `now`, were used, and end by `end`.
+pub(in crate::store) fn count_ending(
+    conn: &Connection,
+    now: Timestamp,
+    end: Timestamp,
+) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT count(*) FROM ({})", endings("t.last_used_at IS NOT NULL"));
+    conn.prepare_cached(&sql)?
+        .query_row((now.as_millisecond(), end.as_millisecond()), |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
+}
+
+/// The ids of tokens that are `wanted`, live at `?1` and end by `?2`.
+fn endings(wanted: &str) -> String {
     let live = live("?1");
-    let sql = format!(
-        "SELECT t.id FROM {ALL} WHERE t.expires_at > ?1 AND t.expires_at <= ?2 AND {unnoted} AND {live}
+    format!(
+        "SELECT t.id FROM {ALL} WHERE t.expires_at > ?1 AND t.expires_at <= ?2 AND {wanted} AND {live}
          UNION SELECT t.id FROM environments e
              JOIN tokens t ON t.app = e.app AND t.environment = e.name AND t.deployment_seq < e.seq
              JOIN deployments d ON d.app = e.app AND d.environment = e.name AND d.seq = t.deployment_seq + 1
              LEFT JOIN members m ON m.id = t.member
-             WHERE t.on_publish <> 'keep' AND {unnoted} AND {live} AND has_ended(t.on_publish, d.published_at, ?2)
-         LIMIT ?3"
-    );
-    conn.prepare_cached(&sql)?
-        .query_map(
-            (now.as_millisecond(), end.as_millisecond(), i64::try_from(limit).unwrap_or(i64::MAX)),
-            |row| token_id(row, "id"),
-        )?
-        .collect()
+             WHERE t.on_publish <> 'keep' AND {wanted} AND {live} AND has_ended(t.on_publish, d.published_at, ?2)"
+    )
 }
 
 /// Which of these tokens a member made who is still one.

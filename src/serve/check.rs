@@ -1,0 +1,85 @@
+//! `portcullis check`: what `serve` would read and judge before its first side effect.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+
+use crate::board::Board;
+use crate::config::{AccessLog, Limits, Loaded};
+use crate::gateway::Settings;
+use crate::gateway::memory::Most;
+use crate::index::Index;
+use crate::store::Store;
+
+/// Everything that `serve` would read and judge before its first side effect.
+///
+/// Returns what is worth knowing about it.
+///
+/// # Errors
+/// When what the configuration names cannot be used.
+pub fn check(loaded: &Loaded) -> Result<String> {
+    let config = &loaded.config;
+    for (key, path) in
+        [("store.path", Some(&config.store.path)), ("admin.socket", Some(&config.admin.socket))]
+    {
+        folder_of(key, path)?;
+    }
+    if let AccessLog::File(path) = &config.gateway.access_log {
+        folder_of("gateway.access_log.path", Some(path))?;
+    }
+    Store::inspect(&config.store.path)?;
+    // Upstreams are judged by certificates that the system may not have.
+    Settings::new(config, &Index::new().0, &Board::new(0).0, None)?;
+    Ok(memory(&config.gateway.limits))
+}
+
+fn memory(limits: &Limits) -> String {
+    let Most { http1, http2 } = Most::of(limits);
+    let all = |each: u64| size(each.saturating_mul(limits.connections as u64));
+    format!(
+        "memory: if each of gateway.limits.connections = {} fills all its buffers, they hold {} over HTTP/1.1 ({} each) \
+         or {} over HTTP/2 ({} each)",
+        limits.connections,
+        all(http1),
+        size(http1),
+        all(http2),
+        size(http2)
+    )
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    // Three digits, as far as they go.
+    let decimals = usize::from(size < 100.0 && size.fract() > 0.0);
+    format!("{size:.decimals$} {}", UNITS[unit])
+}
+
+fn folder_of(key: &str, path: Option<&PathBuf>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() { Ok(()) } else { Err(anyhow!("{key}: there is no folder {}", folder.display())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_at_a_glance() {
+        for (bytes, text) in [
+            (65_536, "64 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (2_621_440_000, "2.4 GiB"),
+            (262_144_000_000, "244 GiB"),
+            (u64::MAX, "16777216 TiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
