@@ -8,6 +8,7 @@ use crate::support::app::App;
 use crate::support::caller::Caller;
 use crate::support::exchange::with_token;
 use crate::support::gateway::Gateway;
+use crate::support::leak::digest;
 use crate::support::wire::{Answer, connect, request};
 
 /// The document, and which of its operations were held against it.
@@ -192,6 +193,8 @@ fn every_call_answers_as_it_is_described() {
     for caller in [&operator, &member] {
         api.ask(caller, "GET /v1/whoami", "GET /v1/whoami", None);
     }
+    let digests = [operator.mint("production").secret, text(&key, "/secret")].map(|secret| digest(&secret));
+    api.ask(&operator, "POST /v1/lookup", "POST /v1/lookup", Some(json!({ "digests": digests })));
     let revoke = format!("DELETE /v1/keys/{}", text(&key, "/key/id"));
     api.ask(&operator, "DELETE /v1/keys/{id}", &revoke, None);
     api.ask(&operator, "DELETE /v1/members/{name}", "DELETE /v1/members/ann", None);

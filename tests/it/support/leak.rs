@@ -17,6 +17,12 @@ pub(crate) fn key() -> String {
     Plaintext::generate(Kind::Key).unwrap().reveal().to_owned()
 }
 
+/// As the admin API takes it.
+pub(crate) fn digest(secret: &str) -> String {
+    let kind = if secret.starts_with("pct_") { Kind::Token } else { Kind::Key };
+    Plaintext::parse(kind, secret.as_bytes()).unwrap().digest().to_text()
+}
+
 /// The same with another last character, so that the checksum is wrong.
 pub(crate) fn look_alike(credential: &str) -> String {
     let last = if credential.ends_with('a') { 'b' } else { 'a' };
