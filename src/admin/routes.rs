@@ -11,8 +11,8 @@ use http::{Method, StatusCode, header};
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
-    apps, audit, auth, backup, condition, denials, deployments, health, keys, lookup, members, metrics, openapi,
-    reload, serve, tokens,
+    apps, audit, auth, backup, condition, denials, deployments, health, keys, lookup, members, metrics,
+    openapi, reload, serve, tokens,
 };
 use crate::control::Caller;
 use crate::model::Scope;

@@ -70,7 +70,8 @@ fn digests(asked: Option<&[String]>, faults: &mut Faults) -> Vec<Digest> {
     }
     let digests = asked.iter().map(|text| Digest::parse(text)).collect::<Option<Vec<_>>>();
     if digests.is_none() {
-        faults.add("digests", "each must be 64 lower-case hexadecimal digits: the SHA-256 of the whole value");
+        faults
+            .add("digests", "each must be 64 lower-case hexadecimal digits: the SHA-256 of the whole value");
     }
     digests.unwrap_or_default()
 }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::sqlite::{audit, deployments, environments, keys, members, repeats, tokens};
 use super::{
-    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
-    TokenFilter,
+    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, Store,
+    StoreError, TokenFilter,
 };
 use crate::credential::Digest;
 use crate::model::{AppName, Deployment, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId};

@@ -25,17 +25,16 @@ fn each_place_is_told_with_line_and_column_and_never_the_value() {
     written(at, "src/app.py", format!("# é\nTOKEN = \"{token}\"  # {token}\n"));
     written(at, ".env", format!("é={key}\r\n"));
     written(at, &format!("hook?project-protection-bypass={token}"), "");
-    let expected = [
-        ".env:1:3",
-        "hook?project-protection-bypass=pct_… (its name)",
-        "src/app.py:2:10",
-        "src/app.py:2:56",
-    ];
+    let expected =
+        [".env:1:3", "hook?project-protection-bypass=pct_… (its name)", "src/app.py:2:10", "src/app.py:2:55"];
     for arguments in [&["."][..], &[".", "--json"], &[".", "--sarif"]] {
         let ran = scan(at, arguments);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert_unsaid(&ran, &[&token, &key]);
-        assert!(ran.stderr.contains("nobody was asked which of them live: there is no proxy.toml"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("nobody was asked which of them live: there is no proxy.toml"),
+            "{ran:?}"
+        );
     }
     assert_eq!(places(&scan(at, &[".", "--json"])), expected);
     let ran = scan(at, &["."]);
@@ -44,7 +43,10 @@ fn each_place_is_told_with_line_and_column_and_never_the_value() {
         let (kind, of) = if place.starts_with(".env") { ("management key", &key) } else { ("token", &token) };
         assert_eq!(line, format!("{place}: {kind} …{}, may live: nobody was asked", &of[36..]));
     }
-    assert!(ran.stderr.contains("3 files, ") && ran.stderr.contains(": 2 found, 0 live, 2 may live"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("3 files, ") && ran.stderr.contains(": 2 found, 0 live, 2 may live"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -53,7 +55,11 @@ fn look_alikes_are_never_told() {
     let mut lines = Vec::new();
     for real in [token(), key()] {
         let other = if real.starts_with("pct_") { "pcm_" } else { "PCT_" };
-        lines.extend([look_alike(&real), real[..39].to_owned(), format!("{other}{}", look_alike(&real[4..]))]);
+        lines.extend([
+            look_alike(&real),
+            real[..39].to_owned(),
+            format!("{other}{}", look_alike(&real[4..])),
+        ]);
         lines.extend([real.replacen('_', "-", 1), real.to_ascii_uppercase(), real[1..].to_owned()]);
         lines.push(format!("{}\n{}", &real[..20], &real[20..]));
     }
@@ -107,7 +113,9 @@ fn long_binaries_are_passed_over_and_told_of() {
     const BOUND: u64 = 16 * 1024 * 1024;
     let folder = tempfile::tempdir().unwrap();
     let (at, token) = (folder.path(), token());
-    for (name, begin) in [("short", &b"\x7fELF\x01\x00\x00"[..]), ("long", b"\x7fELF\x01\x00\x00"), ("text", b"")] {
+    for (name, begin) in
+        [("short", &b"\x7fELF\x01\x00\x00"[..]), ("long", b"\x7fELF\x01\x00\x00"), ("text", b"")]
+    {
         let mut file = File::create(at.join(name)).unwrap();
         let length = if name == "short" { BOUND } else { BOUND + 1 };
         let text = if name == "text" { vec![b'.'; 8192] } else { begin.to_vec() };
@@ -119,7 +127,7 @@ fn long_binaries_are_passed_over_and_told_of() {
     let mut found: Vec<_> = ran.stdout.lines().map(|line| line.split(':').next().unwrap()).collect();
     found.sort_unstable();
     assert_eq!(found, ["short", "text"], "{ran:?}");
-    assert!(ran.stderr.contains("1 long binaries passed over (--all looks through them)"), "{ran:?}");
+    assert!(ran.stderr.contains("1 long binary passed over (--all looks through them)"), "{ran:?}");
     assert_eq!(scan(at, &[".", "--all"]).stdout.lines().count(), 3);
 }
 
@@ -167,7 +175,9 @@ fn what_was_named_and_cannot_be_looked_through_is_no_success() {
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.stderr.contains(&format!("error: {path}: not looked through: ")), "{ran:?}");
     }
-    for arguments in [&["nothing"][..], &["file", "nothing"], &[], &["--json", "--sarif", "."], &["--yes", "."]] {
+    for arguments in
+        [&["nothing"][..], &["file", "nothing"], &[], &["--json", "--sarif", "."], &["--yes", "."]]
+    {
         let ran = scan(at, arguments);
         assert!(ran.code == 2 && ran.stdout.is_empty() && !ran.stderr.is_empty(), "{ran:?}");
     }

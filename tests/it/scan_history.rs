@@ -189,7 +189,10 @@ fn work_trees_share_a_history_and_a_shallow_copy_says_so() {
 fn without_a_history_or_with_a_broken_one_there_is_no_success() {
     let folder = tempfile::tempdir().unwrap();
     let ran = scan(folder.path(), &[".", "--git-history"]);
-    assert!(ran.code == 2 && ran.stderr.contains("its history cannot be looked through: not a git"), "{ran:?}");
+    assert!(
+        ran.code == 2 && ran.stderr.contains("its history cannot be looked through: not a git"),
+        "{ran:?}"
+    );
     let repository = Repository::new();
     repository.write("a", "x".repeat(5000));
     repository.commit("begin");
@@ -201,7 +204,12 @@ fn without_a_history_or_with_a_broken_one_there_is_no_success() {
     fs::remove_file(&object).unwrap();
     fs::write(&object, bytes).unwrap();
     let ran = scan(repository.at(), &[".", "--git-history"]);
-    assert!(ran.code == 1 && ran.stderr.contains("error: "), "{ran:?}");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("error: .: 1 object of its history cannot be read"), "{ran:?}");
+    assert!(
+        ran.stderr.contains(&format!("warning: .: the object {} cannot be read", blob.trim())),
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -136,7 +136,8 @@ fn the_workflow_scans_as_it_is_written() {
     assert_eq!(ran.code, 1, "{ran:?}");
     let log: Value = serde_json::from_slice(&fs::read(site.at().join("leaks.sarif")).unwrap()).unwrap();
     let results = log["runs"][0]["results"].as_array().unwrap();
-    let places = results.iter().map(|result| &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]);
+    let places =
+        results.iter().map(|result| &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]);
     assert_eq!(places.collect::<Vec<_>>(), ["file", "file"], "now, and in the history");
     // A program that is run with it all knows the same flags.
     assert_eq!(command(site.at()).args(["scan", "--help"]).output().unwrap().status.code(), Some(0));

@@ -37,7 +37,8 @@ fn key(gateway: &Gateway, member: &str, scopes: &str) -> (String, String) {
 #[test]
 fn what_lives_is_told_with_its_owner_and_what_has_ended_is_no_alarm() {
     let gateway = Gateway::before(&App::echo());
-    let full = json!({ "app": "shop", "environment": "production", "expires_in": "1h", "label": "CI \u{202e}x" });
+    let full =
+        json!({ "app": "shop", "environment": "production", "expires_in": "1h", "label": "CI \u{202e}x" });
     let live = gateway.mint_with(full);
     let revoked = gateway.mint("development");
     gateway.revoke(&revoked.id);
@@ -51,7 +52,11 @@ fn what_lives_is_told_with_its_owner_and_what_has_ended_is_no_alarm() {
         format!("(standard input):{number}:1: {kind} …{}, {rest}\n", &secret[36..])
     };
     let expected = [
-        line(1, &live.secret, &format!("LIVE: {} “CI \\u{{202e}}x” of operator for shop, production", live.id)),
+        line(
+            1,
+            &live.secret,
+            &format!("LIVE: {} “CI \\u{{202e}}x” of operator for shop, production", live.id),
+        ),
         line(2, &revoked.secret, &format!("revoked: {} of operator for shop, development", revoked.id)),
         line(3, &management, &format!("LIVE: {id} of ann, which may read, mint")),
         line(4, &foreign, "unknown to this gateway"),
@@ -82,10 +87,13 @@ fn where_nobody_answers_all_that_is_found_may_live() {
     gateway.kill();
     let ran = scan(&gateway, &[], &minted.secret);
     assert!(ran.code == 1 && ran.stdout.contains("may live: nobody was asked"), "{ran:?}");
-    assert!(ran.stderr.contains("warning: not everything is known") && ran.stderr.contains("no gateway answers"));
+    assert!(
+        ran.stderr.contains("warning: not everything is known") && ran.stderr.contains("no gateway answers")
+    );
     assert_eq!(scan(&gateway, &[], "nothing").code, 0, "then there is nothing to ask about");
     // What was named has to be there.
-    for arguments in [&["--config", "nowhere.toml"][..], &["--admin", "nonsense"], &["--admin", "http://127.0.0.1:1"]]
+    for arguments in
+        [&["--config", "nowhere.toml"][..], &["--admin", "nonsense"], &["--admin", "http://127.0.0.1:1"]]
     {
         let ran = scan(&gateway, arguments, "nothing");
         assert_eq!(ran.code, 2, "{ran:?}");
@@ -121,8 +129,12 @@ fn a_key_that_may_only_read_learns_what_lives_and_whose_only_of_its_own() {
     };
     let bound = Caller::member(&gateway, "ann", &["read"], Some("blog"));
     let answer = lookup(&bound, &json!([digest(&ann.secret)])).json();
-    assert_eq!((&answer["items"][0]["status"], &answer["items"][0]["token"]), (&json!("active"), &Value::Null));
-    for wrong in [json!(["x"]), json!(vec!["a".repeat(64); 501]), json!([ann.secret]), json!(1), Value::Null] {
+    assert_eq!(
+        (&answer["items"][0]["status"], &answer["items"][0]["token"]),
+        (&json!("active"), &Value::Null)
+    );
+    for wrong in [json!(["x"]), json!(vec!["a".repeat(64); 501]), json!([ann.secret]), json!(1), Value::Null]
+    {
         let answer = lookup(&bound, &wrong);
         assert_eq!(answer.status, 422, "{wrong}: {answer:?}");
         assert!(!format!("{answer:?}").contains(&ann.secret[4..]));
@@ -141,7 +153,10 @@ fn what_lives_is_ended_where_that_is_wished_and_confirmed() {
     assert!(without.code == 2 && without.stderr.contains("--yes"), "{without:?}");
     let declined = run_on_terminal(&gateway.path(""), &["scan", "leak.env", "--revoke"], "n\n");
     assert!(declined.code == 1 && declined.stderr.contains("Revoke 1 that live?"), "{declined:?}");
-    assert!(declined.stderr.contains(&first.id) && declined.stderr.contains("nothing was changed"), "{declined:?}");
+    assert!(
+        declined.stderr.contains(&first.id) && declined.stderr.contains("nothing was changed"),
+        "{declined:?}"
+    );
     assert!(declined.stdout.contains("LIVE: ") && works(&first.secret));
     let done = run_on_terminal(&gateway.path(""), &["scan", "leak.env", "--revoke"], "y\n");
     assert!(done.code == 1 && done.stdout.contains("was LIVE, is revoked now: "), "{done:?}");
@@ -169,7 +184,10 @@ fn a_key_ends_all_that_was_found_and_itself_last() {
     }
     assert!(ran.stdout.contains(&id));
     let refused = scan_with(&gateway, &own, &[], &minted.secret);
-    assert!(refused.code == 1 && refused.stderr.contains("does not accept this management key"), "{refused:?}");
+    assert!(
+        refused.code == 1 && refused.stderr.contains("does not accept this management key"),
+        "{refused:?}"
+    );
     let ended = scan(&gateway, &[], &text);
     assert!(ended.code == 0 && ended.stderr.ends_with(": 3 found, 0 live\n"), "{ended:?}");
     assert_eq!(finish(command(&gateway.path("")).args(["token", "list"])).code, 0);

@@ -23,8 +23,10 @@ use crate::leaks::scan::{Report, Scan as Search, ScanError};
 const INPUT: &str = "-";
 
 #[derive(Args)]
-#[command(after_help = "Exit status: 1 where a credential was found that lives, or may live because nobody could be \
-    asked, or where something that was named could not be looked through; else 0.")]
+#[command(
+    after_help = "Exit status: 1 where a credential was found that lives, or may live because nobody could be \
+    asked, or where something that was named could not be looked through; else 0."
+)]
 pub(super) struct Scan {
     /// Files and folders, or - for standard input; what ignore files name is left out, and links are not followed
     #[arg(value_name = "PATH", required = true)]
@@ -84,7 +86,13 @@ impl Scan {
     }
 
     /// Asks the admin side about what was found, and has it end what lives where that is wished.
-    fn learn(&self, findings: &mut [Finding], admin: Result<&Client, &String>, reach: &Reach, screen: &Screen) {
+    fn learn(
+        &self,
+        findings: &mut [Finding],
+        admin: Result<&Client, &String>,
+        reach: &Reach,
+        screen: &Screen,
+    ) {
         if findings.is_empty() {
             return;
         }

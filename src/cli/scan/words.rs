@@ -10,7 +10,8 @@ use crate::leaks::scan::Report;
 
 /// A line for each place, in the order of the places.
 pub(super) fn lines(findings: &[Finding]) -> String {
-    let places = || findings.iter().flat_map(|finding| finding.leak.places.iter().map(move |at| (at, finding)));
+    let places =
+        || findings.iter().flat_map(|finding| finding.leak.places.iter().map(move |at| (at, finding)));
     let repositories: BTreeSet<_> = places().filter_map(|(at, _)| place::repository(at)).collect();
     let mut places: Vec<_> = places().collect();
     places.sort_by_key(|(at, _)| *at);
@@ -50,24 +51,26 @@ pub(super) fn of(finding: &Finding) -> String {
 pub(super) fn summary(findings: &[Finding], report: &Report) -> String {
     let objects = match report.objects {
         0 => String::new(),
-        objects => format!(", {objects} objects of histories"),
+        objects => format!(", {} of histories", count(objects, "object", "objects")),
     };
     let passed_over = match report.passed_over {
         0 => String::new(),
-        binaries => format!(", {binaries} long binaries passed over (--all looks through them)"),
+        binaries => {
+            let binaries = count(binaries, "long binary", "long binaries");
+            format!(", {binaries} passed over (--all looks through them)")
+        }
     };
     let unlisted = match report.unlisted {
         0 => String::new(),
         unlisted => format!(", and {unlisted} times others that are too many to list"),
     };
-    let lives = |test: fn(&Standing) -> bool| {
-        findings.iter().filter(|finding| test(&finding.standing)).count()
-    };
+    let lives =
+        |test: fn(&Standing) -> bool| findings.iter().filter(|finding| test(&finding.standing)).count();
     let (live, unasked) = (lives(Standing::lives), lives(|standing| matches!(standing, Standing::Unasked)));
     let may = if unasked > 0 { format!(", {unasked} may live") } else { String::new() };
     format!(
-        "{} files{objects}, {}{passed_over}: {} found{unlisted}, {live} live{may}",
-        report.files,
+        "{}{objects}, {}{passed_over}: {} found{unlisted}, {live} live{may}",
+        count(report.files, "file", "files"),
         size(report.bytes),
         findings.len()
     )
@@ -88,6 +91,10 @@ fn owner(holding: &Holding) -> String {
         (None, None) => "another member's".to_owned(),
     };
     fit(&text)
+}
+
+fn count(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A number of bytes, roughly.

@@ -94,8 +94,7 @@ mod tests {
         for big in [false, true] {
             let bytes = [&b"\n"[..], &wide(&format!("é{token}{key}ü"), big)].concat();
             let first = 3 + usize::from(big);
-            let expected =
-                [(first, Kind::Token, 2, token.clone()), (first + 80, Kind::Key, 2, key.clone())];
+            let expected = [(first, Kind::Token, 2, token.clone()), (first + 80, Kind::Key, 2, key.clone())];
             assert_eq!(found(&bytes), expected);
         }
     }

@@ -123,8 +123,15 @@ fn characters(bytes: &[u8]) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{BINARY, Pattern, Read, Seen, Spot, Window, io};
     use crate::credential::{Kind, Plaintext};
+
+    /// Small, so that its borders are soon met.
+    const WINDOW: usize = 200;
+
+    fn window(pattern: &Pattern) -> Window<'_> {
+        Window { pattern, bytes: vec![0; WINDOW] }
+    }
 
     /// Gives what it has in pieces of this size.
     struct Pieces<'a>(&'a [u8], usize);
@@ -141,9 +148,8 @@ mod tests {
     fn spots(bytes: &[u8], piece: usize) -> Vec<(u64, u64)> {
         let pattern = Pattern::new().unwrap();
         let mut spots = Vec::new();
-        let seen = Window::new(&pattern).look_through(Pieces(bytes, piece), None, |_, spot| {
-            spots.push((spot.line, spot.column));
-        });
+        let note = |_: &_, Spot { line, column }| spots.push((line, column));
+        let seen = window(&pattern).look_through(Pieces(bytes, piece), None, note);
         assert_eq!(seen.unwrap(), Seen::Whole(bytes.len() as u64));
         spots
     }
@@ -177,14 +183,14 @@ mod tests {
                 assert_eq!(spots(&bytes, WINDOW), [(1, (before / width) as u64 + 1)], "{before}");
             }
         }
-        let line = [&vec![b'.'; 3 * WINDOW][..], &token].concat();
-        assert_eq!(spots(&line, 1000), [(1, 3 * WINDOW as u64 + 1)]);
+        let line = [&vec![b'.'; 1000][..], &token].concat();
+        assert_eq!(spots(&line, 7), [(1, 1001)]);
     }
 
     #[test]
     fn what_is_no_text_is_passed_over_where_it_is_long() {
         let pattern = Pattern::new().unwrap();
-        let mut window = Window::new(&pattern);
+        let mut window = window(&pattern);
         let mut look = |bytes: &[u8], length| window.look_through(bytes, length, |_, _| ()).unwrap();
         let (binary, wide) = (b"\x7fELF\x02\x01\0\0", widened(b"text", true));
         assert_eq!(look(binary, Some(BINARY + 1)), Seen::PassedOver);
