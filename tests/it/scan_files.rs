@@ -143,7 +143,7 @@ fn pipes_sockets_loops_and_what_may_not_be_read_are_warnings_and_no_end() {
     symlink("/dev/zero", at.join("endless")).unwrap();
     symlink("nowhere", at.join("broken")).unwrap();
     written(at, "closed", &token);
-    fs::set_permissions(at.join("closed"), PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(at.join("closed"), PermissionsExt::from_mode(0o000)).unwrap();
     // Root reads everything.
     let closed = File::open(at.join("closed")).is_err();
     let ran = scan(at, &[".", "--json"]);

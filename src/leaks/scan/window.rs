@@ -179,7 +179,7 @@ mod tests {
         for width in [1, 2] {
             let text = if width == 1 { token.clone() } else { widened(&token, false) };
             for before in WINDOW - text.len() - 2..WINDOW + 2 {
-                let bytes = [&vec![b'.'; before][..], &text, &vec![b'.'; WINDOW]].concat();
+                let bytes = [&vec![b'.'; before][..], &text, &[b'.'; WINDOW]].concat();
                 assert_eq!(spots(&bytes, WINDOW), [(1, (before / width) as u64 + 1)], "{before}");
             }
         }
