@@ -35,7 +35,7 @@ impl Repository {
         let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let wrong = |message: &str| ScanError::Repository {
             path: path.to_owned(),
-            message: message.trim_start_matches("fatal: ").trim_end().to_owned(),
+            message: message.trim_start_matches("fatal: ").split_whitespace().collect::<Vec<_>>().join(" "),
         };
         let mut command = git();
         command.arg("-C").arg(folder).args(["rev-parse", "--path-format=absolute", "--git-common-dir"]);
