@@ -282,7 +282,8 @@ fn strip_named(headers: &mut HeaderMap) {
         return;
     }
     // What most say is the name of no field, or of one that goes in any case.
-    let usual = |name: &&[u8]| [&b"keep-alive"[..], b"close"].iter().any(|word| name.eq_ignore_ascii_case(word));
+    let usual =
+        |name: &&[u8]| [&b"keep-alive"[..], b"close"].iter().any(|word| name.eq_ignore_ascii_case(word));
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
