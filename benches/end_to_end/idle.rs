@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use super::app::ANSWER;
+use super::client::{Connection, ask, connect};
 use super::peer::{Kind, Plan};
 use super::probe;
 use super::sample::{Figure, Sample};
-use super::site::{HOST, Site};
+use super::site::Site;
 use super::workload::Workload;
 
 const CONNECTIONS: usize = 10_000;
@@ -54,7 +51,7 @@ fn measure(site: &Site, kind: Kind, encrypted: bool) -> Result<(f64, f64)> {
                 idle.push(connecting.join_next().await.context("none is left")???);
             }
             if number < CONNECTIONS {
-                connecting.spawn(connect(address, connector.clone(), request.clone()));
+                connecting.spawn(used(address, connector.clone(), request.clone()));
             }
         }
         tokio::time::sleep(SETTLE).await;
@@ -65,28 +62,12 @@ fn measure(site: &Site, kind: Kind, encrypted: bool) -> Result<(f64, f64)> {
 }
 
 /// A connection over which one request was answered.
-async fn connect(
+async fn used(
     address: SocketAddr,
     connector: Option<TlsConnector>,
     request: Arc<[u8]>,
 ) -> Result<Box<dyn Connection>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let mut stream: Box<dyn Connection> = match connector {
-        Some(connector) => Box::new(connector.connect(ServerName::try_from(HOST)?, stream).await?),
-        None => Box::new(stream),
-    };
-    stream.write_all(&request).await?;
-    let (mut answer, mut piece) = (Vec::new(), [0; 1024]);
-    while !answer.ends_with(&[b'x'; ANSWER]) {
-        let read = stream.read(&mut piece).await?;
-        ensure!(read > 0, "it hung up after {}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&piece[..read]);
-    }
-    ensure!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    let mut stream = connect(address, connector.as_ref()).await?;
+    ask(&mut *stream, &request).await?;
     Ok(stream)
 }
-
-trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}

@@ -11,9 +11,11 @@
 mod app;
 mod chart;
 mod child;
+mod client;
 mod contest;
 mod forwarder;
 mod h2load;
+mod handshake;
 mod idle;
 mod load;
 mod machine;
@@ -26,6 +28,7 @@ mod site;
 mod stalled;
 mod steady;
 mod tail;
+mod tokens;
 mod two;
 mod workload;
 mod wrk;
@@ -81,6 +84,18 @@ enum Role {
         #[arg(long, default_value_t = 1000)]
         clients: usize,
     },
+    /// What many tokens cost.
+    Tokens {
+        /// Tokens in stores that are loaded.
+        #[arg(long, value_delimiter = ',', default_values_t = [1_000_000, 10_000_000])]
+        counts: Vec<usize>,
+        /// For which tokens are minted.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// A folder for the figures as JSON.
+        #[arg(long, value_name = "FOLDER")]
+        record: Option<PathBuf>,
+    },
     #[command(hide = true)]
     App,
     #[command(hide = true)]
@@ -92,7 +107,7 @@ fn main() -> Result<()> {
     match arguments.role {
         Some(Role::App) => return app::run(),
         Some(Role::Forwarder { upstream }) => return forwarder::run(upstream),
-        Some(Role::Stalled { .. }) | None => {}
+        Some(Role::Stalled { .. } | Role::Tokens { .. }) | None => {}
     }
     // Ten thousand connections are more than the usual number of open files, and the proxies inherit it.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -100,6 +115,9 @@ fn main() -> Result<()> {
     child::pin_myself(Core::Others)?;
     match arguments.role {
         Some(Role::Stalled { clients }) => stalled::run(clients),
+        Some(Role::Tokens { ref counts, seconds, ref record }) => {
+            tokens::run(counts, seconds, record.as_deref())
+        }
         _ => compare(&arguments),
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn connect(address: SocketAddr) -> Result<TcpStream> {
 }
 
 /// The whole answer, which has a `Content-Length`.
-fn exchange(stream: &mut (impl Read + Write), request: &Request) -> Result<Vec<u8>> {
+pub(super) fn exchange(stream: &mut (impl Read + Write), request: &Request) -> Result<Vec<u8>> {
     stream.write_all(&request.bytes())?;
     let (mut answer, mut piece) = (Vec::new(), vec![0; 64 << 10]);
     loop {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use portcullis::credential::{Kind, Plaintext};
 use portcullis::model::{AppName, EnvironmentName, Label, OnPublish, Text, TokenApp};
 use portcullis::store::{Act, NewToken, Store};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -24,6 +25,9 @@ const TOKENS: usize = 10_000;
 pub(super) const HOST: &str = "shop.example.com";
 /// The query parameter that presents a token. nginx has no variables with hyphens, so all get a short name.
 pub(super) const PARAMETER: &str = "token";
+
+/// The gateway's file for them.
+pub(super) const STORE: &str = "portcullis.db";
 
 /// What the proxies have in common.
 pub(super) struct Site {
@@ -83,11 +87,15 @@ impl Site {
         &self.tokens[TOKENS / 2]
     }
 
-    /// A client that trusts the certificate and takes every handshake in full.
+    /// A client that trusts the certificate and takes every handshake in full, with the one group that all proxies have.
     pub(super) fn client(&self) -> Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone())?;
-        let mut client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let mut provider = aws_lc_rs::default_provider();
+        provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+        let client =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let mut client = client?.with_root_certificates(roots).with_no_client_auth();
         client.resumption = rustls::client::Resumption::disabled();
         Ok(Arc::new(client))
     }
@@ -118,8 +126,6 @@ impl Site {
         })
     }
 }
-
-const STORE: &str = "portcullis.db";
 
 /// This program in another role, and the address that it announces.
 pub(super) fn own(core: Core, role: &[&str]) -> Result<(Process, SocketAddr)> {

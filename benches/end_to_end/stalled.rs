@@ -185,7 +185,9 @@ fn gateway(site: &Site, encrypted: SocketAddr) -> Result<(Process, SocketAddr)> 
         IDLE_TIMEOUT.as_secs(),
         site.app,
     );
-    start_gateway(site, &site.home("stalled")?, Core::Proxy, &text)
+    let home = site.home("stalled")?;
+    site.copy_store(&home)?;
+    start_gateway(&home, Core::Proxy, &text)
 }
 
 /// Has so many clients stall at once; returns how long the last of them stayed connected after its last byte.

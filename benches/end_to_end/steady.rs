@@ -10,12 +10,12 @@ use anyhow::{Context, Result, ensure};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::task::JoinSet;
 
-use super::app::ANSWER;
+use super::client;
 
 /// How fast.
 #[derive(Clone, Copy)]
@@ -86,19 +86,12 @@ async fn ask(
 ) -> Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let (mut times, mut buffer) = (Vec::new(), vec![0; 4096]);
+    let mut times = Vec::new();
     let mut clock = Clock::start(turns)?;
     let mut due = turns.first;
     while !enough.load(Ordering::Relaxed) {
         for _ in 0..clock.turns().await? {
-            stream.write_all(request).await?;
-            let mut filled = 0;
-            while !buffer[..filled].ends_with(&[b'x'; ANSWER]) {
-                let read = stream.read(&mut buffer[filled..]).await?;
-                ensure!(read > 0, "it hung up after {}", String::from_utf8_lossy(&buffer[..filled]));
-                filled += read;
-            }
-            ensure!(buffer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&buffer[..filled]));
+            client::ask(&mut stream, request).await?;
             if due >= counted_from {
                 times.push(due.elapsed());
             }

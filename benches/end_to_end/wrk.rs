@@ -1,16 +1,36 @@
 //! Load over HTTP/1.1.
 
 use std::fmt::Write as _;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::child::pinned;
+use super::child::{Core, pinned};
 use super::load::{Load, Told};
 use super::site::{HOST, Site};
 use super::workload::Request;
 
 /// Sends the request again and again over each connection.
 pub(super) fn run(site: &Site, base: &str, request: &Request, load: Load) -> Result<Told> {
+    let Load { connections, seconds, core } = load;
+    let long = Duration::from_secs(seconds);
+    let output =
+        command(site, base, request, connections, long, core)?.output().context("cannot start wrk")?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    read(&said).with_context(|| format!("wrk says:\n{said}"))
+}
+
+/// The same for somebody else to start.
+pub(super) fn command(
+    site: &Site,
+    base: &str,
+    request: &Request,
+    connections: usize,
+    long: Duration,
+    core: Core,
+) -> Result<Command> {
     let mut script = format!("wrk.method = \"{}\"\nwrk.headers[\"Host\"] = \"{HOST}\"\n", request.method);
     for (name, value) in &request.fields {
         let _ = writeln!(script, "wrk.headers[\"{name}\"] = \"{value}\"");
@@ -20,16 +40,13 @@ pub(super) fn run(site: &Site, base: &str, request: &Request, load: Load) -> Res
     }
     let path = site.scratch("wrk.lua");
     std::fs::write(&path, script)?;
-    let output = pinned(load.core, "wrk")
-        .args(["-t1", "--latency", &format!("-c{}", load.connections), &format!("-d{}s", load.seconds)])
+    let mut command = pinned(core, "wrk");
+    command
+        .args(["-t1", "--latency", &format!("-c{connections}"), &format!("-d{}s", long.as_secs())])
         .arg("-s")
         .arg(path)
-        .arg(format!("{base}{}", request.target))
-        .output()
-        .context("cannot start wrk")?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    read(&said).with_context(|| format!("wrk says:\n{said}"))
+        .arg(format!("{base}{}", request.target));
+    Ok(command)
 }
 
 fn read(said: &str) -> Result<Told> {

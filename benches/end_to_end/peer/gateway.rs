@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use super::super::child::{Core, Process, pinned};
-use super::super::site::{HOST, PARAMETER, Site};
+use super::super::site::{HOST, PARAMETER};
 use super::{Ground, Started, free_address};
 
 /// It answers both TLS and cleartext. Refusing strangers after so many tries would leave nothing of the workload that is
@@ -27,18 +27,17 @@ pub(super) fn start(ground: &Ground<'_>) -> Result<Started> {
         key = ground.site.key().display(),
         app = ground.site.app,
     );
-    let (process, plain) = start_with(ground.site, ground.home, ground.plan.core, &text)?;
+    ground.site.copy_store(ground.home)?;
+    let (process, plain) = start_with(ground.home, ground.plan.core, &text)?;
     Ok(Started { process, plain, encrypted, log: ground.log("\"status\":") })
 }
 
-/// With a configuration of one's own; its store holds the site's tokens.
+/// With a configuration of one's own; its store may be in `home` already.
 pub(in super::super) fn start_with(
-    site: &Site,
     home: &Path,
     core: Core,
     configuration: &str,
 ) -> Result<(Process, SocketAddr)> {
-    site.copy_store(home)?;
     let path = home.join("proxy.toml");
     std::fs::write(&path, configuration)?;
     let mut command = pinned(core, env!("CARGO_BIN_EXE_portcullis"));

@@ -25,8 +25,8 @@ pub(super) fn start(ground: &Ground<'_>, kind: Kind) -> Result<Started> {
     let text = format!(
         r#"global
   nbthread {threads}
-  maxconn 16000
-  fd-hard-limit 40000
+  maxconn 10200
+  no strict-limits
   log stdout format raw local0
   ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
