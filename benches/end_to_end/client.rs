@@ -7,33 +7,23 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::app::ANSWER;
 use super::site::HOST;
 
-/// Bytes both ways, encrypted or not.
-pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
-
-/// Over TLS if there is something to do that with.
-pub(super) async fn connect(
-    address: SocketAddr,
-    connector: Option<&TlsConnector>,
-) -> Result<Box<dyn Connection>> {
+pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(match connector {
-        Some(connector) => Box::new(connector.connect(ServerName::try_from(HOST)?, stream).await?),
-        None => Box::new(stream),
-    })
+    Ok(stream)
+}
+
+pub(super) async fn encrypt(stream: TcpStream, connector: &TlsConnector) -> Result<TlsStream<TcpStream>> {
+    Ok(connector.connect(ServerName::try_from(HOST)?, stream).await?)
 }
 
 /// Sends a request and waits for the app's small answer.
-pub(super) async fn ask(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
-    request: &[u8],
-) -> Result<()> {
+pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> Result<()> {
     stream.write_all(request).await?;
     let (mut answer, mut filled) = ([0; 4096], 0);
     while !answer[..filled].ends_with(&[b'x'; ANSWER]) {

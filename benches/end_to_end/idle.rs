@@ -1,5 +1,6 @@
 //! What connections cost that are kept and not used: ten thousand at once, each after one request.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use super::client::{Connection, ask, connect};
+use super::client;
 use super::peer::{Kind, Plan};
 use super::probe;
 use super::sample::{Figure, Sample};
@@ -41,7 +42,8 @@ fn measure(site: &Site, kind: Kind, encrypted: bool) -> Result<(f64, f64)> {
     std::thread::sleep(SETTLE);
     let before = peer.process.rss()?;
     let request: Arc<[u8]> = Workload::Conns.request(site).bytes().into();
-    let connector = encrypted.then(|| site.client().map(TlsConnector::from)).transpose()?;
+    let connector =
+        encrypted.then(|| site.client().map(|client| TlsConnector::from(Arc::new(client)))).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let after = runtime.block_on(async {
         let mut connecting = JoinSet::new();
@@ -66,8 +68,13 @@ async fn used(
     address: SocketAddr,
     connector: Option<TlsConnector>,
     request: Arc<[u8]>,
-) -> Result<Box<dyn Connection>> {
-    let mut stream = connect(address, connector.as_ref()).await?;
-    ask(&mut *stream, &request).await?;
-    Ok(stream)
+) -> Result<Box<dyn Any + Send>> {
+    let mut stream = client::connect(address).await?;
+    if let Some(connector) = connector {
+        let mut stream = client::encrypt(stream, &connector).await?;
+        client::ask(&mut stream, &request).await?;
+        return Ok(Box::new(stream));
+    }
+    client::ask(&mut stream, &request).await?;
+    Ok(Box::new(stream))
 }

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, ensure};
 use memchr::memmem;
 
 use super::child::Core;
+use super::handshake::{self, Kind};
 use super::peer::{Log, Peer};
 use super::probe::{self, PATIENCE};
 use super::sample::{Figure, Sample};
 use super::site::Site;
 use super::workload::Workload;
-use super::{h2load, handshake, wrk};
+use super::{h2load, wrk};
 
 /// How hard a turn is.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +51,8 @@ pub(super) fn run(site: &Site, peer: &Peer, workload: Workload, load: Load) -> R
     let cpu = peer.process.cpu()?;
     let told = match workload {
         Workload::H2 => h2load::run(site, peer.encrypted, &request, load)?,
-        Workload::Tlsnew => handshake::run(site, peer.encrypted, &request, load)?,
+        Workload::Tlsnew => handshake::run(site, peer.encrypted, &request, load, Kind::Full)?,
+        Workload::Tlsagain => handshake::run(site, peer.encrypted, &request, load, Kind::Resumed)?,
         _ if workload.encrypted() => wrk::run(site, &format!("https://{}", peer.encrypted), &request, load)?,
         _ => wrk::run(site, &format!("http://{}", peer.plain), &request, load)?,
     };

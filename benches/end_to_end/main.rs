@@ -4,7 +4,8 @@
 //! The proxy under load has core 0 to itself, load generator and app share core 1. The proxies take turns, so that
 //! whatever else the machine does meets all of them; the ratios are what to quote.
 //!
-//! Apart from that, `stalled`: what clients that stall do to others.
+//! Apart from that: `stalled`, what clients that stall do to others; `flat`, memory over time; `tokens`, what many of
+//! them cost.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
@@ -13,6 +14,7 @@ mod chart;
 mod child;
 mod client;
 mod contest;
+mod flat;
 mod forwarder;
 mod h2load;
 mod handshake;
@@ -60,7 +62,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Length of a turn.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -83,6 +85,11 @@ enum Role {
         /// Of each kind.
         #[arg(long, default_value_t = 1000)]
         clients: usize,
+    },
+    /// Memory of the gateway over time, under all kinds of work.
+    Flat {
+        #[arg(long, default_value_t = 20)]
+        minutes: u64,
     },
     /// What many tokens cost.
     Tokens {
@@ -107,7 +114,7 @@ fn main() -> Result<()> {
     match arguments.role {
         Some(Role::App) => return app::run(),
         Some(Role::Forwarder { upstream }) => return forwarder::run(upstream),
-        Some(Role::Stalled { .. } | Role::Tokens { .. }) | None => {}
+        Some(Role::Stalled { .. } | Role::Flat { .. } | Role::Tokens { .. }) | None => {}
     }
     // Ten thousand connections are more than the usual number of open files, and the proxies inherit it.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -115,6 +122,7 @@ fn main() -> Result<()> {
     child::pin_myself(Core::Others)?;
     match arguments.role {
         Some(Role::Stalled { clients }) => stalled::run(clients),
+        Some(Role::Flat { minutes }) => flat::run(minutes),
         Some(Role::Tokens { ref counts, seconds, ref record }) => {
             tokens::run(counts, seconds, record.as_deref())
         }

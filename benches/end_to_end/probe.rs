@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -22,7 +23,7 @@ pub(super) fn run(site: &Site, peer: &Peer, workload: Workload, request: &Reques
     let address = if workload.encrypted() { peer.encrypted } else { peer.plain };
     let mut stream = connect(address)?;
     let answer = if workload.encrypted() {
-        let connection = ClientConnection::new(site.client()?, ServerName::try_from(HOST)?)?;
+        let connection = ClientConnection::new(Arc::new(site.client()?), ServerName::try_from(HOST)?)?;
         exchange(&mut StreamOwned::new(connection, stream), request)?
     } else {
         exchange(&mut stream, request)?

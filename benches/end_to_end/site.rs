@@ -88,7 +88,7 @@ impl Site {
     }
 
     /// A client that trusts the certificate and takes every handshake in full, with the one group that all proxies have.
-    pub(super) fn client(&self) -> Result<Arc<ClientConfig>> {
+    pub(super) fn client(&self) -> Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone())?;
         let mut provider = aws_lc_rs::default_provider();
@@ -97,7 +97,7 @@ impl Site {
             ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
         let mut client = client?.with_root_certificates(roots).with_no_client_auth();
         client.resumption = rustls::client::Resumption::disabled();
-        Ok(Arc::new(client))
+        Ok(client)
     }
 
     /// A store of the gateway's that holds the tokens, in a folder.

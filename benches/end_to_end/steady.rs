@@ -11,7 +11,6 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::task::JoinSet;
 
@@ -84,8 +83,7 @@ async fn ask(
     counted_from: Instant,
     enough: &AtomicBool,
 ) -> Result<Vec<Duration>> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    let mut stream = client::connect(address).await?;
     let mut times = Vec::new();
     let mut clock = Clock::start(turns)?;
     let mut due = turns.first;

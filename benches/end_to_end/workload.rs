@@ -24,6 +24,8 @@ pub(super) enum Workload {
     Tls,
     /// A connection and a full handshake for each request.
     Tlsnew,
+    /// A connection and a resumed handshake for each request.
+    Tlsagain,
     /// `get` over HTTP/2 over TLS, many streams at a time.
     H2,
     /// Memory of connections that are kept and not used.
@@ -35,7 +37,7 @@ pub(super) enum Workload {
 }
 
 impl Workload {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Get,
         Self::Deny,
         Self::Query,
@@ -43,6 +45,7 @@ impl Workload {
         Self::Get1m,
         Self::Tls,
         Self::Tlsnew,
+        Self::Tlsagain,
         Self::H2,
         Self::Conns,
         Self::Two,
@@ -58,6 +61,7 @@ impl Workload {
             Self::Get1m => "get1m",
             Self::Tls => "tls",
             Self::Tlsnew => "tlsnew",
+            Self::Tlsagain => "tlsagain",
             Self::H2 => "h2",
             Self::Conns => "conns",
             Self::Two => "two",
@@ -73,7 +77,8 @@ impl Workload {
             Self::Post4k => "4 KiB posted",
             Self::Get1m => "answers of 1 MiB",
             Self::Tls => "TLS, kept connections",
-            Self::Tlsnew => "TLS, a handshake a request",
+            Self::Tlsnew => "TLS, a full handshake a request",
+            Self::Tlsagain => "TLS, a resumed handshake a request",
             Self::H2 => "HTTP/2 over TLS, 8 × 16 streams",
             Self::Conns => "10,000 idle connections",
             Self::Two => "two workers on both cores",
@@ -87,7 +92,7 @@ impl Workload {
     }
 
     pub(super) const fn encrypted(self) -> bool {
-        matches!(self, Self::Tls | Self::Tlsnew | Self::H2)
+        matches!(self, Self::Tls | Self::Tlsnew | Self::Tlsagain | Self::H2)
     }
 
     pub(super) fn request(self, site: &Site) -> Request {
@@ -106,7 +111,7 @@ impl Workload {
                 request.body = BODY;
             }
             Self::Get1m => request.target = format!("{}?page=2", super::app::LARGE_PATH),
-            Self::Tlsnew => request.fields.push(("Connection", "close".to_owned())),
+            Self::Tlsnew | Self::Tlsagain => request.fields.push(("Connection", "close".to_owned())),
             Self::Get | Self::Deny | Self::Tls | Self::H2 | Self::Conns | Self::Two | Self::Tail => {}
         }
         request.fields.push(("Authorization", format!("Bearer {token}")));
