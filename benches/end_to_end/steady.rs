@@ -52,7 +52,7 @@ impl Steady {
         for client in self.clients.join_all().await {
             times.extend(client.context("a client was not served")?);
         }
-        ensure!(!times.is_empty(), "no request was made");
+        ensure!(!times.is_empty(), "no request that counts was answered");
         times.sort_unstable();
         Ok(times)
     }
