@@ -14,23 +14,28 @@ use super::machine;
 use super::peer::Peer;
 use super::sample::Spread;
 
-/// All that a run has found out.
+const JSON: &str = "end_to_end.json";
+
+/// All that runs have found out.
 pub(super) struct Record(Value);
 
 impl Record {
-    pub(super) fn new(peers: &[Peer], effort: Effort) -> Result<Self> {
+    /// What is in `folder` of other workloads is kept.
+    pub(super) fn new(peers: &[Peer], effort: Effort, folder: Option<&Path>) -> Result<Self> {
+        let before = folder.and_then(|folder| fs::read(folder.join(JSON)).ok());
+        let before: Value = before.map_or(Ok(Value::Null), |text| serde_json::from_slice(&text))?;
+        let workloads = before["workloads"].as_object().cloned().unwrap_or_default();
         let mut versions = Map::new();
         for peer in peers.iter().filter(|peer| peer.log.is_some()) {
             versions.insert(peer.kind.name().to_owned(), peer.kind.version()?.into());
         }
         Ok(Self(json!({
-            "date": Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            "date": today(),
             "machine": machine::describe(),
             "versions": versions,
-            "rounds": effort.rounds,
             "seconds": effort.seconds,
             "connections": effort.connections,
-            "workloads": {},
+            "workloads": workloads,
         })))
     }
 
@@ -48,19 +53,27 @@ impl Record {
             proxies.insert(entry.kind.name().to_owned(), figures.into());
         }
         let name = contest.workload.name();
-        self.0["workloads"][name] =
-            json!({ "title": contest.workload.title(), "rounds": contest.rounds, "proxies": proxies });
+        self.0["workloads"][name] = json!({
+            "title": contest.workload.title(),
+            "date": today(),
+            "rounds": contest.rounds,
+            "proxies": proxies,
+        });
     }
 
-    /// `end_to_end.json` and `end_to_end.svg` in a folder.
+    /// With a chart beside it.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let write = |name: &str, text: String| {
             fs::write(folder.join(name), text).with_context(|| format!("cannot write {name}"))
         };
         fs::create_dir_all(folder)?;
-        write("end_to_end.json", serde_json::to_string_pretty(&self.0)? + "\n")?;
+        write(JSON, serde_json::to_string_pretty(&self.0)? + "\n")?;
         write("end_to_end.svg", chart::draw(&self.0))
     }
+}
+
+fn today() -> String {
+    Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
 
 /// What the figures are of.
