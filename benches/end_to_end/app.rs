@@ -15,6 +15,8 @@ pub(super) const ANSWER: usize = 128;
 /// Where there is more to be had.
 pub(super) const LARGE_PATH: &str = "/v1/export";
 pub(super) const LARGE: usize = 1 << 20;
+/// Whose answer is the request's head as it came.
+pub(super) const ECHO_PATH: &str = "/v1/echo";
 /// A path that is never answered.
 pub(super) const NEVER: &str = "/never";
 /// More than a request of any workload.
@@ -48,7 +50,7 @@ pub(super) fn listen() -> Result<std::net::TcpListener> {
 }
 
 async fn serve(mut stream: TcpStream, small: &[u8], large: &[u8]) -> Result<()> {
-    let (wants_more, never) = (format!("GET {LARGE_PATH}"), format!("GET {NEVER}"));
+    let [wants_more, wants_echo, never] = [LARGE_PATH, ECHO_PATH, NEVER].map(|path| format!("GET {path}"));
     let mut buffer = vec![0; REQUEST];
     let mut filled = 0;
     loop {
@@ -65,6 +67,10 @@ async fn serve(mut stream: TcpStream, small: &[u8], large: &[u8]) -> Result<()> 
             if buffer.starts_with(never.as_bytes()) {
                 continue;
             }
+            if buffer.starts_with(wants_echo.as_bytes()) {
+                stream.write_all(&with_body(&buffer[..length])).await?;
+                continue;
+            }
             let more = buffer.starts_with(wants_more.as_bytes());
             stream.write_all(if more { large } else { small }).await?;
         }
@@ -73,8 +79,13 @@ async fn serve(mut stream: TcpStream, small: &[u8], large: &[u8]) -> Result<()> 
 
 /// A whole answer with so many bytes.
 fn answer(length: usize) -> Vec<u8> {
+    with_body("x".repeat(length).as_bytes())
+}
+
+fn with_body(body: &[u8]) -> Vec<u8> {
+    let length = body.len();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
-    (head + &"x".repeat(length)).into_bytes()
+    [head.as_bytes(), body].concat()
 }
 
 /// Bytes of the request at the start of `bytes`, once its head is there.

@@ -50,8 +50,8 @@ pub(super) fn draw(record: &Value) -> String {
         let most = row.iter().map(|(_, bars)| bars.len()).max().unwrap_or_default();
         y += TITLE + most * LINE + GAP;
     }
-    let height = y + 30;
-    let foot = foot(record);
+    let height = y + 46;
+    let (machine, versions) = (machine(record), versions(record));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" role=\"img\" aria-label=\"CPU time a request of each proxy\">\n\
@@ -60,7 +60,9 @@ pub(super) fn draw(record: &Value) -> String {
          <text class=\"title\" x=\"16\" y=\"32\">CPU time the proxy takes for a request, in µs: less is better</text>\n\
          <text class=\"dim\" x=\"16\" y=\"52\">All look tokens up among 10,000 (traefik knows one), pass on who the client \
          is, and write an access log.</text>\n\
-         {body}<text class=\"dim\" x=\"16\" y=\"{}\">{foot}</text>\n</svg>\n",
+         {body}<text class=\"dim\" x=\"16\" y=\"{}\">{machine}</text>\n\
+         <text class=\"dim\" x=\"16\" y=\"{}\">{versions}</text>\n</svg>\n",
+        height - 32,
         height - 14
     )
 }
@@ -106,19 +108,22 @@ fn bars(record: &Value, workload: Workload) -> Vec<Bar> {
     Kind::ALL.into_iter().filter_map(|kind| Some(Bar { kind, value: value(kind)? })).collect()
 }
 
-fn foot(record: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let mut foot = format!(
-        "{}, one core for the proxy · Linux {} · {}",
+fn machine(record: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("?").replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        "floor: a forwarder that sees only bytes · {}, one core for the proxy · Linux {} · {}",
         text(&record["machine"]["processor"]),
         text(&record["machine"]["kernel"]),
         text(&record["date"])
-    );
-    for kind in Kind::ALL.into_iter().filter(|kind| kind.rival()) {
-        if let Some(version) = record["versions"][kind.name()].as_str() {
-            let version: String = version.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-            let _ = write!(foot, " · {} {version}", kind.name().trim_end_matches("28"));
-        }
-    }
-    foot.replace('&', "&amp;").replace('<', "&lt;")
+    )
+}
+
+fn versions(record: &Value) -> String {
+    let version = |kind: &Kind| {
+        let whole = record["versions"][kind.name()].as_str()?;
+        let number: String = whole.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        Some(format!("{kind} {number}"))
+    };
+    let all: Vec<_> = Kind::ALL.iter().filter(|kind| kind.rival()).filter_map(version).collect();
+    all.join(" · ")
 }

@@ -8,7 +8,7 @@ use super::peer::{Kind, Peer, Plan};
 use super::sample::{Figure, Sample, Spread};
 use super::site::Site;
 use super::workload::Workload;
-use super::{idle, tail, two};
+use super::{idle, tail, two, witness};
 
 /// How long it goes on.
 #[derive(Clone, Copy, Debug)]
@@ -94,17 +94,27 @@ impl Entry {
     }
 }
 
-/// Starts those that are there and says which are not.
+/// Starts those that are there and says which are not, and what others do not do.
 pub(super) fn start(site: &Site, kinds: &[Kind]) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for kind in kinds {
-        match kind.version().and_then(|_| kind.start(site, Plan::ONE)) {
+        match fit(site, *kind) {
             Ok(peer) => peers.push(peer),
             Err(error) if kind.rival() => println!("{kind} is left out: {error:#}"),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error).with_context(|| kind.to_string()),
         }
     }
     Ok(peers)
+}
+
+fn fit(site: &Site, kind: Kind) -> Result<Peer> {
+    kind.version()?;
+    let peer = kind.start(site, Plan::ONE)?;
+    let untold = witness::untold(site, &peer)?;
+    if !untold.is_empty() {
+        println!("{kind} does not tell the app: {}", untold.join(", "));
+    }
+    Ok(peer)
 }
 
 fn turn(site: &Site, peer: &Peer, workload: Workload, effort: Effort) -> Result<Sample> {

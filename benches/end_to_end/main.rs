@@ -32,6 +32,7 @@ mod steady;
 mod tail;
 mod tokens;
 mod two;
+mod witness;
 mod workload;
 mod wrk;
 
