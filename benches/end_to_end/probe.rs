@@ -16,7 +16,7 @@ use super::site::{HOST, Site};
 use super::workload::{Request, Workload};
 
 /// How long a proxy may take to come up, and to have logged the last request.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks once, and returns the status. Waits for a proxy that is still coming up.
 pub(super) fn run(site: &Site, peer: &Peer, workload: Workload, request: &Request) -> Result<u16> {
