@@ -47,11 +47,15 @@ soak:
 		cargo test --locked --all-features --test it || exit 1; \
 	done
 
-# Instruction counts of the decision, CPU time of the whole beside the peers that can be had, how fast scans read, and what
-# clients that stall do to others: see benches/README.md.
+# All that is measured, beside the peers that can be had; takes most of an hour: see benches/README.md.
 # Debian keeps servers where only root looks for programs.
 bench:
-	@scripts/setup cc valgrind wrk
-	@PATH="$$PATH:/usr/sbin" scripts/setup nginx haproxy ripgrep || echo "what is missing is left out of the comparison" >&2
-	PATH="$$PATH:/usr/sbin" cargo bench --locked --bench decision --bench end_to_end --bench scan
+	@scripts/setup cc python3 valgrind wrk h2load
+	@PATH="$$PATH:/usr/sbin" scripts/setup nginx haproxy pip ripgrep || echo "what is missing is left out of the comparison" >&2
+	@scripts/peers "$${CARGO_TARGET_DIR:-target}/peers"
+	cargo bench --locked --bench decision
+	cargo bench --locked --bench decision -- times --record benches/results
+	PATH="$$PATH:/usr/sbin" cargo bench --locked --bench end_to_end -- --record benches/results
+	cargo bench --locked --bench end_to_end -- tokens --record benches/results
+	cargo bench --locked --bench scan
 	cargo bench --locked --bench end_to_end -- stalled
