@@ -17,6 +17,7 @@ mod moment;
 mod reach;
 mod reload;
 mod screen;
+mod secret;
 #[cfg(test)]
 mod stub;
 mod text;
@@ -92,8 +93,12 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// When the lines cannot be written.
-pub fn approve(path: &Path, note: &str) -> Result<(), Failure> {
-    Ok(Screen::new().say(&format!("{}: ok\n{note}", path.display()))?)
+pub fn approve(path: &Path, warnings: &[String], note: &str) -> Result<(), Failure> {
+    let screen = Screen::new();
+    for warning in warnings {
+        screen.note(&format!("warning: {warning}"));
+    }
+    Ok(screen.say(&format!("{}: ok\n{note}", path.display()))?)
 }
 
 /// Prints why a command failed, if it did, and gives the exit code.
@@ -118,6 +123,7 @@ impl Management {
             Family::App(command) => command.run(&self.reach, &screen),
             Family::Member(command) => command.run(&self.reach, &screen),
             Family::Key(command) => command.run(&self.reach, &screen),
+            Family::Secret(command) => command.run(&self.reach, &screen),
             Family::Audit(command) => command.run(&self.reach, &screen),
             Family::Backup(command) => command.run(&self.reach, &screen),
             Family::Reload(command) => command.run(&self.reach, &screen),
@@ -181,6 +187,9 @@ enum Family {
     /// Management keys, for the admin API
     #[command(subcommand)]
     Key(key::Command),
+    /// Values that the gateway puts into upstream requests
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// The log of every change
     #[command(subcommand)]
     Audit(audit::Command),
@@ -223,8 +232,8 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, audit, \
-             backup, reload, whoami",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, secret, \
+             audit, backup, reload, whoami",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

@@ -16,6 +16,7 @@ mod rotation;
 mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -30,6 +31,7 @@ use self::caller::KeyUses;
 use self::clock::Clock;
 use crate::config::Config;
 use crate::index::Reached;
+use crate::secrets::Safe;
 use crate::store::Store;
 
 pub use apps::{AppView, EnvironmentView};
@@ -41,6 +43,7 @@ pub use keys::{ListKeys, MintKey, MintedKey};
 pub use members::{AddMember, EditMember, ListMembers};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
+pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};
 pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
 pub use upkeep::Expiring;
 
@@ -61,6 +64,7 @@ pub struct Control {
     store: Store,
     reached: Reached,
     config: Arc<ArcSwap<Config>>,
+    safe: Safe,
     clock: Clock,
     key_uses: KeyUses,
     expiring: Expiring,
@@ -68,9 +72,9 @@ pub struct Control {
 
 impl Control {
     #[must_use]
-    pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>) -> Self {
+    pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
-        Self { store, reached, config, clock, key_uses, expiring }
+        Self { store, reached, config, safe, clock, key_uses, expiring }
     }
 
     /// Now, as exactly as it is stored.

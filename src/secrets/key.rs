@@ -49,6 +49,8 @@ pub enum KeyError {
          where nothing was sealed with it yet"
     )]
     Malformed { path: PathBuf },
+    #[error("an earlier change of the key came to no clear end: restart the gateway, which brings it to one")]
+    Unsettled,
     #[error("the operating system gives no randomness for a key: {0}")]
     NoRandomness(#[from] getrandom::Error),
 }
@@ -134,11 +136,14 @@ impl KeyFile {
     /// # Errors
     /// When the file cannot be read or holds something else.
     pub fn read(&self) -> Result<Option<Key>, KeyError> {
-        let key = Key::read(&self.path)?;
-        if key.is_some() && !self.handed_over {
+        Key::read(&self.path)
+    }
+
+    /// Closes the file to others, where it is ours, or says that it is open to them.
+    pub fn restrict(&self) {
+        if !self.handed_over {
             restrict(&self.path);
         }
-        Ok(key)
     }
 
     /// The key, made where there is no file. One that is there is never written over.
@@ -156,7 +161,9 @@ impl KeyFile {
                 Ok(key)
             }
             // Somebody was faster.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.read()?.ok_or_else(|| self.unwritable(e)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.read()?.ok_or_else(|| self.unwritable(e))
+            }
             Err(e) => Err(self.unwritable(e)),
         }
     }
@@ -183,10 +190,8 @@ impl KeyFile {
     /// # Errors
     /// When the file cannot be replaced.
     pub fn take_next(&self) -> Result<(), KeyError> {
-        let taken = self.real().and_then(|path| {
-            fs::rename(self.next(), &path)?;
-            settle(&path)
-        });
+        let path = self.real();
+        let taken = fs::rename(self.next(), &path).and_then(|()| settle(&path));
         taken.map_err(|cause| self.unwritable(cause))
     }
 
@@ -202,13 +207,12 @@ impl KeyFile {
     }
 
     /// Without symbolic links: what is replaced is the file, not the link to it.
-    fn real(&self) -> io::Result<PathBuf> {
-        self.path.canonicalize()
+    fn real(&self) -> PathBuf {
+        self.path.canonicalize().unwrap_or_else(|_| self.path.clone())
     }
 
     fn next(&self) -> PathBuf {
-        let path = self.real().unwrap_or_else(|_| self.path.clone());
-        let mut name = OsString::from(path);
+        let mut name = OsString::from(self.real());
         name.push(NEXT);
         name.into()
     }
@@ -263,14 +267,15 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Closes the file to others, or says that it is open to them.
 fn restrict(path: &Path) {
     let Ok(mode) = fs::metadata(path).map(|metadata| metadata.permissions().mode()) else { return };
     if mode & 0o077 == 0 {
         return;
     }
     match fs::set_permissions(path, Permissions::from_mode(0o600)) {
-        Ok(()) => tracing::warn!(path = %path.display(), "others could read or write the key file: set to mode 0600"),
+        Ok(()) => {
+            tracing::warn!(path = %path.display(), "others could read or write the key file: set to mode 0600")
+        }
         Err(e) => tracing::warn!(path = %path.display(), error = %e, "others can read or write the key file"),
     }
 }
@@ -294,6 +299,7 @@ mod tests {
         let mode = fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::set_permissions(file.path(), Permissions::from_mode(0o644)).unwrap();
+        file.restrict();
         assert_eq!(file.read().unwrap().unwrap().id(), made);
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
