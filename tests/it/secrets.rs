@@ -37,13 +37,13 @@ fn set(gateway: &Gateway, name: &str, body: Value) -> Answer {
 }
 
 impl Stage {
-    fn ask(&self) -> Answer {
+    fn fetch(&self) -> Answer {
         self.gateway.ask(with_token("GET /", HOST, &self.token))
     }
 
     /// What the app got in a field, of the last request.
     fn got(&self, field: &str) -> Option<String> {
-        assert_eq!(self.ask().status, 200);
+        assert_eq!(self.fetch().status, 200);
         self.app.requests().last().unwrap().head.get(field).map(str::to_owned)
     }
 }
@@ -51,7 +51,7 @@ impl Stage {
 #[test]
 fn a_value_is_in_force_with_the_answer_and_so_is_its_end() {
     let stage = stage();
-    stage.ask().refused(502, "secret_unavailable");
+    stage.fetch().refused(502, "secret_unavailable");
     assert!(stage.app.requests().is_empty(), "nothing goes out without it");
     let made = set(&stage.gateway, "SHOP_KEY", json!({ "value": VALUE, "type": "api-key" }));
     assert_eq!(made.status, 201);
@@ -66,7 +66,7 @@ fn a_value_is_in_force_with_the_answer_and_so_is_its_end() {
     );
 
     stage.gateway.admin("POST /v1/secrets/SHOP_KEY/revoke", None);
-    let refused = stage.ask().refused(502, "secret_unavailable");
+    let refused = stage.fetch().refused(502, "secret_unavailable");
     assert!(refused["detail"].as_str().unwrap().contains("revoked"), "{refused}");
     assert_eq!(
         stage.gateway.admin("POST /v1/secrets/SHOP_KEY/revoke", None).status,
@@ -76,7 +76,7 @@ fn a_value_is_in_force_with_the_answer_and_so_is_its_end() {
     set(&stage.gateway, "SHOP_KEY", json!({ "value": "a third" }));
     assert_eq!(stage.got("x-api-key").as_deref(), Some("key a third."));
     assert_eq!(stage.gateway.admin("DELETE /v1/secrets/SHOP_KEY", None).status, 200);
-    stage.ask().refused(502, "secret_unavailable");
+    stage.fetch().refused(502, "secret_unavailable");
     assert_eq!(stage.gateway.admin("DELETE /v1/secrets/SHOP_KEY", None).status, 404);
 }
 
@@ -85,13 +85,14 @@ fn a_value_expires_by_itself() {
     let stage = stage();
     let end = (jiff::Timestamp::now() + std::time::Duration::from_millis(1500)).to_string();
     set(&stage.gateway, "SHOP_KEY", json!({ "value": VALUE, "expires_at": end }));
-    assert_eq!(stage.ask().status, 200);
-    let refused = until("the end of the secret", || Some(stage.ask()).filter(|answer| answer.status == 502));
+    assert_eq!(stage.fetch().status, 200);
+    let refused =
+        until("the end of the secret", || Some(stage.fetch()).filter(|answer| answer.status == 502));
     assert!(refused.json()["detail"].as_str().unwrap().contains("expired"), "{refused:?}");
     assert_eq!(stage.gateway.admin("GET /v1/secrets/SHOP_KEY", None).json()["status"], "expired");
     let edited = stage.gateway.admin("PATCH /v1/secrets/SHOP_KEY", Some(json!({ "expires_at": null })));
     assert_eq!(edited.json()["expires_at"], Value::Null);
-    assert_eq!(stage.ask().status, 200);
+    assert_eq!(stage.fetch().status, 200);
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn a_secret_is_for_its_apps_products_and_environments() {
         body.as_object_mut().unwrap().extend(places.as_object().unwrap().clone());
         set(&stage.gateway, "SHOP_KEY", body);
         let other = stage.gateway.ask(with_token("GET /", "shop.dev.localhost", &development));
-        (stage.ask().status, other.status)
+        (stage.fetch().status, other.status)
     };
     for (places, expected) in [
         (json!({}), (200, 200)),
@@ -121,10 +122,10 @@ fn a_secret_is_for_its_apps_products_and_environments() {
     }
     // An edit holds at once too, and a value that is set later keeps what is not said anew.
     let edited = stage.gateway.admin("PATCH /v1/secrets/SHOP_KEY", Some(json!({ "environments": null })));
-    assert_eq!((edited.status, stage.ask().status), (200, 200));
+    assert_eq!((edited.status, stage.fetch().status), (200, 200));
     stage.gateway.admin("PATCH /v1/secrets/SHOP_KEY", Some(json!({ "apps": ["blog"] })));
     let answer = set(&stage.gateway, "SHOP_KEY", json!({ "value": "new" })).json();
-    assert_eq!((&answer["apps"], stage.ask().status), (&json!(["blog"]), 502), "{answer}");
+    assert_eq!((&answer["apps"], stage.fetch().status), (&json!(["blog"]), 502), "{answer}");
 }
 
 #[test]
