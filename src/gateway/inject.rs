@@ -184,3 +184,50 @@ const fn unavailable(lack: Lack) -> Reject {
     };
     Reject::new(Refusal::SecretUnavailable, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::{SecretName, SecretScope};
+    use crate::secrets::{Content, Held};
+
+    fn injections(lines: &str) -> Injections {
+        let text = format!(
+            "[apps.a.environments.b]\nhosts = ['a.test']\nupstreams = ['http://127.0.0.1:1']\n{lines}\n"
+        );
+        let loaded = crate::config::parse(&text, Path::new("proxy.toml"), Path::new("."), []).unwrap();
+        let app = &loaded.config.apps[0];
+        Injections::new(app, &app.environments[0]).unwrap()
+    }
+
+    fn put(vault: &Vault, value: &str, expires: i64) {
+        let content = Content::Value(Value::copied(value));
+        let held = Held { scope: SecretScope::default(), expires, revoked: false, content };
+        vault.put(SecretName::parse("A").unwrap(), held);
+    }
+
+    #[test]
+    fn fields_are_put_together_anew_when_something_changes_and_only_then() {
+        let injections = injections("request_headers = { X-A = 'a $Secret{A}', X-B = 'b' }");
+        let vault = Vault::default();
+        let got = |now| injections.get(&vault, now).map_err(|reject| reject.refusal);
+        assert_eq!(got(0).err(), Some(Refusal::SecretUnavailable));
+        put(&vault, "hunter2", 9);
+        let first = got(8).unwrap();
+        assert!(Arc::ptr_eq(&first, &got(8).unwrap()));
+        let mut fields = HeaderMap::with_capacity(16);
+        first.set(&mut fields);
+        assert_eq!((&fields["x-a"], &fields["x-b"]), ("a hunter2", "b"));
+        assert!(fields["x-a"].is_sensitive() && !fields["x-b"].is_sensitive());
+        let counted = allocation_counter::measure(|| {
+            got(8).unwrap().set(&mut fields);
+        });
+        assert_eq!(counted.count_total, 0, "a request pays for nothing but its own fields");
+        assert_eq!(got(9).err(), Some(Refusal::SecretUnavailable));
+        put(&vault, "hunter3", ALWAYS);
+        assert!(!Arc::ptr_eq(&first, &got(9).unwrap()));
+        assert!(!format!("{injections:?}").contains("hunter"));
+    }
+}

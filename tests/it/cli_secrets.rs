@@ -118,12 +118,12 @@ fn what_is_wrong_is_told_and_nothing_is_set() {
         (&["set", VALUE], "", 2, "capital letters"),
         (&["set", "SHOP_KEY"], "", 2, "no value on standard input"),
         (&["set", "SHOP_KEY"], "\n", 2, "no value on standard input"),
-        (&["set", "SHOP_KEY"], "hunter2\n\n", 1, "one line"),
+        (&["set", "SHOP_KEY"], "hunter2\n\n", 2, "one line"),
         (&["set", "SHOP_KEY", "--type", "password"], VALUE, 2, "possible values"),
         (&["set", "SHOP_KEY", "--expires", "soon"], VALUE, 2, "duration"),
-        (&["set", "SHOP_KEY", "--expires-at", "2020-01-01"], VALUE, 1, "after now"),
+        (&["set", "SHOP_KEY", "--expires-at", "2020-01-01"], VALUE, 2, "after now"),
         (&["set", "SHOP_KEY", "--token-url", "https://a.example/"], VALUE, 2, "--client-id"),
-        (&["set", "SHOP_KEY", "--app", "a b"], VALUE, 1, "apps"),
+        (&["set", "SHOP_KEY", "--app", "a b"], VALUE, 2, "apps"),
     ] {
         let ran = gateway.cli_given(&[&["secret"], arguments].concat(), input);
         assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
