@@ -12,9 +12,10 @@ use super::section::Section;
 use super::value::{Given, boolean, number, path, positive_duration, word};
 use super::{
     Admin, EchoGuard, Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts,
-    request_headers, trust,
+    request_headers,
 };
 use crate::model::{EnvironmentName, HostPattern, OnPublish, PathPattern, Upstream};
+use crate::tls::read_authorities;
 
 /// Every host claimed so far, by which environment and where.
 pub(super) type Claims = HashMap<HostPattern, (String, Place)>;
@@ -234,7 +235,7 @@ fn upstream_ca(section: &mut Section<'_>, upstreams: &[Upstream]) -> Option<Vec<
     if !section.looks_into_files() {
         return None;
     }
-    match trust::read(&section.resolve(&given.value)) {
+    match read_authorities(&section.resolve(&given.value)) {
         Ok(certificates) => Some(certificates),
         Err(wrong) => {
             section.mistake(&given.place, "upstream_ca", &wrong);

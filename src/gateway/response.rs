@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use serde::Serialize;
 
 use super::echo::Redactor;
 use super::headers;
 use super::lane::Lane;
+use super::line::{Line, key};
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
 use super::slots::{Occupied, SlotLimits};
@@ -245,32 +245,13 @@ impl http_body::Body for Body {
     }
 }
 
-/// A problem document, as RFC 9457 shapes it.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'a str,
-    status: u16,
-    code: &'a str,
-    detail: &'a str,
-    request_id: &'a str,
-}
-
 /// Turns a refusal into an answer. The only place where that happens.
 pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Response<Body> {
     let status = reject.refusal.status();
     record.refusal = Some(reject.refusal);
     record.token = reject.token.or(record.token);
     let request_id = record.request_id.clone();
-    let problem = Problem {
-        r#type: "about:blank",
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        code: reject.refusal.as_str(),
-        detail: reject.detail,
-        request_id: request_id.to_str().unwrap_or_default(),
-    };
-    let document = serde_json::to_vec(&problem).unwrap_or_default();
+    let document = problem(&reject, request_id.to_str().unwrap_or_default());
     let challenge = challenge(&reject, &record);
     let mut response = document_response(lane, status, "application/problem+json", document, record);
     let headers = response.headers_mut();
@@ -299,6 +280,21 @@ pub(super) fn health(lane: &Lane, draining: bool, record: Box<Record>) -> Respon
     document_response(lane, status, "text/plain; charset=utf-8", word.into(), record)
 }
 
+/// A problem document, as RFC 9457 shapes it.
+fn problem(reject: &Reject, request_id: &str) -> Vec<u8> {
+    let status = reject.refusal.status();
+    let mut document = Vec::with_capacity(512);
+    let mut line = Line::begin(&mut document);
+    line.word(key!("type"), "about:blank");
+    line.word(key!("title"), status.canonical_reason().unwrap_or_default());
+    line.number(key!("status"), status.as_u16().into());
+    line.word(key!("code"), reject.refusal.as_str());
+    line.text(key!("detail"), reject.detail);
+    line.text(key!("request_id"), request_id);
+    line.end();
+    document
+}
+
 fn document_response(
     lane: &Lane,
     status: StatusCode,
@@ -323,12 +319,15 @@ fn document_response(
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
     let realm = record.route().map_or("portcullis", |route| route.app.as_str());
-    let value = match reject.challenge {
+    let mut value = ["Bearer realm=\"", realm, "\""].concat();
+    match reject.challenge {
         Challenge::None => return None,
-        Challenge::Bare => format!("Bearer realm=\"{realm}\""),
+        Challenge::Bare => {}
         Challenge::Error(error) => {
-            format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{}\"", reject.detail)
+            for part in [", error=\"", error, "\", error_description=\"", reject.detail, "\""] {
+                value.push_str(part);
+            }
         }
-    };
+    }
     HeaderValue::try_from(value).ok()
 }

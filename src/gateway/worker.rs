@@ -18,6 +18,7 @@ use super::authorize::{self, Pass};
 use super::clock;
 use super::connection::Connection;
 use super::slots::Slots;
+use super::stamp::Stamp;
 use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
 use crate::board::client::Clients;
@@ -74,7 +75,10 @@ pub(super) struct Worker {
     post: Arc<Post>,
     connections: RefCell<Slab<Rc<Connection>>>,
     draining: Cell<bool>,
+    /// The drain is over: what is still open is dropped.
+    over: Cell<bool>,
     lines: RefCell<Vec<u8>>,
+    pub stamp: RefCell<Stamp>,
     asleep: Cell<bool>,
     stir: Notify,
 }
@@ -106,7 +110,10 @@ pub fn run(
                     match state {
                         Drain::No => {}
                         Drain::Begun => worker.drain(),
-                        Drain::Over => break,
+                        Drain::Over => {
+                            worker.over.set(true);
+                            break;
+                        }
                     }
                 }
                 Some(accepted) = accepted.recv() => {
@@ -132,7 +139,9 @@ impl Worker {
             post,
             connections: RefCell::default(),
             draining: Cell::new(false),
+            over: Cell::new(false),
             lines: RefCell::default(),
+            stamp: RefCell::default(),
             asleep: Cell::new(false),
             stir: Notify::new(),
         }
@@ -198,6 +207,11 @@ impl Worker {
         if self.asleep.replace(false) {
             self.stir.notify_one();
         }
+    }
+
+    /// Whether connections end because we go, not because their clients did.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     fn drain(&self) {

@@ -6,6 +6,7 @@ use crate::support::app::{App, Exchange};
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::until;
+use crate::support::websocket::{proof, wish};
 use crate::support::wire::{Answer, request};
 
 const PRODUCTION: &str = "apps.shop.environments.production";
@@ -108,7 +109,7 @@ fn an_upgrade_is_guarded_too() {
     let app = App::start(|exchange| {
         let got = exchange.head.get("x-api-key").unwrap_or_default().to_owned();
         let key = exchange.head.get("sec-websocket-key").unwrap().to_owned();
-        let proof = crate::support::websocket::proof(&key);
+        let proof = proof(&key);
         exchange.send(format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Accept: {proof}\r\nX-Got: {got}\r\n\r\n"
@@ -117,17 +118,7 @@ fn an_upgrade_is_guarded_too() {
     });
     let (gateway, token) = gateway(&app, "headers");
     let mut wire = gateway.connect();
-    wire.send(request(
-        "GET /",
-        &[
-            ("Host", HOST),
-            ("X-Portcullis-Token", &token),
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ],
-    ));
+    wire.send(request("GET /", &wish(&token)));
     let head = wire.head().unwrap().unwrap();
     assert_eq!((head.status(), head.get("x-got")), (101, Some("[redacted]")));
     assert_eq!(app.only().head.get("x-api-key"), Some(VALUE));
