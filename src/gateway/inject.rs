@@ -219,7 +219,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &got(8).unwrap()));
         let mut fields = HeaderMap::with_capacity(16);
         first.set(&mut fields);
-        assert_eq!((&fields["x-a"], &fields["x-b"]), ("a hunter2", "b"));
+        assert!(fields["x-a"] == "a hunter2" && fields["x-b"] == "b");
         assert!(fields["x-a"].is_sensitive() && !fields["x-b"].is_sensitive());
         let counted = allocation_counter::measure(|| {
             got(8).unwrap().set(&mut fields);
