@@ -38,6 +38,7 @@ pub mod gateway;
 pub mod index;
 pub mod leaks;
 pub mod model;
+pub mod secrets;
 pub mod serve;
 pub mod store;
 pub mod sync;

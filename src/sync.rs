@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::board::{Affected, Board, LastUse, Stopped};
 use crate::credential::Digest;
 use crate::index::{self, Identity, NEVER, Receipt, Standing};
-use crate::model::{NameRef, TokenApp, TokenId};
+use crate::model::{NameRef, SecretName, TokenApp, TokenId};
+use crate::secrets::Safe;
 use crate::store::{Binding, Changed, EnvironmentRow, Feed, Followed, Loaded, Store, StoreError, Use};
 
 /// Revisions applied at once.
@@ -33,6 +34,7 @@ pub struct Follower {
     feed: Feed,
     writer: Arc<index::Writer>,
     board: Arc<Board>,
+    safe: Safe,
     at: u64,
 }
 
@@ -45,20 +47,26 @@ struct Look {
 }
 
 impl Follower {
-    /// Fills the index with what the store holds. Blocks.
+    /// Fills the index and the safe with what the store holds. Blocks.
     ///
     /// # Errors
     /// When the store cannot be read or holds something unreadable.
-    pub fn load(store: &Store, writer: index::Writer, board: Arc<Board>) -> Result<Self, StoreError> {
+    pub fn load(
+        store: &Store,
+        writer: index::Writer,
+        board: Arc<Board>,
+        safe: Safe,
+    ) -> Result<Self, StoreError> {
         let feed = store.feed();
         let began = Instant::now();
         let at = feed.load(|loaded| match loaded {
             Loaded::Token(binding) => drop(put(&writer, binding)),
             Loaded::Environment(row) => drop(set(&writer, row)),
+            Loaded::Secret(stored) => safe.put(stored.secret, &stored.sealed),
         })?;
         writer.publish(at, []);
         board.following.caught_up(began);
-        Ok(Self { store: store.clone(), feed, writer: Arc::new(writer), board, at })
+        Ok(Self { store: store.clone(), feed, writer: Arc::new(writer), board, safe, at })
     }
 
     /// Follows until `stop` is true or its sender is gone, then writes the last uses down a last time.
@@ -117,8 +125,8 @@ impl Follower {
 
     /// Reads what follows and puts it into the index.
     async fn look(&self) -> Result<Look, StoreError> {
-        let (feed, writer, at) = (self.feed.clone(), self.writer.clone(), self.at);
-        let looking = tokio::task::spawn_blocking(move || look(&feed, &writer, at));
+        let (feed, writer, safe, at) = (self.feed.clone(), self.writer.clone(), self.safe.clone(), self.at);
+        let looking = tokio::task::spawn_blocking(move || look(&feed, &writer, &safe, at));
         match looking.await {
             Ok(look) => look,
             Err(e) => Err(StoreError::gave_up(&e)),
@@ -147,7 +155,7 @@ impl Follower {
     }
 }
 
-fn look(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
+fn look(feed: &Feed, writer: &index::Writer, safe: &Safe, after: u64) -> Result<Look, StoreError> {
     let mut affected = Affected::default();
     let followed = feed.follow(after, BATCH, |revision, changed| match changed {
         Changed::Token(binding) => {
@@ -166,18 +174,22 @@ fn look(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreEr
                 affected.environments.insert(environment, revision);
             }
         }
+        // What is under way keeps what it was sent with.
+        Changed::Secret(stored) => safe.put(stored.secret, &stored.sealed),
+        Changed::NoSecret(name) => safe.vault.remove(&name),
         Changed::Other => {}
     })?;
     match followed {
         Followed::UpTo(at) => Ok(Look { at, affected, full: at - after == BATCH as u64 }),
-        Followed::Gap => reload(feed, writer, after),
+        Followed::Gap => reload(feed, writer, safe, after),
     }
 }
 
 /// Loads everything anew, and has what was in force and may no longer be judged anew.
-fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
+fn reload(feed: &Feed, writer: &index::Writer, safe: &Safe, after: u64) -> Result<Look, StoreError> {
     tracing::warn!(revision = after, "the change feed no longer reaches back: loading everything again");
     let mut present: HashSet<Digest> = HashSet::new();
+    let mut secrets: HashSet<SecretName> = HashSet::new();
     let (mut tokens, mut environments) = (Vec::new(), Vec::new());
     let at = feed.load(|loaded| match loaded {
         Loaded::Token(binding) => {
@@ -188,7 +200,12 @@ fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, Store
             }
         }
         Loaded::Environment(row) => environments.extend(set(writer, row)),
+        Loaded::Secret(stored) => {
+            secrets.insert(stored.secret.name.clone());
+            safe.put(stored.secret, &stored.sealed);
+        }
     })?;
+    safe.retain(&secrets);
     writer.retain(|digest, identity| {
         let keep = present.contains(digest);
         if !keep {
@@ -290,7 +307,12 @@ mod tests {
     use crate::credential::{Kind, Plaintext};
     use crate::index::Index;
     use crate::model::{EnvironmentName, Label, OnPublish, Rules, Text, TokenId};
+    use crate::secrets::KeyFile;
     use crate::store::{Act, Limits, NewToken};
+
+    fn safe(folder: &tempfile::TempDir) -> Safe {
+        Safe::open(KeyFile::at(&folder.path().join("s.key"))).unwrap()
+    }
 
     fn act() -> Act {
         Act {
@@ -330,7 +352,7 @@ mod tests {
         let before = mint(&store).await;
         let (index, writer) = Index::new();
         let (board, mut mailboxes) = Board::new(1);
-        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        let follower = Follower::load(&store, writer, board.clone(), safe(&folder)).unwrap();
         assert_eq!(index.get(&before.0).unwrap().label.as_deref(), Some("Gr%C3%BC%C3%9Fe%20100%25"));
         let (stop, stopping) = watch::channel(false);
         let following = tokio::spawn(follower.run(stopping));
@@ -371,7 +393,7 @@ mod tests {
         let (index, writer) = Index::new();
         // The mailbox is kept and never read.
         let (board, _mailboxes) = Board::new(1);
-        let follower = Follower::load(&store, writer, board).unwrap();
+        let follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
         let mut last = 0;
         for (_, id, _) in &tokens {
             last = store.revoke_token(act(), *id, None).await.unwrap().revision;
@@ -392,7 +414,7 @@ mod tests {
         let (kept, gone, lost) = (mint(&store).await, mint(&store).await, mint(&store).await);
         let (index, writer) = Index::new();
         let (board, _) = Board::new(0);
-        let mut follower = Follower::load(&store, writer, board).unwrap();
+        let mut follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
         store.revoke_token(act(), gone.1, None).await.unwrap();
         store.forget_ended(Timestamp::now()).await.unwrap();
         follower.catch_up().await.unwrap();

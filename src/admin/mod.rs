@@ -21,6 +21,7 @@ mod openapi;
 mod problem;
 mod reload;
 mod routes;
+mod secrets;
 mod serve;
 mod tokens;
 pub mod wire;

@@ -12,7 +12,7 @@ use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
     apps, audit, auth, backup, condition, denials, deployments, health, keys, lookup, members, metrics,
-    openapi, reload, serve, tokens,
+    openapi, reload, secrets, serve, tokens,
 };
 use crate::control::Caller;
 use crate::model::Scope;
@@ -45,6 +45,7 @@ const READ: Need = Need::Scope(Scope::Read);
 const MINT: Need = Need::Scope(Scope::Mint);
 const DEPLOY: Need = Need::Scope(Scope::Deploy);
 const DELETE: Need = Need::Scope(Scope::Delete);
+const SECRETS: Need = Need::Scope(Scope::Secrets);
 const ADMIN: Need = Need::Scope(Scope::Admin);
 
 const DEPLOYMENTS: &str = "/v1/apps/{app}/environments/{environment}/deployments";
@@ -73,6 +74,13 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::POST, DEPLOYMENTS, DEPLOY, deployments::publish),
     route(&Method::DELETE, DEPLOYMENT, DELETE, deployments::archive),
     route(&Method::PUT, EXTERNAL_ACCESS, DEPLOY, apps::switch),
+    route(&Method::GET, "/v1/secrets", READ, secrets::list),
+    route(&Method::POST, "/v1/secrets/rekey", Need::Workspace, secrets::rekey),
+    route(&Method::PUT, "/v1/secrets/{key}", SECRETS, secrets::put),
+    route(&Method::GET, "/v1/secrets/{key}", READ, secrets::show),
+    route(&Method::PATCH, "/v1/secrets/{key}", SECRETS, secrets::edit),
+    route(&Method::DELETE, "/v1/secrets/{key}", SECRETS, secrets::delete),
+    route(&Method::POST, "/v1/secrets/{key}/revoke", SECRETS, secrets::revoke),
     route(&Method::GET, "/v1/denials", READ, denials::list),
     route(&Method::GET, "/v1/denials/{request_id}", READ, denials::show),
     route(&Method::POST, "/v1/lookup", READ, lookup::look_up),

@@ -100,7 +100,7 @@ impl Site {
     #[must_use]
     pub fn new(control: Control, sources: Sources, reloads: ReloadDoor) -> Self {
         let board = sources.board.clone();
-        let metrics = Arc::new(Metrics::new(sources, control.expiring()));
+        let metrics = Arc::new(Metrics::new(sources, control.expiring(), control.needs()));
         Self { router: router(&State { control, board, metrics, reloads }) }
     }
 

@@ -23,6 +23,7 @@ use crate::board::Board;
 use crate::control::{Control, sample};
 use crate::index::Index;
 use crate::model::Scope;
+use crate::secrets::{KeyFile, Safe};
 use crate::store::Store;
 use crate::sync::Follower;
 
@@ -51,7 +52,8 @@ impl Place {
         let store = Store::open(&folder.path().join("p.db")).unwrap();
         let (index, writer) = Index::new();
         let (board, _) = Board::new(0);
-        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        let safe = Safe::open(KeyFile::at(&folder.path().join("p.key"))).unwrap();
+        let follower = Follower::load(&store, writer, board.clone(), safe.clone()).unwrap();
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(follower.run(stopping.clone()));
         let listener = bind(config.admin.listen).unwrap();
@@ -66,7 +68,7 @@ impl Place {
             committed: store.revisions(),
             terminators: Arc::default(),
         };
-        let control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
+        let control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)), safe);
         let (reloads, mut wishes) = mpsc::channel::<ReloadRequest>(1);
         tokio::spawn(async move {
             while let Some(wish) = wishes.recv().await {
@@ -142,7 +144,7 @@ fn problem(answer: &Answer, status: u16, code: &str) {
 async fn every_route_asks_for_what_the_table_says() {
     let site = Place::start().await;
     for route in ROUTES {
-        let path = ["{id}", "{app}", "{environment}", "{name}", "{request_id}"]
+        let path = ["{id}", "{app}", "{environment}", "{name}", "{key}", "{request_id}"]
             .iter()
             .fold(route.path.to_owned(), |path, name| path.replace(name, "nothing"));
         let call = async |key: &str| site.tcp(key, route.method.clone(), &path, "").await;

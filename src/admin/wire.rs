@@ -1,8 +1,12 @@
 //! The admin API's JSON, the same types for the server that writes them and the command line that reads them.
 
+mod secret;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use secret::{EditSecret, Grant, LackingSecret, PutGrant, PutSecret, Rekeyed, Secret, SecretUse};
 
 /// A token without its value.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -395,10 +399,18 @@ pub struct Whoami {
     pub app: Option<String>,
 }
 
-/// The answer of `/healthz` and `/readyz` while all is well.
+/// The answer of `/healthz` while all is well.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     pub status: String,
+}
+
+/// The answer of `/readyz` while all is well for all apps, or for all but some.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    pub status: String,
+    /// Other apps have nothing to do with it.
+    pub secrets_unavailable: Vec<LackingSecret>,
 }
 
 /// An error, as RFC 9457 shapes it.

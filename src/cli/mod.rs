@@ -18,6 +18,7 @@ mod reach;
 mod reload;
 mod scan;
 mod screen;
+mod secret;
 #[cfg(test)]
 mod stub;
 mod text;
@@ -93,8 +94,12 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// When the lines cannot be written.
-pub fn approve(path: &Path, note: &str) -> Result<(), Failure> {
-    Ok(Screen::new().say(&format!("{}: ok\n{note}", path.display()))?)
+pub fn approve(path: &Path, warnings: &[String], note: &str) -> Result<(), Failure> {
+    let screen = Screen::new();
+    for warning in warnings {
+        screen.note(&format!("warning: {warning}"));
+    }
+    Ok(screen.say(&format!("{}: ok\n{note}", path.display()))?)
 }
 
 /// Prints why a command failed, if it did, and gives the exit code.
@@ -119,6 +124,7 @@ impl Management {
             Family::App(command) => command.run(&self.reach, &screen),
             Family::Member(command) => command.run(&self.reach, &screen),
             Family::Key(command) => command.run(&self.reach, &screen),
+            Family::Secret(command) => command.run(&self.reach, &screen),
             Family::Audit(command) => command.run(&self.reach, &screen),
             Family::Backup(command) => command.run(&self.reach, &screen),
             Family::Reload(command) => command.run(&self.reach, &screen),
@@ -183,6 +189,9 @@ enum Family {
     /// Management keys, for the admin API
     #[command(subcommand)]
     Key(key::Command),
+    /// Values that the gateway puts into upstream requests
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// The log of every change
     #[command(subcommand)]
     Audit(audit::Command),
@@ -227,8 +236,8 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, audit, \
-             backup, reload, scan, whoami",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, secret, \
+             audit, backup, reload, scan, whoami",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

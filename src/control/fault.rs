@@ -55,6 +55,12 @@ impl Faults {
         self.take(field, Text::parse(text))
     }
 
+    /// What was added so far.
+    #[must_use]
+    pub fn told(&self) -> &[FieldFault] {
+        &self.0
+    }
+
     /// # Errors
     /// When anything was added.
     pub fn none(self) -> Result<(), Fault> {
@@ -85,6 +91,9 @@ pub enum Fault {
     Stale,
     #[error(transparent)]
     Unavailable(#[from] StoreError),
+    /// What exactly is wrong with the key is in the log.
+    #[error("the key that secrets are sealed with cannot be used: nothing was changed")]
+    NoKey,
     #[error("the operating system gives no randomness: {0}")]
     NoRandomness(#[from] getrandom::Error),
 }
@@ -117,6 +126,9 @@ impl Fault {
             Refused::Current => {
                 Self::Conflict("the environment serves this deployment: publish another first".to_owned())
             }
+            Refused::Unopened(name, why) => Self::Conflict(format!(
+                "the secret {name} does not open ({why}), so that nothing was sealed anew: set it again or delete it"
+            )),
             Refused::Repeated(_) => Self::Conflict("the same call was made before".to_owned()),
             Refused::Reused => Self::field("Idempotency-Key", "was used for another request in the last 24 hours"),
         }

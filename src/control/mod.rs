@@ -17,6 +17,7 @@ mod rotation;
 mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -31,6 +32,7 @@ use self::caller::KeyUses;
 use self::clock::Clock;
 use crate::config::Config;
 use crate::index::Reached;
+use crate::secrets::Safe;
 use crate::store::Store;
 
 pub use apps::{AppView, EnvironmentView};
@@ -43,6 +45,7 @@ pub use lookup::{Found, Holding, LookUp};
 pub use members::{AddMember, EditMember, ListMembers};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
+pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};
 pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
 pub use upkeep::Expiring;
 
@@ -63,6 +66,7 @@ pub struct Control {
     store: Store,
     reached: Reached,
     config: Arc<ArcSwap<Config>>,
+    safe: Safe,
     clock: Clock,
     key_uses: KeyUses,
     expiring: Expiring,
@@ -70,9 +74,9 @@ pub struct Control {
 
 impl Control {
     #[must_use]
-    pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>) -> Self {
+    pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
-        Self { store, reached, config, clock, key_uses, expiring }
+        Self { store, reached, config, safe, clock, key_uses, expiring }
     }
 
     /// Now, as exactly as it is stored.

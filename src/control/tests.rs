@@ -17,6 +17,7 @@ use crate::gateway::wall::WallClock;
 use crate::gateway::{Settings, decide};
 use crate::index::Index;
 use crate::model::{Lifetime, Status};
+use crate::secrets::KeyFile;
 use crate::sync::Follower;
 
 /// Everything from a command to a decision, in one process.
@@ -40,7 +41,8 @@ impl Site {
         let store = Store::open(&folder.path().join("s.db")).unwrap();
         let (index, writer) = Index::new();
         let (board, _) = Board::new(0);
-        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        let safe = Safe::open(KeyFile::at(&folder.path().join("s.key"))).unwrap();
+        let follower = Follower::load(&store, writer, board.clone(), safe.clone()).unwrap();
         let mut config = sample::config();
         for app in &mut config.apps {
             for environment in &mut app.environments {
@@ -50,7 +52,7 @@ impl Site {
         }
         change(&mut config);
         let settings = Settings::new(&config, &index, &board, None).unwrap();
-        let mut control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
+        let mut control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)), safe);
         control.clock = Clock::set_by(hand.clone());
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(follower.run(stopping));

@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::credential::{Carrier, Ways};
 use super::head::BodyLength;
 use super::query;
+use super::record::Record;
 use super::request::Request;
 use super::trace;
 use super::upstream::Target;
@@ -186,10 +187,11 @@ pub(super) fn set_host(headers: &mut HeaderMap, mode: HostHeader, target: &Targe
 }
 
 /// The app's head as the client may have it.
-pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, request_id: &HeaderValue) {
+pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, record: &Record) {
     strip_named(headers);
     strip(headers, is_hop_by_hop);
-    headers.insert(REQUEST_ID, request_id.clone());
+    record.guard(headers);
+    headers.insert(REQUEST_ID, record.request_id.clone());
     if permit.carrier().is_some() {
         // The answer belongs to whoever holds the token: no shared cache may hand it to another.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));

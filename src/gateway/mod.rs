@@ -2,7 +2,8 @@
 //!
 //! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
 //! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `forward`,
-//! `response`, `record`. [`handle`] is the whole path.
+//! `response`, `record`. What the configuration adds on the way to the app is `inject`; that it does not come back, `echo`.
+//! [`handle`] is the whole path.
 
 pub mod authenticate;
 pub mod authorize;
@@ -10,6 +11,7 @@ pub mod capacity;
 mod clock;
 mod connection;
 pub mod credential;
+mod echo;
 mod extent;
 mod farewell;
 mod forward;
@@ -22,6 +24,7 @@ mod hex;
 mod http;
 mod http1;
 mod http2;
+mod inject;
 mod lane;
 mod line;
 pub mod listen;
@@ -70,6 +73,7 @@ use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::index::Index;
 use crate::model::Refusal;
+use crate::secrets::Vault;
 use crate::telemetry::AccessLog;
 
 pub use settings::{InForce, Settings};
@@ -93,6 +97,7 @@ pub struct Gateway {
     pub index: Arc<Index>,
     pub board: Arc<Board>,
     pub settings: InForce,
+    pub vault: Vault,
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
     pub wall_clock: wall::WallClock,
@@ -176,6 +181,13 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         }
     };
 
+    match permit.route().injected(&worker.gateway.vault, now) {
+        Ok(injected) => record.injected = injected,
+        Err(reject) => {
+            let token = permit.holder().map(|holder| holder.id);
+            return refuse(&lane, Reject { token, ..reject }, record);
+        }
+    }
     let timeouts = permit.route().timeouts;
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
     let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
@@ -186,8 +198,11 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
-    let head =
+    let mut head =
         headers::to_upstream(request, &permit, &settings.ways, client, lane.connection(), &record.request_id);
+    if let Some(injected) = &record.injected {
+        injected.set(&mut head.headers);
+    }
     drop(settings);
     match forward::forward(worker, permit, head, upload, occupied, record).await {
         Ok(response) => response,

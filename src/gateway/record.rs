@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use tokio::time::Instant;
 
 use super::clock;
+use super::echo;
+use super::inject::Injected;
 use super::line::{Line, key};
 use super::route::Route;
 use super::slots::Slot;
@@ -81,6 +83,8 @@ pub(super) struct Record {
     pub upstream_began: Option<Instant>,
     pub upstream_us: Option<u64>,
     pub slot: Option<Rc<Slot>>,
+    /// What the app was given, which must not come back from it.
+    pub injected: Option<Arc<Injected>>,
     /// Of an answer of our own.
     pub document_bytes: u64,
     pub ended: Ended,
@@ -112,6 +116,7 @@ impl Record {
             upstream_began: None,
             upstream_us: None,
             slot: None,
+            injected: None,
             document_bytes: 0,
             ended: Ended::ClientGone,
             tunnel: false,
@@ -140,6 +145,20 @@ impl Record {
         self.tunnel = true;
         if let Some(cells) = self.cells() {
             cells.begin_tunnel();
+        }
+    }
+
+    /// Takes out of the app's fields what must not come back.
+    pub(super) fn guard(&self, fields: &mut HeaderMap) {
+        if let Some(injected) = &self.injected {
+            self.redacted(echo::clean(fields, injected));
+        }
+    }
+
+    /// So many secrets were replaced in the answer.
+    pub(super) fn redacted(&self, count: u64) {
+        if let Some(cells) = self.cells().filter(|_| count > 0) {
+            cells.redacted(count);
         }
     }
 

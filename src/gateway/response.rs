@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::echo::Redactor;
 use super::headers;
 use super::lane::Lane;
 use super::line::{Line, key};
@@ -45,6 +46,16 @@ pub(super) struct Download {
     record: Box<Record>,
     occupied: Occupied,
     lease: Option<Lease>,
+    redactor: Option<Box<Redaction>>,
+}
+
+/// An answer in which secrets are looked for.
+#[derive(Debug)]
+struct Redaction {
+    redactor: Box<Redactor>,
+    /// What is to follow what was held back.
+    trailers: Option<Frame<Bytes>>,
+    over: bool,
 }
 
 /// The connection an answer comes over, to be kept once the answer was read to its end.
@@ -62,8 +73,15 @@ pub(super) struct Broken;
 
 impl Body {
     /// The body of an answer that the app has begun.
-    pub(super) fn download(body: Incoming, record: Box<Record>, occupied: Occupied, lease: Lease) -> Self {
-        let mut download = Download { body, record, occupied, lease: Some(lease) };
+    pub(super) fn download(
+        body: Incoming,
+        record: Box<Record>,
+        occupied: Occupied,
+        lease: Lease,
+        redactor: Option<Box<Redactor>>,
+    ) -> Self {
+        let redactor = redactor.map(|redactor| Box::new(Redaction { redactor, trailers: None, over: false }));
+        let mut download = Download { body, record, occupied, lease: Some(lease), redactor };
         if download.body.is_end_stream() {
             download.complete();
         }
@@ -112,7 +130,34 @@ impl Download {
         }
     }
 
+    /// The next part of the answer, searched where it is to be.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            if let Some(ended) = self.redactor.as_mut().and_then(|redaction| redaction.next_after_end()) {
+                return Poll::Ready(ended.map(Ok));
+            }
+            let frame = ready!(self.poll_next(cx));
+            let Some(redaction) = &mut self.redactor else { return Poll::Ready(frame) };
+            let out = match frame {
+                Some(Err(broken)) => return Poll::Ready(Some(Err(broken))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        let (out, found) = redaction.redactor.push(data);
+                        self.record.redacted(found);
+                        out
+                    }
+                    Err(trailers) => redaction.end(Some(trailers)),
+                },
+                None => redaction.end(None),
+            };
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out))));
+            }
+        }
+    }
+
+    /// The next part as the app sent it.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let slot = self.occupied.slot();
         slot.answer_held(false);
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
@@ -140,10 +185,28 @@ impl Download {
                 // Nothing follows trailers, and hyper may not ask whether anything does.
                 self.complete();
                 let settings = self.record.worker().gateway.settings.load();
-                let passed = |trailers| Frame::trailers(headers::trailers(trailers, &settings.ways.header));
+                let passed = |trailers| {
+                    let mut trailers = headers::trailers(trailers, &settings.ways.header);
+                    self.record.guard(&mut trailers);
+                    Frame::trailers(trailers)
+                };
                 Poll::Ready(frame.into_trailers().ok().map(|trailers| Ok(passed(trailers))))
             }
         }
+    }
+}
+
+impl Redaction {
+    /// Nothing but trailers follows; returns what was held back.
+    fn end(&mut self, trailers: Option<Frame<Bytes>>) -> Bytes {
+        self.over = true;
+        self.trailers = trailers;
+        self.redactor.finish()
+    }
+
+    /// After the end: the trailers, once, and then nothing.
+    fn next_after_end(&mut self) -> Option<Option<Frame<Bytes>>> {
+        self.over.then(|| self.trailers.take())
     }
 }
 
@@ -162,7 +225,10 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Document(document) => document.bytes.is_none(),
-            Self::Download(download) => download.body.is_end_stream(),
+            Self::Download(download) => match &download.redactor {
+                Some(redaction) => redaction.over && redaction.trailers.is_none(),
+                None => download.body.is_end_stream(),
+            },
             Self::None => true,
         }
     }
@@ -172,6 +238,7 @@ impl http_body::Body for Body {
             Self::Document(document) => {
                 SizeHint::with_exact(document.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Self::Download(download) if download.redactor.is_some() => SizeHint::default(),
             Self::Download(download) => download.body.size_hint(),
             Self::None => SizeHint::with_exact(0),
         }

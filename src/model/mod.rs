@@ -13,6 +13,8 @@ mod rate;
 mod refusal;
 mod rules;
 mod scope;
+mod secret;
+mod template;
 mod token;
 mod upstream;
 
@@ -29,5 +31,10 @@ pub use rate::{InvalidRate, Limiter, Rate};
 pub use refusal::Refusal;
 pub use rules::{NETWORKS, Rules, SCOPES};
 pub use scope::{InvalidScope, TokenScope};
+pub use secret::{
+    ClientAuth, Grant, InvalidSecretName, InvalidTokenUrl, PLACES, Sealed, Secret, SecretKind, SecretName,
+    SecretScope, TokenUrl,
+};
+pub use template::{InvalidTemplate, Piece, Template};
 pub use token::{Ended, InvalidText, Label, Replaced, Status, Text, Token};
 pub use upstream::{InvalidUpstream, Scheme, Upstream};

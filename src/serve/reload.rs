@@ -161,6 +161,10 @@ fn keep_what_cannot_change(config: &mut Config, now: &Config) -> Vec<String> {
         config.store.path.clone_from(&now.store.path);
         kept.push("store.path".to_owned());
     }
+    if config.secrets.key_file != now.secrets.key_file {
+        config.secrets = now.secrets.clone();
+        kept.push("secrets.key_file".to_owned());
+    }
     if config.admin.socket != now.admin.socket {
         config.admin.socket.clone_from(&now.admin.socket);
         kept.push("admin.socket".to_owned());

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Repeat;
-use crate::model::{Status, TokenId};
+use crate::model::{SecretName, Status, TokenId};
 
 /// Why a store was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,8 @@ pub enum Refused {
     LastAdmin,
     #[error("the deployment is the current one")]
     Current,
+    #[error("the secret {0} does not open: {1}")]
+    Unopened(SecretName, String),
     #[error("the same call was made before")]
     Repeated(Repeat),
     #[error("another call was made under the same name")]

@@ -22,7 +22,8 @@ use crate::telemetry::Operations;
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
     Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey,
-    NewToken, Once, Published, Removal, Repeat, Revocation, Rotation, TokenEdit, TokenFilter, Use,
+    NewSecret, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,
+    SecretEdit, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;
@@ -63,11 +64,12 @@ impl Store {
         Ok(Self(Arc::new(Inner { writer, readers, health, operations, path, backups })))
     }
 
-    /// Whether the store at `path` could be opened, if there is one. Leaves no trace. Blocks.
+    /// Whether the store at `path` could be opened, if there is one, and the secrets in it, where those can be read now.
+    /// Leaves no trace. Blocks.
     ///
     /// # Errors
     /// When it could not; the error is that of [`Self::open`].
-    pub fn inspect(path: &Path) -> Result<(), OpenError> {
+    pub fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>, OpenError> {
         sqlite::inspect(path)
     }
 

@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::sqlite::{audit, deployments, environments, keys, members, repeats, tokens};
+use super::sqlite::{audit, deployments, environments, keys, members, repeats, secrets, tokens};
 use super::{
-    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, Store,
-    StoreError, TokenFilter,
+    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, SealedSecret,
+    Store, StoreError, TokenFilter,
 };
 use crate::credential::Digest;
-use crate::model::{AppName, Deployment, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId};
+use crate::model::{
+    AppName, Deployment, EnvironmentName, Key, KeyId, Member, MemberName, Secret, SecretName, Token, TokenId,
+};
 
 impl Store {
     /// # Errors
@@ -145,6 +147,33 @@ impl Store {
         number: u32,
     ) -> Result<Option<Deployment>, StoreError> {
         self.0.readers.read(move |conn| deployments::by_number(conn, &app, &environment, number)).await
+    }
+
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn secret(&self, name: SecretName) -> Result<Option<SealedSecret>, StoreError> {
+        self.0.readers.read(move |conn| secrets::get(conn, &name)).await
+    }
+
+    /// The secrets whose number is below `before`, newest first, each with its number; `within`: only those for an app.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn secrets(
+        &self,
+        within: Option<AppName>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(i64, Secret)>, StoreError> {
+        self.0.readers.read(move |conn| secrets::list(conn, within.as_ref(), before, limit)).await
+    }
+
+    /// The key that every secret is sealed with, once one was.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn sealing_key(&self) -> Result<Option<String>, StoreError> {
+        self.0.readers.read(secrets::sealing_key).await
     }
 
     /// # Errors

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Deployment, DeploymentId, EnvironmentName, Key, KeyId, Label, Lifetime, MemberName, Network,
-    OnPublish, Rate, Rules, Scopes, Status, Text, Token, TokenApp, TokenId, TokenScope, Upstream,
+    AppName, Deployment, DeploymentId, EnvironmentName, Grant, Key, KeyId, Label, Lifetime, MemberName,
+    Network, OnPublish, Rate, Rules, Scopes, Sealed, Secret, SecretKind, SecretName, SecretScope, Status,
+    Text, Token, TokenApp, TokenId, TokenScope, Upstream,
 };
 
 /// Who does something, and when: the head of its audit entry.
@@ -111,6 +112,41 @@ pub struct NewKey {
     pub app: Option<AppName>,
     pub expires_at: Option<Timestamp>,
 }
+
+/// A secret with its value, which nobody reads without the key.
+#[derive(Clone, Debug)]
+pub struct SealedSecret {
+    pub secret: Secret,
+    pub sealed: Sealed,
+}
+
+/// A value for a name, sealed for all that is here.
+#[derive(Debug)]
+pub struct NewSecret {
+    pub name: SecretName,
+    pub kind: SecretKind,
+    pub description: Text<1000>,
+    pub scope: SecretScope,
+    pub grant: Option<Grant>,
+    pub sealed: Sealed,
+    pub expires_at: Option<Timestamp>,
+    /// The revision that the caller has seen; `None`: nothing was there.
+    pub seen: Option<u64>,
+}
+
+/// How a secret is to be, sealed anew for it.
+#[derive(Debug)]
+pub struct SecretEdit {
+    pub description: Text<1000>,
+    pub scope: SecretScope,
+    pub sealed: Sealed,
+    pub expires_at: Option<Timestamp>,
+    /// The revision that the caller has seen.
+    pub seen: u64,
+}
+
+/// Opens what is sealed and seals it under another key, or says why it cannot.
+pub type Reseal = Box<dyn FnMut(&SealedSecret) -> Result<Sealed, String> + Send>;
 
 /// A release to publish.
 #[derive(Debug)]

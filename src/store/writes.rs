@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, tokens};
+use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, secrets, tokens};
 use super::{
-    Act, Limits, MemberEdit, NewDeployment, NewKey, NewToken, NotDone, Published, Removal, Revocation,
-    Rotation, Store, StoreError, TokenEdit, Use,
+    Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Published, Removal, Reseal,
+    Revocation, Rotation, SealedSecret, SecretEdit, Store, StoreError, TokenEdit, Use,
 };
 use crate::model::{
-    AppName, Deployment, DeploymentId, Email, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId,
+    AppName, Deployment, DeploymentId, Email, EnvironmentName, Key, KeyId, Member, MemberName, SecretName,
+    Token, TokenId,
 };
 
 /// A copy of the store in a file that is gone once this is.
@@ -157,6 +158,51 @@ impl Store {
         on: bool,
     ) -> Result<u64, NotDone> {
         self.0.writer.command(move |work| environments::switch(work, &act, &app, &environment, on)).await
+    }
+
+    /// Gives a name a value.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn put_secret(&self, act: Act, new: NewSecret) -> Result<(SealedSecret, u64), NotDone> {
+        self.0.writer.command(move |work| secrets::put(work, &act, &new)).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn edit_secret(
+        &self,
+        act: Act,
+        name: SecretName,
+        edit: SecretEdit,
+    ) -> Result<(SealedSecret, u64), NotDone> {
+        self.0.writer.command(move |work| secrets::edit(work, &act, &name, &edit)).await
+    }
+
+    /// Revokes a secret's value, once.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn revoke_secret(
+        &self,
+        act: Act,
+        name: SecretName,
+    ) -> Result<Revocation<SealedSecret>, NotDone> {
+        self.0.writer.command(move |work| secrets::revoke(work, &act, &name)).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn delete_secret(&self, act: Act, name: SecretName) -> Result<(SealedSecret, u64), NotDone> {
+        self.0.writer.command(move |work| secrets::delete(work, &act, &name)).await
+    }
+
+    /// Seals every secret under another key, all of them or none; returns how many.
+    ///
+    /// # Errors
+    /// When it was refused, one of them does not open, or it could not be written.
+    pub async fn rekey_secrets(&self, act: Act, key: String, mut reseal: Reseal) -> Result<u64, NotDone> {
+        self.0.writer.command(move |work| secrets::rekey(work, &act, &key, &mut reseal)).await
     }
 
     /// Notes in the audit log that the configuration was read again, and which keys that changed.

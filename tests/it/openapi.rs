@@ -198,6 +198,25 @@ fn every_call_answers_as_it_is_described() {
     let revoke = format!("DELETE /v1/keys/{}", text(&key, "/key/id"));
     api.ask(&operator, "DELETE /v1/keys/{id}", &revoke, None);
     api.ask(&operator, "DELETE /v1/members/{name}", "DELETE /v1/members/ann", None);
+    let grant =
+        json!({ "token_url": "http://127.0.0.1:1/", "client_id": "a", "scopes": ["b"], "auth": "post" });
+    let full = json!({
+        "value": "a", "type": "oauth-token", "description": "b", "apps": ["shop"], "products": ["c"],
+        "environments": ["production"], "expires_in": "7d", "grant": grant,
+    });
+    let secret = "/v1/secrets/SHOP_KEY";
+    for status in [201, 200] {
+        let answer =
+            api.ask(&operator, "PUT /v1/secrets/{key}", &format!("PUT {secret}"), Some(full.clone()));
+        assert_eq!(answer.status, status);
+    }
+    api.ask(&operator, "GET /v1/secrets", "GET /v1/secrets", None);
+    api.ask(&operator, "GET /v1/secrets/{key}", &get(secret), None);
+    let edit = json!({ "description": "c", "products": null, "expires_at": null });
+    api.ask(&operator, "PATCH /v1/secrets/{key}", &format!("PATCH {secret}"), Some(edit));
+    api.ask(&operator, "POST /v1/secrets/{key}/revoke", &format!("POST {secret}/revoke"), None);
+    api.ask(&operator, "POST /v1/secrets/rekey", "POST /v1/secrets/rekey", None);
+    api.ask(&operator, "DELETE /v1/secrets/{key}", &format!("DELETE {secret}"), None);
     for line in [
         "GET /v1/audit",
         "GET /v1/backup",
@@ -232,11 +251,13 @@ fn each_field_and_parameter_that_is_taken_is_described_and_no_other() {
         // One of the calls before may have ended them.
         let token = operator.mint("production").id;
         operator.ask("POST /v1/members", Some(json!({ "name": "ann" })));
+        operator.ask("PUT /v1/secrets/SHOP_KEY", Some(json!({ "value": "a" })));
         let line = operation
             .replace("/tokens/{id}", &format!("/tokens/{token}"))
             .replace("{app}", "shop")
             .replace("{environment}", "production")
             .replace("{name}", "ann")
+            .replace("{key}", "SHOP_KEY")
             .replace("{request_id}", "x")
             .replace("{id}", "x");
         let doc = api.operation(&operation);

@@ -88,6 +88,7 @@ pub(super) fn path_parameter(name: &str) -> Value {
         "name" => "A member's name.",
         "app" => "An app's name.",
         "environment" => "The name of one of its environments.",
+        "key" => "A secret's name.",
         "request_id" => "The `X-Request-Id` of the refusal.",
         _ => "",
     };
@@ -157,6 +158,7 @@ impl Doc {
             ("tokens", rest) => Self::of_token(method, rest),
             ("members" | "keys", _) => Self::of_member_or_key(method, noun),
             ("apps", rest) => Self::of_app(method, rest),
+            ("secrets", rest) => Self::of_secret(method, rest),
             ("denials", _) => Self::new("Tell why a request was refused").gives(200, OK, one::<wire::Denial>),
             _ => Self::new(""),
         }
@@ -193,6 +195,9 @@ impl Doc {
             ("GET", "/v1/apps") => {
                 Self::new("List the apps and their environments").gives(200, OK, page::<wire::App>)
             }
+            ("GET", "/v1/secrets") => Self::new("List upstream secrets, newest first, without their values")
+                .asks(PAGES)
+                .gives(200, OK, page::<wire::Secret>),
             ("GET", "/v1/denials") => Self::new("List recent refusals, newest first").asks(DENIALS).gives(
                 200,
                 OK,
@@ -224,7 +229,7 @@ impl Doc {
                 Self::new("Tell that the process lives").gives(200, OK, one::<wire::Health>)
             }
             ("GET", "/readyz") => {
-                Self::new("Tell whether it can do its work").gives(200, OK, one::<wire::Health>)
+                Self::new("Tell whether it can do its work").gives(200, OK, one::<wire::Readiness>)
             }
             ("GET", "/metrics") => {
                 let mut doc = Self::new("Tell what is counted anywhere in the program");
@@ -280,6 +285,36 @@ impl Doc {
                 OK,
                 one::<wire::RevokedKey>,
             ),
+            _ => Self::new(""),
+        }
+    }
+
+    fn of_secret(method: &str, rest: &str) -> Self {
+        match (method, rest) {
+            ("PUT", "{key}") => Self::new("Give a name a value; what is absent stays, but for the expiry")
+                .takes(one::<wire::PutSecret>)
+                .meets()
+                .gives(201, "Set, and in force.", one::<wire::Secret>)
+                .gives(200, "Set in the place of the value before, and in force.", one::<wire::Secret>)
+                .tagged(),
+            ("GET", "{key}") => {
+                Self::new("Show a secret, without its value").gives(200, OK, one::<wire::Secret>).tagged()
+            }
+            ("PATCH", "{key}") => Self::new("Edit a secret; what is absent stays, the value in any case")
+                .may_take(one::<wire::EditSecret>)
+                .meets()
+                .may_conflict()
+                .gives(200, OK, one::<wire::Secret>)
+                .tagged(),
+            ("DELETE", "{key}") => {
+                Self::new("Delete a secret, with its value").gives(200, "As it was.", one::<wire::Secret>)
+            }
+            ("POST", "{key}/revoke") => Self::new("End a secret's value for good; again is harmless")
+                .gives(200, OK, one::<wire::Secret>)
+                .tagged(),
+            ("POST", "rekey") => Self::new("Seal every secret under a new key, all of them or none")
+                .happens_once()
+                .gives(200, "What was sealed anew.", one::<wire::Rekeyed>),
             _ => Self::new(""),
         }
     }

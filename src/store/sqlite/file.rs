@@ -11,8 +11,8 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 
-use super::super::OpenError;
-use super::{backup, migrate};
+use super::super::{OpenError, SealedSecret};
+use super::{backup, migrate, secrets};
 use crate::model::OnPublish;
 
 /// How long a write or a read waits for another program that holds the file.
@@ -62,12 +62,13 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { path, connection, lock })
 }
 
-/// Judges the store without touching it. One that is in use, or was when its gateway was killed, is left to `open`.
-pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
+/// Judges the store without touching it, and tells its secrets; `None` where that is not possible. One that is in use,
+/// or was when its gateway was killed, is judged by `open`.
+pub(in crate::store) fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>, OpenError> {
     let io = |cause| OpenError::Io { path: path.to_owned(), cause };
     match File::open(path) {
         Ok(_) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
         Err(e) => return Err(io(e)),
     }
     let path = real_file(path).map_err(io)?;
@@ -75,8 +76,15 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
     // A log that a kill left behind belongs to the database, and only opening it for good would put the two together.
     let unsettled = fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
-    if in_use || unsettled {
-        return Ok(());
+    if in_use {
+        // Whoever uses it has made all that reading needs.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        return Ok(Connection::open_with_flags(&path, flags)
+            .and_then(|connection| secrets::all(&connection))
+            .ok());
+    }
+    if unsettled {
+        return Ok(None);
     }
     // Immutable: SQLite then leaves no log of its own behind, whose owner would be whoever runs the check.
     let name = path.to_str().ok_or_else(|| io(io::Error::other("its path is not UTF-8")))?;
@@ -84,7 +92,9 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags).map_err(|e| OpenError::of(path.clone(), e))?;
-    migrate::judge(&connection, &path).map(drop)
+    let version = migrate::judge(&connection, &path)?;
+    // One that is older holds none.
+    Ok(if migrate::is_current(version) { secrets::all(&connection).ok() } else { Some(Vec::new()) })
 }
 
 /// The path without symbolic links, of something that is a file.
