@@ -198,8 +198,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, record: &Recor
     }
 }
 
-/// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). The HTTP library prefers one of two
-/// and passes both on, and a client may prefer the other.
+/// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). Of two, a client may prefer either.
 pub(super) fn ends_once(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -385,7 +384,7 @@ fn starts_with_folded(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len() && is_folded_bytes(&name.as_bytes()[..prefix.len()], prefix.as_bytes())
 }
 
-fn is_folded(name: &str, other: &str) -> bool {
+pub(super) fn is_folded(name: &str, other: &str) -> bool {
     is_folded_bytes(name.as_bytes(), other.as_bytes())
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::headers::is_folded;
 use super::reject::Reject;
 use crate::config::{App, EchoGuard, Environment, FieldForm, RequestHeader};
 use crate::model::Refusal;
@@ -146,11 +147,6 @@ impl Injected {
     pub(super) fn guarding(secrets: Vec<Value>) -> Self {
         Self { fields: Vec::new(), secrets, bodies: true }
     }
-}
-
-fn is_folded(name: &str, other: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    name.len() == other.len() && name.bytes().map(fold).eq(other.bytes().map(fold))
 }
 
 /// The field's value; what of it must not come back is added to `secrets`.
