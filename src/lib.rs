@@ -37,6 +37,7 @@ pub mod demo;
 pub mod gateway;
 pub mod index;
 pub mod model;
+pub mod secrets;
 pub mod serve;
 pub mod store;
 pub mod sync;
