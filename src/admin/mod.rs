@@ -21,6 +21,7 @@ mod problem;
 mod reload;
 mod routes;
 mod serve;
+mod shares;
 mod tokens;
 pub mod wire;
 

@@ -17,6 +17,7 @@ mod moment;
 mod reach;
 mod reload;
 mod screen;
+mod share;
 #[cfg(test)]
 mod stub;
 mod text;
@@ -115,6 +116,7 @@ impl Management {
         let screen = Screen::new();
         match &self.command {
             Family::Token(command) => command.run(&self.reach, &screen),
+            Family::Share(command) => command.run(&self.reach, &screen),
             Family::App(command) => command.run(&self.reach, &screen),
             Family::Member(command) => command.run(&self.reach, &screen),
             Family::Key(command) => command.run(&self.reach, &screen),
@@ -172,6 +174,8 @@ enum Family {
     /// External access tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Print a link that signs a browser in, without showing a token
+    Share(share::Share),
     /// The apps behind the gateway
     #[command(subcommand)]
     App(app::Command),
@@ -223,8 +227,8 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, audit, \
-             backup, reload, whoami",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, share, app, member, key, \
+             audit, backup, reload, whoami",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

@@ -41,6 +41,7 @@ pub(super) fn read(
     let connections = connections(section, gateway.workers);
     let health_check = section.given_table("health_check", health_check);
     let upstream_ca = upstream_ca(section, upstreams.as_deref().unwrap_or_default());
+    let browser_sessions = section.or("browser_sessions", true, boolean);
     not_yet(section);
     Some(Environment {
         name,
@@ -55,6 +56,7 @@ pub(super) fn read(
         connections,
         health_check,
         upstream_ca,
+        browser_sessions,
     })
 }
 
@@ -239,7 +241,6 @@ fn not_yet(section: &mut Section<'_>) {
     section.not_yet("request_headers", headers, |headers| *headers == 0);
     section.not_yet("upstream_auth", text, |_| false);
     section.not_yet("echo_guard", word(&[("headers", true), ("off", true), ("body", false)]), |known| *known);
-    section.or("browser_sessions", true, boolean);
 }
 
 /// How many header fields a table sets.

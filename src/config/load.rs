@@ -156,11 +156,11 @@ fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
         let admin = root.table("admin", |section| admin::read(section, &gateway));
         let store = root.table("store", store::read);
         let tokens = root.table("tokens", tokens::read);
-        root.table("secrets", secrets::read);
+        let secrets = root.table("secrets", secrets::read);
         root.table("leaks", leaks::read);
         root.table("notify", notify::read);
         let apps = apps::read(root, &gateway, &admin);
-        Config { gateway, admin, store, tokens, apps }
+        Config { gateway, admin, store, tokens, secrets, apps }
     });
     unknown_variables(&mut report, source.variables);
     (config, report)

@@ -42,6 +42,7 @@ pub struct Config {
     pub admin: Admin,
     pub store: Store,
     pub tokens: Tokens,
+    pub secrets: Secrets,
     /// In the order of the file.
     pub apps: Vec<App>,
 }
@@ -118,6 +119,11 @@ pub struct Tokens {
 }
 
 #[derive(Clone, Debug)]
+pub struct Secrets {
+    pub key_file: PathBuf,
+}
+
+#[derive(Clone, Debug)]
 pub struct App {
     pub name: AppName,
     pub description: String,
@@ -146,6 +152,8 @@ pub struct Environment {
     pub health_check: Option<HealthCheck>,
     /// What https upstreams are judged by instead of the system's certificates; never empty.
     pub upstream_ca: Option<Vec<CertificateDer<'static>>>,
+    /// Whether browsers get a session for a token that they bring in a link or paste.
+    pub browser_sessions: bool,
 }
 
 /// How an app is asked whether it is well.

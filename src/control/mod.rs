@@ -16,6 +16,7 @@ mod rotation;
 mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -41,6 +42,7 @@ pub use keys::{ListKeys, MintKey, MintedKey};
 pub use members::{AddMember, EditMember, ListMembers};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
+pub use shares::{Link, MintShare, MintedShare, Spent};
 pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
 pub use upkeep::Expiring;
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::clock;
 use super::line::Line;
+use super::page::Audience;
 use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
@@ -68,6 +69,7 @@ pub(super) struct Record {
     pub method: Method,
     pub target: Option<PathAndQuery>,
     pub protocol: Version,
+    pub audience: Audience,
     route: Option<Arc<Route>>,
     pub token: Option<TokenId>,
     pub refusal: Option<Refusal>,
@@ -99,6 +101,7 @@ impl Record {
             method: Method::default(),
             target: None,
             protocol: Version::HTTP_11,
+            audience: Audience::Program,
             route: None,
             token: None,
             refusal: None,
@@ -287,7 +290,7 @@ fn without_credentials(text: &str) -> Cow<'_, str> {
         return clean;
     }
     let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(text).into();
-    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
+    for prefix in Kind::ALL.map(Kind::prefix) {
         // One that was encoded is not worth finding the bounds of.
         if memchr::memmem::find_iter(&decoded, prefix).count() > clean.matches(prefix).count() {
             clean = Cow::Owned(format!("/{MARK}"));

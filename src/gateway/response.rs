@@ -12,8 +12,10 @@ use serde::Serialize;
 
 use super::headers;
 use super::lane::Lane;
+use super::page;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
+use super::signin::Redirect;
 use super::slots::{Occupied, SlotLimits};
 use super::upstream::Chosen;
 use super::upstream::sender::Sender;
@@ -194,18 +196,14 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     let status = reject.refusal.status();
     record.refusal = Some(reject.refusal);
     record.token = reject.token.or(record.token);
-    let request_id = record.request_id.clone();
-    let problem = Problem {
-        r#type: "about:blank",
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        code: reject.refusal.as_str(),
-        detail: reject.detail,
-        request_id: request_id.to_str().unwrap_or_default(),
-    };
-    let document = serde_json::to_vec(&problem).unwrap_or_default();
     let challenge = challenge(&reject, &record);
-    let mut response = document_response(lane, status, "application/problem+json", document, record);
+    let mut response = match page::refusal(&reject, &record) {
+        Some(html) => page(lane, status, html, record),
+        None => {
+            let document = problem(&reject, &record.request_id);
+            document_response(lane, status, "application/problem+json", document, record)
+        }
+    };
     let headers = response.headers_mut();
     if let Some(challenge) = challenge {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -220,6 +218,40 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     if let Some(seconds) = reject.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
+}
+
+/// The same for programs.
+fn problem(reject: &Reject, request_id: &HeaderValue) -> Vec<u8> {
+    let status = reject.refusal.status();
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        code: reject.refusal.as_str(),
+        detail: reject.detail,
+        request_id: request_id.to_str().unwrap_or_default(),
+    };
+    serde_json::to_vec(&problem).unwrap_or_default()
+}
+
+/// A page for a person.
+pub(super) fn page(lane: &Lane, status: StatusCode, html: String, record: Box<Record>) -> Response<Body> {
+    let mut response = document_response(lane, status, "text/html; charset=utf-8", html.into(), record);
+    page::protect(response.headers_mut());
+    response
+}
+
+/// Sends a browser that is signed in on its way, without telling there where it came from.
+pub(super) fn redirect(lane: &Lane, redirect: Redirect, record: Box<Record>) -> Response<Body> {
+    let Redirect { landing, cookie } = redirect;
+    let location = HeaderValue::from_str(landing.as_str()).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    let status = StatusCode::SEE_OTHER;
+    let mut response = document_response(lane, status, "text/plain; charset=utf-8", Vec::new(), record);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::SET_COOKIE, cookie);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 

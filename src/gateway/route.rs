@@ -29,6 +29,7 @@ pub struct Route {
     pub timeouts: Timeouts,
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
+    pub browser_sessions: bool,
     pub traffic: Arc<Traffic>,
     /// What upstreams are made from.
     configured: Environment,
@@ -134,6 +135,7 @@ impl Route {
             timeouts: environment.timeouts,
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
+            browser_sessions: environment.browser_sessions,
             traffic: board.traffic(&app.name, &environment.name),
             configured: environment.clone(),
             served: ArcSwap::from_pointee(served),

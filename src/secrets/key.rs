@@ -156,7 +156,9 @@ impl KeyFile {
                 Ok(key)
             }
             // Somebody was faster.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.read()?.ok_or_else(|| self.unwritable(e)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.read()?.ok_or_else(|| self.unwritable(e))
+            }
             Err(e) => Err(self.unwritable(e)),
         }
     }
@@ -270,7 +272,9 @@ fn restrict(path: &Path) {
         return;
     }
     match fs::set_permissions(path, Permissions::from_mode(0o600)) {
-        Ok(()) => tracing::warn!(path = %path.display(), "others could read or write the key file: set to mode 0600"),
+        Ok(()) => {
+            tracing::warn!(path = %path.display(), "others could read or write the key file: set to mode 0600")
+        }
         Err(e) => tracing::warn!(path = %path.display(), error = %e, "others can read or write the key file"),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
+use super::sealing;
 use crate::board::Board;
 use crate::config::{AccessLog, Limits, Loaded};
 use crate::gateway::Settings;
@@ -28,6 +29,7 @@ pub fn check(loaded: &Loaded) -> Result<String> {
         folder_of("gateway.access_log.path", Some(path))?;
     }
     Store::inspect(&config.store.path)?;
+    sealing::inspect(config)?;
     // Upstreams are judged by certificates that the system may not have.
     Settings::new(config, &Index::new().0, &Board::new(0).0, None)?;
     Ok(memory(&config.gateway.limits))

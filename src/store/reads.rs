@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::sqlite::{audit, deployments, environments, keys, members, repeats, tokens};
+use super::sqlite::{audit, deployments, environments, keys, members, repeats, shares, tokens};
 use super::{
-    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
-    TokenFilter,
+    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Prospect, ProspectFilter, Repeat, Share, Store,
+    StoreError, TokenFilter,
 };
 use crate::credential::Digest;
 use crate::model::{AppName, Deployment, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId};
@@ -15,6 +15,14 @@ impl Store {
     /// When the store cannot be read.
     pub async fn token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
         self.0.readers.read(move |conn| tokens::get(conn, id)).await
+    }
+
+    /// The link that signs in whose code has this digest.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn share(&self, digest: Digest) -> Result<Option<Share>, StoreError> {
+        self.0.readers.read(move |conn| shares::find(conn, &digest)).await
     }
 
     /// The tokens that `filter` lets through, newest first.

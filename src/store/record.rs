@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Deployment, DeploymentId, EnvironmentName, KeyId, Label, Lifetime, MemberName, Network,
+    AppName, Deployment, DeploymentId, EnvironmentName, KeyId, Label, Landing, Lifetime, MemberName, Network,
     OnPublish, Rate, Rules, Scopes, Status, Text, TokenApp, TokenId, TokenScope, Upstream,
 };
 
@@ -56,6 +56,30 @@ pub struct NewToken {
     pub rules: Rules,
     pub expires_at: Option<Timestamp>,
     pub lifetime: Option<Lifetime>,
+    /// The link that browsers sign in with it by, where nobody is to be shown its value.
+    pub share: Option<NewShare>,
+}
+
+/// A link to store beside its token.
+#[derive(Debug)]
+pub struct NewShare {
+    pub digest: Digest,
+    /// Where it leads.
+    pub landing: Landing,
+    /// How often it may be used.
+    pub uses: u32,
+}
+
+/// A link that signs in, and its token.
+#[derive(Debug)]
+pub struct Share {
+    pub token: Digest,
+    pub id: String,
+    pub app: String,
+    pub environment: String,
+    pub landing: Landing,
+    pub uses: u32,
+    pub used: u32,
 }
 
 /// How many live tokens there may be. 0: no limit.

@@ -38,6 +38,7 @@ fn act() -> Act {
 fn token() -> NewToken {
     let value = Plaintext::generate(Kind::Token).unwrap();
     NewToken {
+        share: None,
         digest: value.digest(),
         hint: value.hint().to_owned(),
         label: Label::parse("CI 100%").unwrap(),
