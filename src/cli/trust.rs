@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::tls;
 
 /// The authorities whose certificates are taken.
 #[derive(Clone, Debug)]
@@ -22,25 +22,14 @@ impl Trust {
         let mut roots = RootCertStore::empty();
         match ca {
             Some(ca) => {
-                let bytes = std::fs::read(ca)?;
-                for authority in CertificateDer::pem_slice_iter(&bytes) {
-                    roots.add(authority.map_err(io::Error::other)?).map_err(io::Error::other)?;
-                }
-                if roots.is_empty() {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "it holds no certificate in PEM form",
-                    ));
+                for authority in tls::read_authorities(ca).map_err(io::Error::other)? {
+                    roots.add(authority).map_err(io::Error::other)?;
                 }
             }
             // What cannot be read of the machine's own is not trusted, and that is all.
             None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls::client(roots).map_err(io::Error::other)?;
         Ok(Self(Arc::new(config)))
     }
 

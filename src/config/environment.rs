@@ -10,8 +10,9 @@ use rustls_pki_types::CertificateDer;
 use super::report::Place;
 use super::section::Section;
 use super::value::{Given, boolean, number, path, positive_duration, text, word};
-use super::{Admin, Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts, trust};
+use super::{Admin, Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts};
 use crate::model::{EnvironmentName, HostPattern, OnPublish, PathPattern, Upstream};
+use crate::tls::read_authorities;
 
 /// Every host claimed so far, by which environment and where.
 pub(super) type Claims = HashMap<HostPattern, (String, Place)>;
@@ -227,7 +228,7 @@ fn upstream_ca(section: &mut Section<'_>, upstreams: &[Upstream]) -> Option<Vec<
     if !section.looks_into_files() {
         return None;
     }
-    match trust::read(&section.resolve(&given.value)) {
+    match read_authorities(&section.resolve(&given.value)) {
         Ok(certificates) => Some(certificates),
         Err(wrong) => {
             section.mistake(&given.place, "upstream_ca", &wrong);

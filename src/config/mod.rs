@@ -16,7 +16,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod trust;
 mod value;
 mod written;
 

@@ -3,11 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::clock;
 use crate::config::Limits;
@@ -176,6 +177,25 @@ impl Connection {
         // A limit that begins to run later ends no earlier than the shortest one from now.
         let shortest = self.header_timeout.min(self.idle_timeout);
         due.clamp(now + RESOLUTION, now + shortest.max(RESOLUTION))
+    }
+
+    /// Waits until the client is late with something. `timer` is to be at the last look that was planned.
+    pub(super) fn poll_overdue(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Overdue> {
+        // A drain brings the next look nearer; nothing else does.
+        if self.is_draining() {
+            let next = self.next_look(clock::look());
+            if next < timer.deadline() {
+                timer.as_mut().reset(next);
+            }
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = clock::look();
+            if let Some(overdue) = self.overdue(now) {
+                return Poll::Ready(overdue);
+            }
+            timer.as_mut().reset(self.next_look(now));
+        }
+        Poll::Pending
     }
 
     fn silence_limit(&self) -> Duration {

@@ -87,22 +87,10 @@ async fn detect(socket: &mut Socket, connection: &Connection) -> Option<(Protoco
                 Poll::Pending => break,
             }
         }
-        if connection.is_draining() {
-            let next = connection.next_look(clock::look());
-            if next < timer.deadline() {
-                timer.as_mut().reset(next);
-            }
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            let now = clock::look();
-            if connection.overdue(now).is_some() {
-                // Methods of HTTP/1 begin like that too: its driver tells the client.
-                let half_a_method = (1..=2).contains(&ahead.len());
-                return Poll::Ready(half_a_method.then_some(Protocol::Http1));
-            }
-            timer.as_mut().reset(connection.next_look(now));
-        }
-        Poll::Pending
+        connection.poll_overdue(timer.as_mut(), cx).map(|_| {
+            // Methods of HTTP/1 begin like that too: its driver tells the client.
+            (1..=2).contains(&ahead.len()).then_some(Protocol::Http1)
+        })
     })
     .await?;
     Some((spoken, ahead.into()))

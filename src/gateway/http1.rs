@@ -74,21 +74,7 @@ pub(super) async fn drive(
             if let Some(offence) = messages.refused_head() {
                 return Poll::Ready(End::Overlong(offence));
             }
-            // A drain brings the next look nearer; nothing else does.
-            if connection.is_draining() {
-                let next = connection.next_look(clock::look());
-                if next < timer.deadline() {
-                    timer.as_mut().reset(next);
-                }
-            }
-            while timer.as_mut().poll(cx).is_ready() {
-                let now = clock::look();
-                if let Some(overdue) = connection.overdue(now) {
-                    return Poll::Ready(End::Overdue(overdue));
-                }
-                timer.as_mut().reset(connection.next_look(now));
-            }
-            Poll::Pending
+            connection.poll_overdue(timer.as_mut(), cx).map(End::Overdue)
         })
         .await
     };

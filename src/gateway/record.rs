@@ -26,6 +26,9 @@ use crate::model::{Refusal, TokenId};
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
 
+/// Logged where no answer was begun because we went first.
+const SHUT_DOWN: u16 = 503;
+
 /// Characters of a path or method that a remembered refusal keeps.
 const SHOWN: usize = 512;
 
@@ -46,6 +49,7 @@ pub(super) enum Ended {
     Revoked,
     UpstreamGone,
     Upgraded,
+    ShutDown,
 }
 
 impl Ended {
@@ -56,6 +60,7 @@ impl Ended {
             Self::Revoked => "revoked",
             Self::UpstreamGone => "upstream_gone",
             Self::Upgraded => "upgraded",
+            Self::ShutDown => "shut_down",
         }
     }
 }
@@ -179,7 +184,11 @@ impl Record {
     }
 
     fn logged_status(&self) -> u16 {
-        if self.status == 0 { CLIENT_GONE } else { self.status }
+        match (self.status, self.worker.is_over()) {
+            (0, true) => SHUT_DOWN,
+            (0, false) => CLIENT_GONE,
+            (status, _) => status,
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>, duration: Duration) {
@@ -190,6 +199,7 @@ impl Record {
             Some(Refusal::RequestTimeout) => Ended::ClientGone,
             Some(Refusal::UpstreamTimeout) => Ended::UpstreamGone,
             Some(_) => Ended::Revoked,
+            None if self.ended == Ended::ClientGone && self.worker.is_over() => Ended::ShutDown,
             None => self.ended,
         };
         let mut line = Line::begin(out);

@@ -74,6 +74,8 @@ pub(super) struct Worker {
     post: Arc<Post>,
     connections: RefCell<Slab<Rc<Connection>>>,
     draining: Cell<bool>,
+    /// The drain is over: what is still open is dropped.
+    over: Cell<bool>,
     lines: RefCell<Vec<u8>>,
     asleep: Cell<bool>,
     stir: Notify,
@@ -106,7 +108,10 @@ pub fn run(
                     match state {
                         Drain::No => {}
                         Drain::Begun => worker.drain(),
-                        Drain::Over => break,
+                        Drain::Over => {
+                            worker.over.set(true);
+                            break;
+                        }
                     }
                 }
                 Some(accepted) = accepted.recv() => {
@@ -132,6 +137,7 @@ impl Worker {
             post,
             connections: RefCell::default(),
             draining: Cell::new(false),
+            over: Cell::new(false),
             lines: RefCell::default(),
             asleep: Cell::new(false),
             stir: Notify::new(),
@@ -198,6 +204,11 @@ impl Worker {
         if self.asleep.replace(false) {
             self.stir.notify_one();
         }
+    }
+
+    /// Whether connections end because we go, not because their clients did.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     fn drain(&self) {

@@ -2,52 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::support::authority::Authority;
-use crate::support::gateway::{Gateway, Setup};
-use crate::support::peer::Peer;
-
-const HOST: &str = "shop.localhost";
+use crate::support::gateway::Setup;
+use crate::support::peer::{Ends, HOST, Peer};
 
 /// An app, a gateway before it, and a client of both.
 struct Stage {
-    app: Peer,
-    gateway: Gateway,
-    client: Peer,
+    ends: Ends,
     token: String,
     id: String,
 }
 
 impl Stage {
-    /// TLS on neither side of the gateway.
-    fn plain() -> Self {
-        let app = Peer::start("grpc_app.py", "grpc", &[]);
-        let gateway = Setup::with_upstreams(&[&format!("h2c://{}", app.address())]).start();
-        let client = Peer::start("grpc_client.py", "grpc", &[&gateway.address().to_string(), HOST]);
-        Self::new(app, gateway, client)
-    }
-
-    /// TLS on both sides of the gateway.
-    fn secure() -> Self {
-        let authority = Authority::new();
-        let believed = authority.path("ca.pem").display().to_string();
-        authority.write("shop", &[HOST]);
-        authority.write("app", &["localhost"]);
-        let pair = ["app.pem", "app-key.pem"].map(|name| authority.path(name).display().to_string());
-        let app = Peer::start("grpc_app.py", "grpc", &[&pair[0], &pair[1]]);
-        let gateway = Setup::with_upstreams(&[&format!("https://localhost:{}", app.address().port())])
-            .both("upstream_ca", &format!("\"{believed}\""))
-            .and(&authority.entry("127.0.0.1:0", "shop"))
-            .start();
-        let address = gateway.tls_address().to_string();
-        let mut client = Peer::start("grpc_client.py", "grpc", &[&address, HOST, &believed]);
-        // It has read the authority's certificate before the folder goes.
-        client.ask(&json!(["ready"]));
-        Self::new(app, gateway, client)
-    }
-
-    fn new(app: Peer, gateway: Gateway, client: Peer) -> Self {
-        let token = gateway.mint("production");
-        Self { app, gateway, client, token: token.secret, id: token.id }
+    fn new(ends: Ends) -> Self {
+        let token = ends.gateway.mint("production");
+        Self { ends, token: token.secret, id: token.id }
     }
 
     /// The metadata that opens the way.
@@ -58,7 +26,7 @@ impl Stage {
     /// The next call that reaches the app: its name and its metadata.
     #[track_caller]
     fn begun(&self, call: &str) -> Value {
-        let told = self.app.told();
+        let told = self.ends.app.told();
         assert_eq!((&told["event"], &told["call"]), (&"begun".into(), &call.into()), "{told}");
         told
     }
@@ -67,13 +35,13 @@ impl Stage {
     #[track_caller]
     fn over(&self, call: &str, finished: bool) {
         let over = json!({ "event": "over", "call": call, "finished": finished });
-        assert_eq!(self.app.told(), over);
+        assert_eq!(self.ends.app.told(), over);
     }
 
     fn calls_of_every_kind_pass(&mut self) {
         let token = self.token();
         let metadata = json!([["x-portcullis-token", self.token], ["x-own", "a"], ["x-own-bin-not", "b"]]);
-        let answer = self.client.ask(&json!(["unary", "Unary", "hello", metadata]));
+        let answer = self.ends.client.ask(&json!(["unary", "Unary", "hello", metadata]));
         assert_eq!((&answer["code"], &answer["messages"]), (&"OK".into(), &json!(["hello"])), "{answer}");
         assert_eq!(answer["initial"]["x-initial"], "first");
         assert!(answer["initial"]["x-request-id"].is_string(), "{answer}");
@@ -88,26 +56,26 @@ impl Stage {
 
         let bearer = json!([["authorization", format!("Bearer {}", self.token)]]);
         let large = "x".repeat(3_000_000);
-        let answer = self.client.ask(&json!(["unary", "Unary", large, bearer]));
+        let answer = self.ends.client.ask(&json!(["unary", "Unary", large, bearer]));
         assert!(answer["code"] == "OK" && answer["messages"] == json!([large]));
         assert!(!self.begun("Unary").to_string().contains("authorization"));
         self.over("Unary", true);
 
-        let answer = self.client.ask(&json!(["down", "Down", "1000", token]));
+        let answer = self.ends.client.ask(&json!(["down", "Down", "1000", token]));
         let expected: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
         assert!(answer["code"] == "OK" && answer["messages"] == json!(expected), "{answer}");
         assert_eq!(answer["trailing"], json!({ "x-trailing": "last" }));
         self.begun("Down");
         self.over("Down", true);
 
-        let answer = self.client.ask(&json!(["up", "four", 1000, token]));
+        let answer = self.ends.client.ask(&json!(["up", "four", 1000, token]));
         assert_eq!((&answer["code"], &answer["messages"]), (&"OK".into(), &json!(["1000 4000"])), "{answer}");
         self.begun("Up");
         self.over("Up", true);
 
         // Fewer: each passes by six threads of Python's, which takes long on a busy machine.
         let expected = &expected[..200];
-        let answer = self.client.ask(&json!(["both", expected, token]));
+        let answer = self.ends.client.ask(&json!(["both", expected, token]));
         let expected = [expected, &[".".to_owned()]].concat();
         assert_eq!((&answer["code"], &answer["details"]), (&"OK".into(), &"".into()));
         assert_eq!(answer["messages"], json!(expected));
@@ -115,11 +83,11 @@ impl Stage {
         self.over("Both", true);
 
         // Neither side waits for the other to be done.
-        self.client.ask(&json!(["open", token]));
+        self.ends.client.ask(&json!(["open", token]));
         for word in ["one", "two", "three"] {
-            assert_eq!(self.client.ask(&json!(["send", word])), word);
+            assert_eq!(self.ends.client.ask(&json!(["send", word])), word);
         }
-        let answer = self.client.ask(&json!(["finish"]));
+        let answer = self.ends.client.ask(&json!(["finish"]));
         assert_eq!((&answer["code"], &answer["messages"]), (&"OK".into(), &json!(["."])), "{answer}");
         self.begun("Both");
         self.over("Both", true);
@@ -127,63 +95,63 @@ impl Stage {
 
     fn the_apps_own_failures_pass(&mut self) {
         let token = self.token();
-        let answer = self.client.ask(&json!(["unary", "Fail", "", token]));
+        let answer = self.ends.client.ask(&json!(["unary", "Fail", "", token]));
         assert_eq!((&answer["code"], &answer["messages"]), (&"FAILED_PRECONDITION".into(), &json!([])));
         assert_eq!(answer["details"], "nö: 100% of it");
         assert_eq!(answer["trailing"]["x-why"], "so");
-        let answer = self.client.ask(&json!(["down", "FailLate", "", token]));
+        let answer = self.ends.client.ask(&json!(["down", "FailLate", "", token]));
         assert_eq!((&answer["code"], &answer["messages"]), (&"RESOURCE_EXHAUSTED".into(), &json!(["one"])));
         assert_eq!(answer["details"], "after one");
         for call in ["Fail", "FailLate"] {
             self.begun(call);
             self.over(call, true);
         }
-        let answer = self.client.ask(&json!(["unary", "Absent", "", token]));
+        let answer = self.ends.client.ask(&json!(["unary", "Absent", "", token]));
         assert_eq!(answer["code"], "UNIMPLEMENTED", "{answer}");
     }
 
     fn endings_pass_both_ways(&mut self) {
         let token = self.token();
         // A deadline.
-        let answer = self.client.ask(&json!(["unary", "Wait", "", token, 0.3]));
+        let answer = self.ends.client.ask(&json!(["unary", "Wait", "", token, 0.3]));
         assert_eq!(answer["code"], "DEADLINE_EXCEEDED", "{answer}");
         self.begun("Wait");
         self.over("Wait", false);
         // The client's change of mind, before an answer and in the middle of one.
-        self.client.ask(&json!(["begin", "Wait", token, null]));
+        self.ends.client.ask(&json!(["begin", "Wait", token, null]));
         assert_eq!(self.begun("Wait")["limited"], false);
-        assert_eq!(self.client.ask(&json!(["cancel"])), "CANCELLED");
+        assert_eq!(self.ends.client.ask(&json!(["cancel"])), "CANCELLED");
         self.over("Wait", false);
-        self.client.ask(&json!(["open", token]));
-        assert_eq!(self.client.ask(&json!(["send", "one"])), "one");
-        assert_eq!(self.client.ask(&json!(["cancel"])), "CANCELLED");
+        self.ends.client.ask(&json!(["open", token]));
+        assert_eq!(self.ends.client.ask(&json!(["send", "one"])), "one");
+        assert_eq!(self.ends.client.ask(&json!(["cancel"])), "CANCELLED");
         self.begun("Both");
         self.over("Both", false);
         // The token's.
-        let other = self.gateway.mint("production");
+        let other = self.ends.gateway.mint("production");
         let others = json!([["x-portcullis-token", other.secret]]);
-        self.client.ask(&json!(["begin", "Wait", others]));
+        self.ends.client.ask(&json!(["begin", "Wait", others]));
         self.begun("Wait");
-        self.gateway.revoke(&other.id);
-        let answer = self.client.ask(&json!(["result"]));
+        self.ends.gateway.revoke(&other.id);
+        let answer = self.ends.client.ask(&json!(["result"]));
         assert_eq!(answer["code"], "UNAUTHENTICATED", "{answer}");
         self.over("Wait", false);
-        self.client.ask(&json!(["open", token]));
-        assert_eq!(self.client.ask(&json!(["send", "one"])), "one");
+        self.ends.client.ask(&json!(["open", token]));
+        assert_eq!(self.ends.client.ask(&json!(["send", "one"])), "one");
         self.begun("Both");
-        let receipt = self.gateway.revoke(&self.id);
+        let receipt = self.ends.gateway.revoke(&self.id);
         assert_eq!(receipt["ended"], json!({ "requests": 0, "streams": 1 }));
-        let answer = self.client.ask(&json!(["end"]));
+        let answer = self.ends.client.ask(&json!(["end"]));
         assert_eq!((&answer["code"], &answer["messages"]), (&"CANCELLED".into(), &json!([])), "{answer}");
         self.over("Both", false);
-        let answer = self.client.ask(&json!(["unary", "Unary", "", token]));
+        let answer = self.ends.client.ask(&json!(["unary", "Unary", "", token]));
         assert_eq!(answer["code"], "UNAUTHENTICATED", "{answer}");
     }
 }
 
 #[test]
 fn without_tls() {
-    let mut stage = Stage::plain();
+    let mut stage = Stage::new(Ends::plain("grpc", "grpc", "h2c"));
     stage.calls_of_every_kind_pass();
     stage.the_apps_own_failures_pass();
     stage.endings_pass_both_ways();
@@ -191,7 +159,7 @@ fn without_tls() {
 
 #[test]
 fn with_tls_on_both_sides() {
-    let mut stage = Stage::secure();
+    let mut stage = Stage::new(Ends::secure("grpc", "grpc"));
     stage.calls_of_every_kind_pass();
     stage.the_apps_own_failures_pass();
     stage.endings_pass_both_ways();
@@ -232,7 +200,7 @@ fn refusals_become_codes_that_clients_know() {
 
 #[test]
 fn a_thousand_calls_at_once() {
-    let mut stage = Stage::plain();
-    let answer = stage.client.ask(&json!(["many", 1000, stage.token()]));
+    let mut stage = Stage::new(Ends::plain("grpc", "grpc", "h2c"));
+    let answer = stage.ends.client.ask(&json!(["many", 1000, stage.token()]));
     assert_eq!(answer, json!({ "quiet": 1000 }));
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::exchange::{attempt, with_token};
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::websocket;
 use crate::support::wire::{Wire, request};
 use crate::support::{PATIENCE, until};
 
@@ -372,16 +373,7 @@ fn download(gateway: &Gateway, path: &str, token: &str) -> Wire<TcpStream> {
 
 fn websocket(gateway: &Gateway, token: &str) -> Wire<TcpStream> {
     let mut wire = gateway.connect();
-    wire.send(request(
-        "GET /websocket",
-        &[
-            ("X-Portcullis-Token", token),
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ],
-    ));
+    wire.send(request("GET /websocket", &websocket::wish(token)));
     assert_eq!(wire.head().unwrap().unwrap().status(), 101);
     wire
 }

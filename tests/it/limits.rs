@@ -14,6 +14,7 @@ use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::until;
+use crate::support::websocket;
 use crate::support::wire::{Wire, request};
 
 const HOST: &str = "shop.localhost";
@@ -146,13 +147,7 @@ fn an_app_that_falls_silent_within_its_answer_ends_it() {
     let gateway =
         Setup::new(&app).set("apps.shop.environments.production", "timeouts", "{ idle = \"1s\" }").start();
     let token = gateway.mint("production").secret;
-    let upgrade = [
-        ("X-Portcullis-Token", token.as_str()),
-        ("Connection", "upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
+    let upgrade = websocket::wish(&token);
     for (request, status, ended) in [
         (with_token("GET /download", HOST, &token), 200, "upstream_gone"),
         (request("GET /tunnel", &upgrade), 101, "upstream_gone"),
@@ -266,7 +261,9 @@ fn a_drain_that_takes_too_long_ends_all_the_same() {
     assert!(began.elapsed() >= Duration::from_millis(450), "{:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     busy.wait_for_end();
-    assert_eq!(gateway.log().len(), 1, "what was dropped has its line too");
+    let lines = gateway.log();
+    assert_eq!(lines.len(), 1, "what was dropped has its line too: {lines:?}");
+    assert_eq!((&lines[0]["status"], &lines[0]["ended"]), (&503.into(), &"shut_down".into()), "{lines:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::Gateway;
+use crate::support::websocket;
 use crate::support::wire::{Answer, request};
 
 const FIELDS: [&str; 17] = [
@@ -111,16 +112,7 @@ fn a_line_tells_how_a_request_ended() {
     let token = gateway.mint("production");
     let begin = |line: &str| {
         let mut wire = gateway.connect();
-        wire.send(request(
-            line,
-            &[
-                ("X-Portcullis-Token", &token.secret),
-                ("Connection", "upgrade"),
-                ("Upgrade", "websocket"),
-                ("Sec-WebSocket-Version", "13"),
-                ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ],
-        ));
+        wire.send(request(line, &websocket::wish(&token.secret)));
         wire
     };
 

@@ -13,6 +13,7 @@ use crate::support::modern::{Modern, Settings};
 use crate::support::program::Program;
 use crate::support::terminator::Terminator;
 use crate::support::until;
+use crate::support::websocket;
 use crate::support::wire::{Wire, request};
 
 /// A gateway before an https app, believing `authority` alone.
@@ -66,13 +67,7 @@ fn an_app_that_cannot_prove_who_it_is_gets_no_byte() {
         let problem = answer.refused(502, "upstream_unreachable");
         assert!(problem["detail"].as_str().unwrap().contains("certificate"), "{problem}");
         // A WebSocket is no way around it.
-        let upgrade = [
-            ("X-Portcullis-Token", token.as_str()),
-            ("Connection", "upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
+        let upgrade = websocket::wish(&token);
         gateway.ask(request("GET /", &upgrade)).refused(502, "upstream_unreachable");
         // After a few of them the operator is told what exactly is wrong.
         gateway.ask(with_token("GET /", "shop.localhost", &token)).refused(502, "upstream_unreachable");
@@ -138,13 +133,7 @@ fn websockets_pass_through_tls_over_http11() {
     let terminator = Terminator::before(app.address, issued.server(&["h2", "http/1.1"]));
     let gateway = gateway(&format!("https://localhost:{}", terminator.address.port()), &authority);
     let token = gateway.mint("production").secret;
-    let upgrade = [
-        ("X-Portcullis-Token", token.as_str()),
-        ("Connection", "upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
+    let upgrade = websocket::wish(&token);
     let mut wire = gateway.connect();
     wire.send(request("GET /chat", &upgrade));
     assert_eq!(wire.head().unwrap().unwrap().status(), 101);

@@ -51,7 +51,7 @@ const EDGES: [(&str, Imports); 20] = [
             "telemetry",
         ]),
     ),
-    ("cli", Imports::Only(&["admin::wire", "leaks::scan", "config", "model", "credential"])),
+    ("cli", Imports::Only(&["admin::wire", "leaks::scan", "config", "tls", "model", "credential"])),
     ("serve", Imports::AllBut(&["cli", "demo"])),
     ("demo", Imports::Only(&["serve", "cli::client", "config"])),
     ("main", Imports::Only(&["cli", "serve", "demo"])),

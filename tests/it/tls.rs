@@ -19,6 +19,7 @@ use crate::support::authority::{Authority, Client};
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::program::finish;
+use crate::support::websocket;
 use crate::support::wire::request;
 use crate::support::{lonely_address, until};
 
@@ -93,16 +94,7 @@ fn bodies_of_any_size_and_websockets_pass() {
         let answer = wire.answer();
         assert!(answer.status == 200 && answer.body == body);
     }
-    wire.send(request(
-        "GET /",
-        &[
-            ("X-Portcullis-Token", &token),
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ],
-    ));
+    wire.send(request("GET /", &websocket::wish(&token)));
     assert_eq!(wire.head().unwrap().unwrap().status(), 101);
     assert_eq!(wire.take(2).unwrap(), b"hi");
     wire.send("again");

@@ -10,7 +10,7 @@ pub(super) mod pool;
 mod probe;
 pub(super) mod sender;
 mod shape;
-mod shared;
+pub(super) mod shared;
 pub mod stock;
 pub(super) mod stream;
 pub mod supervisor;

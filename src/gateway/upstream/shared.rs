@@ -32,6 +32,8 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 /// Bytes of one request that may wait here for the app.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of one request and its answer that may wait here together.
+pub(in crate::gateway) const WAITING: usize = STREAM_WINDOW as usize + SEND_BUFFER;
 /// Requests refused in a row before it takes no more.
 const REFUSALS: u32 = 3;
 const HEAD: u32 = 64 * 1024;

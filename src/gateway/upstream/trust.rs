@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
+
+use crate::tls;
 
 /// TLS sessions remembered, so that a reconnect need not begin from nothing.
 const SESSIONS: usize = 1024;
@@ -82,10 +83,7 @@ impl Trusts {
 }
 
 fn config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = tls::client(roots)?;
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(config)
 }

@@ -55,9 +55,6 @@ class Client:
         self.opened = None
         self.sending = None
 
-    def ready(self):
-        return True
-
     def unary(self, method, message, metadata, timeout=20):
         future = self.channel.unary_unary("/test.App/" + method).future(message.encode(), timeout, metadata)
         try:

@@ -10,6 +10,11 @@ use std::thread;
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::authority::Authority;
+use super::gateway::{Gateway, Setup};
+
+/// The host that scripts ask for.
+pub(crate) const HOST: &str = "shop.localhost";
 
 /// A running program. Killed when dropped.
 pub(crate) struct Peer {
@@ -58,6 +63,43 @@ impl Peer {
     #[track_caller]
     fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("the script should have said something")
+    }
+}
+
+/// A gateway between two scripts, `NAME_app.py` and `NAME_client.py`.
+pub(crate) struct Ends {
+    pub(crate) app: Peer,
+    pub(crate) gateway: Gateway,
+    pub(crate) client: Peer,
+    /// Its folder has the certificates, which scripts may be slow to read.
+    _authority: Option<Authority>,
+}
+
+impl Ends {
+    /// TLS on neither side of the gateway.
+    pub(crate) fn plain(name: &str, module: &str, scheme: &str) -> Self {
+        let app = Peer::start(&format!("{name}_app.py"), module, &[]);
+        let gateway = Setup::with_upstreams(&[&format!("{scheme}://{}", app.address())]).start();
+        let address = gateway.address().to_string();
+        let client = Peer::start(&format!("{name}_client.py"), module, &[&address, HOST]);
+        Self { app, gateway, client, _authority: None }
+    }
+
+    /// TLS on both sides of the gateway.
+    pub(crate) fn secure(name: &str, module: &str) -> Self {
+        let authority = Authority::new();
+        let believed = authority.path("ca.pem").display().to_string();
+        authority.write("shop", &[HOST]);
+        authority.write("app", &["localhost"]);
+        let pair = ["app.pem", "app-key.pem"].map(|name| authority.path(name).display().to_string());
+        let app = Peer::start(&format!("{name}_app.py"), module, &[&pair[0], &pair[1]]);
+        let gateway = Setup::with_upstreams(&[&format!("https://localhost:{}", app.address().port())])
+            .both("upstream_ca", &format!("\"{believed}\""))
+            .and(&authority.entry("127.0.0.1:0", "shop"))
+            .start();
+        let address = gateway.tls_address().to_string();
+        let client = Peer::start(&format!("{name}_client.py"), module, &[&address, HOST, &believed]);
+        Self { app, gateway, client, _authority: Some(authority) }
     }
 }
 

@@ -1,10 +1,21 @@
-//! The app's side of an upgrade to a WebSocket.
+//! An upgrade to a WebSocket: what a client asks and what the app answers.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest as _, Sha1};
 
 use super::app::Exchange;
+
+/// The fields of a client's wish, with its token.
+pub(crate) fn wish(token: &str) -> [(&str, &str); 5] {
+    [
+        ("X-Portcullis-Token", token),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ]
+}
 
 /// What a server makes of a key.
 pub(crate) fn proof(key: &str) -> String {

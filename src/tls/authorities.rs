@@ -1,11 +1,12 @@
-//! `upstream_ca`: the certificates that an environment's https upstreams are judged by, read together with the
-//! configuration that names them.
+//! Whose word on other ends is taken: certificate authorities as files hold them, and clients that go by them.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -16,7 +17,7 @@ const LONGEST: u64 = 4 << 20;
 ///
 /// # Errors
 /// What is wrong, as the end of a sentence that the key begins.
-pub(super) fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unreadable = |error: std::io::Error| format!("names a file that cannot be read: {error}");
     // Looked at first: to open a pipe would be to wait for whoever writes to it.
     if !path.metadata().map_err(unreadable)?.is_file() {
@@ -40,4 +41,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> 
         })?;
     }
     Ok(certificates)
+}
+
+/// The settings of a client that takes the word of `roots` and of nobody else.
+///
+/// # Errors
+/// When the library cannot be set up so.
+pub fn client(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
 }

@@ -2,14 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::authority::Authority;
-use crate::support::gateway::{Gateway, Setup};
-use crate::support::peer::Peer;
+use crate::support::peer::{Ends, HOST};
 
-const HOST: &str = "shop.localhost";
-
-/// What every conversation can do, as `client` sees it and as the app does.
-fn converse(gateway: &Gateway, app: &Peer, mut client: Peer) {
+/// What every conversation can do, as the client sees it and as the app does.
+fn converse(ends: Ends) {
+    let Ends { app, gateway, mut client, .. } = ends;
     let minted = gateway.mint("production");
     let (secret, bearer) = (&minted.secret, format!("Bearer {}", minted.secret));
     let query = format!("/b?x=y&project-protection-bypass={secret}");
@@ -48,25 +45,10 @@ fn converse(gateway: &Gateway, app: &Peer, mut client: Peer) {
 
 #[test]
 fn without_tls() {
-    let app = Peer::start("websocket_app.py", "websockets", &[]);
-    let gateway = Setup::with_upstreams(&[&format!("http://{}", app.address())]).start();
-    let client = Peer::start("websocket_client.py", "websockets", &[&gateway.address().to_string(), HOST]);
-    converse(&gateway, &app, client);
+    converse(Ends::plain("websocket", "websockets", "http"));
 }
 
 #[test]
 fn with_tls_on_both_sides() {
-    let authority = Authority::new();
-    let believed = authority.path("ca.pem").display().to_string();
-    authority.write("shop", &[HOST]);
-    authority.write("app", &["localhost"]);
-    let pair = ["app.pem", "app-key.pem"].map(|name| authority.path(name).display().to_string());
-    let app = Peer::start("websocket_app.py", "websockets", &[&pair[0], &pair[1]]);
-    let gateway = Setup::with_upstreams(&[&format!("https://localhost:{}", app.address().port())])
-        .both("upstream_ca", &format!("\"{believed}\""))
-        .and(&authority.entry("127.0.0.1:0", "shop"))
-        .start();
-    let address = gateway.tls_address().to_string();
-    let client = Peer::start("websocket_client.py", "websockets", &[&address, HOST, &believed]);
-    converse(&gateway, &app, client);
+    converse(Ends::secure("websocket", "websockets"));
 }
