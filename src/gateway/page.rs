@@ -100,7 +100,7 @@ pub(super) fn refusal(reject: &Reject, record: &Record) -> Option<String> {
 
 /// The page behind a link that signs in.
 pub(super) fn invitation(route: &Route) -> String {
-    let page = Invitation { style: STYLE, heading: "You have been let in", place: Some(place(route)) };
+    let page = Invitation { style: STYLE, heading: "You have been invited", place: Some(place(route)) };
     page.render().unwrap_or_default()
 }
 
@@ -119,7 +119,7 @@ fn place(route: &Route) -> Place<'_> {
 
 const fn heading(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::TokenMissing => "This app is private",
+        Refusal::TokenMissing => "You need access to this app",
         Refusal::TokenUnknown => "That token opens nothing here",
         Refusal::TokenRevoked => "The token was revoked",
         Refusal::DeploymentReplaced => "The token ended with a new deployment",
