@@ -16,14 +16,14 @@ struct Link {
     path: String,
 }
 
-fn order(more: Value) -> Value {
+fn order(more: &Value) -> Value {
     let mut order = json!({ "app": "shop", "environment": "production", "expires_in": "1h" });
     order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     order
 }
 
 #[track_caller]
-fn share(gateway: &Gateway, more: Value) -> Link {
+fn share(gateway: &Gateway, more: &Value) -> Link {
     let answer = gateway.admin("POST /v1/shares", Some(order(more)));
     assert_eq!(answer.status, 201, "{answer:?}");
     let json = answer.json();
@@ -50,7 +50,7 @@ fn opens(gateway: &Gateway, answer: &Answer) -> u16 {
 fn a_link_signs_in_once_and_looking_at_it_does_not_use_it_up() {
     let app = App::echo();
     let gateway = Gateway::before(&app);
-    let link = share(&gateway, json!({ "path": "/start?a=b" }));
+    let link = share(&gateway, &json!({ "path": "/start?a=b" }));
     for _ in 0..3 {
         let page = look(&gateway, &link);
         assert_eq!((page.status, page.get("content-type")), (200, Some("text/html; charset=utf-8")));
@@ -80,7 +80,7 @@ fn a_link_signs_in_once_and_looking_at_it_does_not_use_it_up() {
 #[test]
 fn uses_are_counted_on_disk_however_many_come_at_once() {
     let mut gateway = Gateway::before(&App::echo());
-    let link = share(&gateway, json!({ "uses": 3 }));
+    let link = share(&gateway, &json!({ "uses": 3 }));
     assert_eq!(opens(&gateway, &redeem(&gateway, &link)), 200);
     gateway.kill();
     gateway.restart();
@@ -104,20 +104,20 @@ fn uses_are_counted_on_disk_however_many_come_at_once() {
 fn a_link_ends_with_its_token_and_a_refusal_costs_no_use() {
     let app = App::echo();
     let gateway = Setup::new(&app).set("tokens", "max_active", "3").start();
-    let far = share(&gateway, json!({ "allowed_addresses": ["10.0.0.0/8"] }));
+    let far = share(&gateway, &json!({ "allowed_addresses": ["10.0.0.0/8"] }));
     redeem(&gateway, &far).refused(403, "address_not_allowed");
     let edit = json!({ "allowed_addresses": null });
     assert_eq!(gateway.admin(&format!("PATCH /v1/tokens/{}", far.token), Some(edit)).status, 200);
     assert_eq!(opens(&gateway, &redeem(&gateway, &far)), 200);
 
-    let (revoked, deleted) = (share(&gateway, json!({})), share(&gateway, json!({})));
-    let full = gateway.admin("POST /v1/shares", Some(order(json!({}))));
+    let (revoked, deleted) = (share(&gateway, &json!({})), share(&gateway, &json!({})));
+    let full = gateway.admin("POST /v1/shares", Some(order(&json!({}))));
     assert_eq!((full.status, full.code().as_str()), (409, "limit_reached"), "a link counts as a token");
     gateway.revoke(&revoked.token);
     redeem(&gateway, &revoked).refused(401, "token_revoked");
     assert_eq!(gateway.admin(&format!("DELETE /v1/tokens/{}", deleted.token), None).status, 200);
     redeem(&gateway, &deleted).refused(401, "token_unknown");
-    let other = share(&gateway, json!({}));
+    let other = share(&gateway, &json!({}));
     let elsewhere = request(&format!("POST {}", other.path), &[("Host", "shop.dev.localhost")]);
     gateway.ask(elsewhere).refused(403, "wrong_environment");
     assert_eq!(opens(&gateway, &redeem(&gateway, &other)), 200);
@@ -126,7 +126,7 @@ fn a_link_ends_with_its_token_and_a_refusal_costs_no_use() {
 #[test]
 fn the_code_is_kept_nowhere_and_its_token_is_shown_to_nobody() {
     let gateway = Gateway::before(&App::echo());
-    let link = share(&gateway, json!({}));
+    let link = share(&gateway, &json!({}));
     redeem(&gateway, &link);
     look(&gateway, &link);
     let code = &link.path["/.portcullis/share/pcs_".len()..];
@@ -134,7 +134,7 @@ fn the_code_is_kept_nowhere_and_its_token_is_shown_to_nobody() {
         assert!(!String::from_utf8_lossy(&bytes).contains(code), "{}", path.display());
     }
     assert!(!gateway.stderr().contains(code));
-    let answer = gateway.admin("POST /v1/shares", Some(order(json!({}))));
+    let answer = gateway.admin("POST /v1/shares", Some(order(&json!({}))));
     assert!(!answer.text().contains("pct_"), "{answer:?}");
 }
 
@@ -158,20 +158,20 @@ fn what_is_wrong_with_a_link_is_said() {
         (json!({ "expires_in": "2h" }), "expires_in"),
         (json!({ "secret": "x" }), "secret"),
     ] {
-        let answer = gateway.admin("POST /v1/shares", Some(order(more.clone())));
+        let answer = gateway.admin("POST /v1/shares", Some(order(&more)));
         assert_eq!(
             (answer.status, &answer.json()["errors"][0]["field"]),
             (422, &json!(field)),
             "{more}: {answer:?}"
         );
     }
-    let blog = order(json!({ "app": "blog", "origin": "https://a.blog.localhost:8443" }));
+    let blog = order(&json!({ "app": "blog", "origin": "https://a.blog.localhost:8443" }));
     let url = gateway.admin("POST /v1/shares", Some(blog)).json()["url"].as_str().unwrap().to_owned();
     assert!(url.starts_with("https://a.blog.localhost:8443/.portcullis/share/pcs_"), "{url}");
     let reader = Caller::member(&gateway, "ann", &["read"], None);
-    assert_eq!(reader.ask("POST /v1/shares", Some(order(json!({})))).status, 403);
+    assert_eq!(reader.ask("POST /v1/shares", Some(order(&json!({})))).status, 403);
     let bound = Caller::member(&gateway, "bob", &["mint"], Some("blog"));
-    assert_eq!(bound.ask("POST /v1/shares", Some(order(json!({})))).status, 403);
+    assert_eq!(bound.ask("POST /v1/shares", Some(order(&json!({})))).status, 403);
 }
 
 #[test]

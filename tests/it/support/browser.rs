@@ -123,13 +123,13 @@ impl Browser {
     #[track_caller]
     pub(crate) fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features }));
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
     /// The size of the page's window; `phone` as phones have it.
     #[track_caller]
     pub(crate) fn resize(&self, width: u32, height: u32, phone: bool) {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": if phone { 2 } else { 1 }, "mobile": phone });
+        let size = &json!({ "width": width, "height": height, "deviceScaleFactor": if phone { 2 } else { 1 }, "mobile": phone });
         self.devtools("Emulation.setDeviceMetricsOverride", size);
     }
 
@@ -143,7 +143,7 @@ impl Browser {
     }
 
     #[track_caller]
-    fn devtools(&self, command: &str, parameters: Value) -> Value {
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters }))
     }
 
