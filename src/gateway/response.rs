@@ -75,8 +75,9 @@ impl Body {
 
 impl Document {
     fn new(lane: &Lane, document: Vec<u8>, record: Box<Record>) -> Self {
-        // HTTP/2 would send what answers a HEAD as it is.
-        let bytes = (record.method != http::Method::HEAD).then(|| Bytes::from(document));
+        // HTTP/2 would send what answers a HEAD as it is. Of nothing, nobody takes any.
+        let empty = record.method == http::Method::HEAD || document.is_empty();
+        let bytes = (!empty).then(|| Bytes::from(document));
         let held = bytes.as_ref().filter(|_| matches!(lane, Lane::Http2(_))).map(|_| {
             let (worker, idle) = (record.worker(), lane.connection().idle_timeout());
             let held = worker.slots.enter(None, SlotLimits { idle, client: idle }, lane);

@@ -66,6 +66,8 @@ fn a_navigation_with_a_token_becomes_a_session_at_the_same_address_without_it() 
         (&"ok".into(), &303.into(), &token.id.as_str().into())
     );
 
+    assert_eq!(line["ended"], "complete", "{line}");
+
     let cookie = cookie(&answer);
     let theirs = format!("a=\"1\"; {cookie};b=2;  __Host-portcullis=x");
     let answer = gateway.ask(request("GET /a/b?x=%2F&y", &[("Cookie", &theirs)]));
