@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::request::Parts;
-use http::{Method, Request as Message, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request as Message, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use super::authorize::Permit;
@@ -172,13 +172,13 @@ async fn exchange(
                     }
                 },
             };
-            let spare = spare(&message, sender.is_shared());
+            let spare = Spare::of(&message, sender.is_shared());
             let Failure { unsent, fate } = match sender.send(message, &target).await {
                 Ok(response) => return Ok(answered(worker, chosen, sender, response)),
                 Err(failed) => failed,
             };
-            let again =
-                unsent.map(|unsent| *unsent).or_else(|| spare.filter(|spare| may_repeat(spare, fate)));
+            let spare = || spare.filter(|spare| spare.may_go(fate)).map(Spare::into_message);
+            let again = unsent.map(|unsent| *unsent).or_else(spare);
             // A kept connection can die under a request without the app being at fault: it may have closed it just
             // before.
             let is_stale = is_kept && again.is_some() && fate != Fate::Refused;
@@ -243,25 +243,41 @@ fn answered(worker: &Rc<Worker>, chosen: Chosen, sender: Sender, response: Respo
     Answer { response, lease: Lease { worker: worker.clone(), chosen, sender } }
 }
 
-/// Whether a request whose fate was this may be sent once more.
-fn may_repeat(spare: &Message<Upload>, fate: Fate) -> bool {
-    match fate {
-        Fate::Refused | Fate::Leaving => true,
-        Fate::Closed | Fate::Calmed => is_idempotent(spare.method()),
-        Fate::BrokenOff | Fate::Garbled => false,
-    }
+/// A copy of a request that may have to be sent twice: bodyless and, unless the connection is one on which an app can
+/// say that it did not look at a request, idempotent by its method. Nearly all are dropped again unused, so it is made
+/// in the form that costs least to make.
+struct Spare {
+    method: Method,
+    uri: Uri,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    upload: Upload,
 }
 
-/// A copy of a request that may have to be sent twice: bodyless and, unless the connection is one on which an app can
-/// say that it did not look at a request, idempotent by its method.
-fn spare(message: &Message<Upload>, can_refuse: bool) -> Option<Message<Upload>> {
-    let upload = message.body().again().filter(|_| can_refuse || is_idempotent(message.method()))?;
-    let mut spare = Message::new(upload);
-    *spare.method_mut() = message.method().clone();
-    *spare.uri_mut() = message.uri().clone();
-    *spare.headers_mut() = message.headers().clone();
-    *spare.version_mut() = message.version();
-    Some(spare)
+impl Spare {
+    fn of(message: &Message<Upload>, can_refuse: bool) -> Option<Self> {
+        let upload = message.body().again().filter(|_| can_refuse || is_idempotent(message.method()))?;
+        let fields = message.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Some(Self { method: message.method().clone(), uri: message.uri().clone(), fields, upload })
+    }
+
+    /// Whether a request whose fate was this may be sent once more.
+    fn may_go(&self, fate: Fate) -> bool {
+        match fate {
+            Fate::Refused | Fate::Leaving => true,
+            Fate::Closed | Fate::Calmed => is_idempotent(&self.method),
+            Fate::BrokenOff | Fate::Garbled => false,
+        }
+    }
+
+    fn into_message(self) -> Message<Upload> {
+        let mut message = Message::new(self.upload);
+        *message.method_mut() = self.method;
+        *message.uri_mut() = self.uri;
+        for (name, value) in self.fields {
+            message.headers_mut().append(name, value);
+        }
+        message
+    }
 }
 
 /// RFC 9110, section 9.2.2, as far as requests pass.

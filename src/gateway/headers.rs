@@ -22,6 +22,7 @@ use super::trace;
 use super::upstream::Target;
 use crate::config::HostHeader;
 use crate::credential::Kind;
+use crate::model::ID_LENGTH;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -134,10 +135,8 @@ pub(super) fn to_upstream(
     headers.insert(REQUEST_ID, request_id.clone());
 
     let Some(identity) = permit.holder() else { return parts };
-    let mut id = String::with_capacity(32);
-    let _ = write!(id, "{}", identity.id);
     for (name, value) in [
-        (TOKEN_ID, HeaderValue::try_from(id).ok()),
+        (TOKEN_ID, HeaderValue::from_str(identity.id.text(&mut [0; ID_LENGTH])).ok()),
         (TOKEN_LABEL, identity.label.as_deref().and_then(|label| HeaderValue::from_str(label).ok())),
         (APP, Some(permit.route().app_value.clone())),
         (ENVIRONMENT, Some(permit.route().environment_value.clone())),
@@ -252,11 +251,15 @@ fn strip_named(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONNECTION) {
         return;
     }
+    // What most say is the name of no field, or of one that goes in any case.
+    let usual =
+        |name: &&[u8]| [&b"keep-alive"[..], b"close"].iter().any(|word| name.eq_ignore_ascii_case(word));
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
+        .filter(|name| !usual(name))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect();
     for name in named {
         headers.remove(name);

@@ -20,6 +20,7 @@ pub mod framing;
 mod guard;
 pub mod head;
 mod headers;
+mod hex;
 mod http;
 mod http1;
 mod http2;
@@ -44,6 +45,7 @@ mod share;
 mod signin;
 mod slots;
 mod socket;
+mod stamp;
 mod streams;
 pub mod throttle;
 pub mod tls;
@@ -106,8 +108,9 @@ pub struct Gateway {
 impl Gateway {
     /// A new identifier for a request: 128 random bits in hexadecimal.
     fn request_id(&self) -> HeaderValue {
-        let id = format!("{:032x}", fastrand::u128(..));
-        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        let mut id = [0; 32];
+        hex::write(&mut id, fastrand::u128(..));
+        HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 }
 

@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Version};
 use tokio::time::Instant;
 
 use super::clock;
-use super::line::Line;
+use super::line::{Line, key};
 use super::page::Audience;
 use super::route::Route;
 use super::slots::Slot;
@@ -21,7 +21,7 @@ use super::upstream::Target;
 use super::worker::Worker;
 use crate::board::{Cells, Denial, Outcome};
 use crate::credential::Kind;
-use crate::model::{Refusal, TokenId};
+use crate::model::{ID_LENGTH, Refusal, TokenId};
 
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
@@ -203,37 +203,38 @@ impl Record {
             None => self.ended,
         };
         let mut line = Line::begin(out);
-        line.shown("ts", jiff::Timestamp::now());
-        line.text("request_id", self.request_id.to_str().unwrap_or_default());
-        line.maybe("app", self.route.as_deref().map(|route| route.app.as_str()));
-        line.maybe("environment", self.route.as_deref().map(|route| route.environment.as_str()));
+        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(jiff::Timestamp::now()));
+        line.text(key!("request_id"), self.request_id.to_str().unwrap_or_default());
+        line.maybe(key!("app"), self.route.as_deref().map(|route| route.app.as_str()));
+        line.maybe(key!("environment"), self.route.as_deref().map(|route| route.environment.as_str()));
         match self.token {
-            Some(token) => line.shown("token_id", token),
-            None => line.null("token_id"),
+            Some(token) => line.word(key!("token_id"), token.text(&mut [0; ID_LENGTH])),
+            None => line.null(key!("token_id")),
         }
-        line.text("code", self.refusal.map_or("ok", Refusal::as_str));
-        line.number("status", u64::from(self.logged_status()));
-        line.text("method", &without_credentials(self.method.as_str()));
-        line.text("path", &self.target.as_ref().map(redacted).unwrap_or_default());
-        line.text(
-            "protocol",
+        line.word(key!("code"), self.refusal.map_or("ok", Refusal::as_str));
+        line.number(key!("status"), u64::from(self.logged_status()));
+        line.text(key!("method"), &without_credentials(self.method.as_str()));
+        line.text(key!("path"), &self.target.as_ref().map(redacted).unwrap_or_default());
+        line.word(
+            key!("protocol"),
             match self.protocol {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
         );
-        line.shown("client", self.client);
-        line.maybe("upstream", self.upstream.as_deref().map(|target| &*target.name));
-        line.number("bytes_in", self.received());
-        line.number("bytes_out", self.sent());
-        line.number("duration_us", micros(duration));
+        line.address(key!("client"), self.client);
+        line.maybe(key!("upstream"), self.upstream.as_deref().map(|target| &*target.name));
+        line.number(key!("bytes_in"), self.received());
+        line.number(key!("bytes_out"), self.sent());
+        line.number(key!("duration_us"), micros(duration));
         match self.upstream_us {
-            Some(micros) => line.number("upstream_us", micros),
-            None => line.null("upstream_us"),
+            Some(micros) => line.number(key!("upstream_us"), micros),
+            None => line.null(key!("upstream_us")),
         }
-        line.text("ended", ended.as_str());
+        line.word(key!("ended"), ended.as_str());
         line.end();
+        out.push(b'\n');
     }
 }
 
@@ -241,7 +242,6 @@ impl Record {
     /// The refusal that this request ended with, for whoever asks why.
     fn denial(&self, code: Refusal) -> Denial {
         let path = self.target.as_ref().map(|target| without_credentials(target.path())).unwrap_or_default();
-        let shown = path.chars().take(SHOWN).collect::<String>();
         Denial {
             at: jiff::Timestamp::now().as_millisecond(),
             request_id: self.request_id.to_str().unwrap_or_default().into(),
@@ -249,8 +249,8 @@ impl Record {
             app: self.route.as_deref().map(|route| route.app.clone()),
             environment: self.route.as_deref().map(|route| route.environment.clone()),
             token: self.token,
-            method: without_credentials(self.method.as_str()).chars().take(SHOWN).collect::<String>().into(),
-            path: shown.into(),
+            method: shown(&without_credentials(self.method.as_str())).into(),
+            path: shown(&path).into(),
             client: self.client,
         }
     }
@@ -265,6 +265,11 @@ impl Drop for Record {
         }
         self.worker.log(|lines| self.write(lines, duration));
     }
+}
+
+/// What is shown of a text of the client's.
+fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN)]
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -290,7 +295,7 @@ pub(super) fn kept(target: &PathAndQuery) -> Option<PathAndQuery> {
 /// The path with no query, and with nothing in it that has the beginning of a credential.
 fn redacted(target: &PathAndQuery) -> Cow<'_, str> {
     let path = without_credentials(target.path());
-    if target.query().is_none() { path } else { Cow::Owned(format!("{path}?{MARK}")) }
+    if target.query().is_none() { path } else { Cow::Owned([&path, "?", MARK].concat()) }
 }
 
 /// What a client wrote, a method or a path, with nothing in it that has the beginning of a credential.

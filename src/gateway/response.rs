@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use serde::Serialize;
 
 use super::headers;
 use super::lane::Lane;
+use super::line::{Line, key};
 use super::page;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
@@ -181,17 +181,6 @@ impl http_body::Body for Body {
     }
 }
 
-/// A problem document, as RFC 9457 shapes it.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'a str,
-    status: u16,
-    code: &'a str,
-    detail: &'a str,
-    request_id: &'a str,
-}
-
 /// Turns a refusal into an answer. The only place where that happens.
 pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Response<Body> {
     let status = reject.refusal.status();
@@ -201,7 +190,7 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     let mut response = match page::refusal(&reject, &record) {
         Some(html) => page(lane, status, html, record),
         None => {
-            let document = problem(&reject, &record.request_id);
+            let document = problem(&reject, record.request_id.to_str().unwrap_or_default());
             document_response(lane, status, "application/problem+json", document, record)
         }
     };
@@ -220,20 +209,6 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
-}
-
-/// The same for programs.
-fn problem(reject: &Reject, request_id: &HeaderValue) -> Vec<u8> {
-    let status = reject.refusal.status();
-    let problem = Problem {
-        r#type: "about:blank",
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        code: reject.refusal.as_str(),
-        detail: reject.detail,
-        request_id: request_id.to_str().unwrap_or_default(),
-    };
-    serde_json::to_vec(&problem).unwrap_or_default()
 }
 
 /// A page for a person.
@@ -265,6 +240,21 @@ pub(super) fn health(lane: &Lane, draining: bool, record: Box<Record>) -> Respon
     document_response(lane, status, "text/plain; charset=utf-8", word.into(), record)
 }
 
+/// A problem document, as RFC 9457 shapes it.
+fn problem(reject: &Reject, request_id: &str) -> Vec<u8> {
+    let status = reject.refusal.status();
+    let mut document = Vec::with_capacity(512);
+    let mut line = Line::begin(&mut document);
+    line.word(key!("type"), "about:blank");
+    line.word(key!("title"), status.canonical_reason().unwrap_or_default());
+    line.number(key!("status"), status.as_u16().into());
+    line.word(key!("code"), reject.refusal.as_str());
+    line.text(key!("detail"), reject.detail);
+    line.text(key!("request_id"), request_id);
+    line.end();
+    document
+}
+
 fn document_response(
     lane: &Lane,
     status: StatusCode,
@@ -289,12 +279,15 @@ fn document_response(
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
     let realm = record.route().map_or("portcullis", |route| route.app.as_str());
-    let value = match reject.challenge {
+    let mut value = ["Bearer realm=\"", realm, "\""].concat();
+    match reject.challenge {
         Challenge::None => return None,
-        Challenge::Bare => format!("Bearer realm=\"{realm}\""),
+        Challenge::Bare => {}
         Challenge::Error(error) => {
-            format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{}\"", reject.detail)
+            for part in [", error=\"", error, "\", error_description=\"", reject.detail, "\""] {
+                value.push_str(part);
+            }
         }
-    };
+    }
     HeaderValue::try_from(value).ok()
 }

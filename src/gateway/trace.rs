@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::hex;
+
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -22,10 +24,10 @@ pub(super) fn carry(headers: &mut HeaderMap) {
         }
         None => {
             headers.remove(STATE);
-            write_hex(&mut text[3..35], fastrand::u128(1..));
+            hex::write(&mut text[3..35], fastrand::u128(1..));
         }
     }
-    write_hex(&mut text[36..52], fastrand::u64(1..).into());
+    hex::write(&mut text[36..52], fastrand::u64(1..).into());
     if let Ok(value) = HeaderValue::from_bytes(&text) {
         headers.insert(PARENT, value);
     }
@@ -68,14 +70,6 @@ fn digit(byte: u8) -> Option<u8> {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
-    }
-}
-
-/// Fills `place` with the last digits of `number`.
-fn write_hex(place: &mut [u8], mut number: u128) {
-    for byte in place.iter_mut().rev() {
-        *byte = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
     }
 }
 

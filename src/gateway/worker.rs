@@ -18,6 +18,7 @@ use super::authorize::{self, Pass};
 use super::clock;
 use super::connection::Connection;
 use super::slots::Slots;
+use super::stamp::Stamp;
 use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
 use crate::board::client::Clients;
@@ -77,6 +78,7 @@ pub(super) struct Worker {
     /// The drain is over: what is still open is dropped.
     over: Cell<bool>,
     lines: RefCell<Vec<u8>>,
+    pub stamp: RefCell<Stamp>,
     asleep: Cell<bool>,
     stir: Notify,
 }
@@ -139,6 +141,7 @@ impl Worker {
             draining: Cell::new(false),
             over: Cell::new(false),
             lines: RefCell::default(),
+            stamp: RefCell::default(),
             asleep: Cell::new(false),
             stir: Notify::new(),
         }

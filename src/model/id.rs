@@ -10,9 +10,12 @@ use ulid::Ulid;
 /// to as many wherever there are a million of them.
 pub struct Id<K>([u64; 2], PhantomData<fn() -> K>);
 
+/// The bytes of an identifier's text.
+pub const LENGTH: usize = 4 + ulid::ULID_LEN;
+
 /// Kinds of thing that have identifiers.
 pub trait Prefixed {
-    const PREFIX: &'static str;
+    const PREFIX: [u8; 4];
 }
 
 /// Marks the identifiers of tokens.
@@ -23,10 +26,10 @@ pub enum OfToken {}
 pub enum OfKey {}
 
 impl Prefixed for OfToken {
-    const PREFIX: &'static str = "tok_";
+    const PREFIX: [u8; 4] = *b"tok_";
 }
 impl Prefixed for OfKey {
-    const PREFIX: &'static str = "key_";
+    const PREFIX: [u8; 4] = *b"key_";
 }
 
 pub type TokenId = Id<OfToken>;
@@ -47,7 +50,8 @@ impl<K: Prefixed> Id<K> {
     /// Reads `text` as written by `Display`; `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let id = Ulid::from_string(text.strip_prefix(K::PREFIX)?).ok()?;
+        let prefix = str::from_utf8(&K::PREFIX).ok()?;
+        let id = Ulid::from_string(text.strip_prefix(prefix)?).ok()?;
         let id = Self::of(id);
         // The alphabet has look-alikes and case; only the canonical spelling is an identifier.
         (id.to_string() == text).then_some(id)
@@ -55,6 +59,14 @@ impl<K: Prefixed> Id<K> {
 
     /// Something that no identifier given so far or later equals: for slots that belong to no token.
     pub const NONE: Self = Self([0, 0], PhantomData);
+
+    /// The text of this identifier, written where the caller has room for it.
+    pub fn text<'a>(&self, place: &'a mut [u8; LENGTH]) -> &'a str {
+        let [p, r, e, f, digits @ ..] = place;
+        [*p, *r, *e, *f] = K::PREFIX;
+        self.ulid().array_to_str(digits);
+        str::from_utf8(place).unwrap_or_default()
+    }
 
     const fn of(Ulid(id): Ulid) -> Self {
         Self([(id >> 64) as u64, id as u64], PhantomData)
@@ -99,9 +111,7 @@ impl<K> std::hash::Hash for Id<K> {
 }
 impl<K: Prefixed> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; ulid::ULID_LEN];
-        f.write_str(K::PREFIX)?;
-        f.write_str(self.ulid().array_to_str(&mut digits))
+        f.write_str(self.text(&mut [0; LENGTH]))
     }
 }
 impl<K: Prefixed> fmt::Debug for Id<K> {

@@ -19,7 +19,7 @@ mod upstream;
 
 pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeployment, OnPublish};
 pub use host::HostPattern;
-pub use id::{Id, KeyId, TokenId};
+pub use id::{Id, KeyId, LENGTH as ID_LENGTH, TokenId};
 pub use key::{Key, Scope, Scopes};
 pub use landing::{Landing, RESERVED};
 pub use lifetime::{Expiry, Lifetime, UnknownLifetime};
