@@ -6,6 +6,7 @@ mod denial;
 mod ending;
 mod following;
 pub mod handshake;
+mod questions;
 mod releases;
 mod traffic;
 pub mod upstream;
@@ -28,6 +29,7 @@ use crate::telemetry::Counter;
 pub use denial::Denial;
 pub use ending::{Affected, Ending, Stopped};
 pub use following::Following;
+pub use questions::{Question, Questions, Shared};
 pub use releases::{Notice, Releases};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 
@@ -82,6 +84,7 @@ pub struct Board {
     traffic: Mutex<BTreeMap<(AppName, EnvironmentName), Arc<Traffic>>>,
     pub upstreams: Standings,
     pub releases: Releases,
+    pub questions: Questions,
 }
 
 impl Board {
@@ -114,6 +117,7 @@ impl Board {
             traffic: Mutex::default(),
             upstreams: Standings::default(),
             releases: Releases::default(),
+            questions: Questions::default(),
         };
         (Arc::new(board), mailboxes)
     }

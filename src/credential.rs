@@ -1,4 +1,5 @@
-//! The shape of tokens and management keys: `pct_` or `pcm_`, 30 random base62 characters, 6 of checksum.
+//! The shape of tokens, management keys and links that sign in: `pct_`, `pcm_` or `pcs_`, 30 random base62 characters,
+//! 6 of checksum.
 //!
 //! [`Plaintext`] is the value a holder presents and exists only between the generator and the answer that mints
 //! it, or between the wire and the look-up. [`Digest`] is all that is kept. Neither shows itself to a formatter.
@@ -15,22 +16,27 @@ const PREFIX: usize = 4;
 const RANDOM: usize = 30;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Which of the two credentials a value is.
+/// Which of the credentials a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Opens an app through the gateway.
     Token,
     /// Opens the admin API.
     Key,
+    /// Signs browsers in with a token that nobody is shown.
+    Share,
 }
 
 impl Kind {
+    pub const ALL: [Self; 3] = [Self::Token, Self::Key, Self::Share];
+
     /// The four characters every credential of this kind begins with.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Token => "pct_",
             Self::Key => "pcm_",
+            Self::Share => "pcs_",
         }
     }
 
@@ -40,6 +46,7 @@ impl Kind {
         match self {
             Self::Token => "token",
             Self::Key => "key",
+            Self::Share => "share",
         }
     }
 }
@@ -194,7 +201,8 @@ mod tests {
 
     #[test]
     fn generated_values_parse_as_their_own_kind_only() {
-        for (kind, other) in [(Kind::Token, Kind::Key), (Kind::Key, Kind::Token)] {
+        for (kind, other) in [(Kind::Token, Kind::Key), (Kind::Key, Kind::Share), (Kind::Share, Kind::Token)]
+        {
             let value = Plaintext::generate(kind).unwrap();
             let again = Plaintext::parse(kind, value.reveal().as_bytes()).unwrap();
             assert_eq!(again.digest(), value.digest());

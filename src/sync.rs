@@ -326,6 +326,7 @@ mod tests {
 
     fn token(value: &Plaintext) -> NewToken {
         NewToken {
+            share: None,
             digest: value.digest(),
             hint: value.hint().to_owned(),
             label: Label::parse("Grüße 100%").unwrap(),

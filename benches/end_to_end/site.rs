@@ -142,6 +142,7 @@ pub(super) fn own(core: Core, role: &[&str]) -> Result<(Process, SocketAddr)> {
 
 fn new_token(token: &Plaintext) -> Result<NewToken> {
     Ok(NewToken {
+        share: None,
         digest: token.digest(),
         hint: token.hint().to_owned(),
         label: Label::parse("partner sync")?,

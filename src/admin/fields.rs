@@ -142,6 +142,15 @@ impl Fields {
         }
     }
 
+    /// Takes a whole number; `null` counts as absent.
+    pub(super) fn count(&mut self, name: &str) -> Option<u64> {
+        let value = self.rest.remove(name).filter(|value| !value.is_null())?;
+        if value.as_u64().is_none() {
+            self.faults.add(name, "must be a whole number");
+        }
+        value.as_u64()
+    }
+
     /// Notes what is wrong with a field that was taken.
     pub(super) fn fault(&mut self, name: &str, message: &str) {
         self.faults.add(name, message);

@@ -23,6 +23,7 @@ mod reload;
 mod routes;
 mod secrets;
 mod serve;
+mod shares;
 mod tokens;
 pub mod wire;
 

@@ -12,7 +12,7 @@ use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
     apps, audit, auth, backup, condition, denials, deployments, health, keys, lookup, members, metrics,
-    openapi, reload, secrets, serve, tokens,
+    openapi, reload, secrets, serve, shares, tokens,
 };
 use crate::control::Caller;
 use crate::model::Scope;
@@ -60,6 +60,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::DELETE, "/v1/tokens/{id}", DELETE, tokens::delete),
     route(&Method::POST, "/v1/tokens/{id}/revoke", MINT, tokens::revoke),
     route(&Method::POST, "/v1/tokens/{id}/rotate", MINT, tokens::rotate),
+    route(&Method::POST, "/v1/shares", MINT, shares::mint),
     route(&Method::GET, "/v1/members", Need::Workspace, members::list),
     route(&Method::POST, "/v1/members", Need::Workspace, members::add),
     route(&Method::GET, "/v1/members/{name}", Need::Workspace, members::show),

@@ -47,34 +47,43 @@ pub(super) fn list(call: Call) -> Answer {
 pub(super) fn mint(call: Call) -> Answer {
     Box::pin(async move {
         let mut fields = Fields::of_body(&call.body, false)?;
-        let asked = MintToken {
-            label: fields.text("label"),
-            description: fields.text("description"),
-            app: fields.text("app"),
-            environment: fields.text("environment"),
-            expires_in: fields.text("expires_in"),
-            expires_at: fields.text("expires_at"),
-            scopes: fields.texts("scopes"),
-            allowed_addresses: fields.texts("allowed_addresses"),
-            rate_limit: fields.text("rate_limit"),
-            on_publish: fields.text("on_publish"),
-            once: call.once.clone(),
-            faults: fields.end(&[
-                "label",
-                "description",
-                "app",
-                "environment",
-                "expires_in",
-                "expires_at",
-                "scopes",
-                "allowed_addresses",
-                "rate_limit",
-                "on_publish",
-            ]),
-        };
+        let asked = order(&call, &mut fields);
+        let asked = MintToken { faults: fields.end(&ORDER), ..asked };
         let minted = call.state.control.mint_token(call.caller()?, asked).await?;
         handed_over(&call, &minted)
     })
+}
+
+/// The fields that say what token is wanted.
+pub(super) const ORDER: [&str; 10] = [
+    "label",
+    "description",
+    "app",
+    "environment",
+    "expires_in",
+    "expires_at",
+    "scopes",
+    "allowed_addresses",
+    "rate_limit",
+    "on_publish",
+];
+
+/// What they say.
+pub(super) fn order(call: &Call, fields: &mut Fields) -> MintToken {
+    MintToken {
+        label: fields.text("label"),
+        description: fields.text("description"),
+        app: fields.text("app"),
+        environment: fields.text("environment"),
+        expires_in: fields.text("expires_in"),
+        expires_at: fields.text("expires_at"),
+        scopes: fields.texts("scopes"),
+        allowed_addresses: fields.texts("allowed_addresses"),
+        rate_limit: fields.text("rate_limit"),
+        on_publish: fields.text("on_publish"),
+        once: call.once.clone(),
+        ..MintToken::default()
+    }
 }
 
 pub(super) fn rotate(call: Call) -> Answer {

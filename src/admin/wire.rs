@@ -117,6 +117,57 @@ pub struct MintedToken {
     pub query_parameter: Option<String>,
 }
 
+/// The body of `POST /v1/shares`: what a token's has, for one app, and how the link is to be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MintShare {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 120)]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
+    pub description: Option<String>,
+    #[schema(min_length = 1)]
+    pub app: String,
+    #[schema(min_length = 1)]
+    pub environment: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
+    pub scopes: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
+    pub allowed_addresses: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_publish: Option<String>,
+    /// How many browsers it may sign in; one by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub uses: Option<u64>,
+    /// Where it leads: a path of the app, `/` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Scheme, host and port by which browsers reach the app, where that cannot be told from the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+/// The one answer that holds a link; where an earlier answer to the same call did, `url` and `path` are null.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct MintedShare {
+    /// The token that the link stands for. Its value is shown to nobody; revoking it ends the link and its sessions.
+    pub token: Token,
+    pub uses: u32,
+    pub url: Option<String>,
+    /// The link without scheme, host and port.
+    pub path: Option<String>,
+}
+
 /// The body of `POST /v1/tokens/{id}/revoke`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

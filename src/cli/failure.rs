@@ -120,7 +120,8 @@ fn flag(field: &str) -> String {
         "id" => "--deployment".to_owned(),
         "upstreams" => "--upstream".to_owned(),
         "app" | "environment" | "label" | "description" | "member" | "status" | "q" | "limit" | "reason"
-        | "expiring" | "overlap" | "email" | "name" | "after" | "cursor" | "token" => format!("--{field}"),
+        | "expiring" | "overlap" | "email" | "name" | "after" | "cursor" | "token" | "uses" | "path"
+        | "origin" => format!("--{field}"),
         _ => text::plain(field),
     }
 }

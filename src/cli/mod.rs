@@ -19,6 +19,7 @@ mod reload;
 mod scan;
 mod screen;
 mod secret;
+mod share;
 #[cfg(test)]
 mod stub;
 mod text;
@@ -121,6 +122,7 @@ impl Management {
         let screen = Screen::new();
         match &self.command {
             Family::Token(command) => command.run(&self.reach, &screen),
+            Family::Share(command) => command.run(&self.reach, &screen),
             Family::App(command) => command.run(&self.reach, &screen),
             Family::Member(command) => command.run(&self.reach, &screen),
             Family::Key(command) => command.run(&self.reach, &screen),
@@ -180,6 +182,8 @@ enum Family {
     /// External access tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Print a link that signs a browser in, without showing a token
+    Share(share::Share),
     /// The apps behind the gateway
     #[command(subcommand)]
     App(app::Command),
@@ -236,8 +240,8 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, secret, \
-             audit, backup, reload, scan, whoami",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, share, app, member, key, \
+             secret, audit, backup, reload, scan, whoami",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

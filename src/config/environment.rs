@@ -48,8 +48,7 @@ pub(super) fn read(
     let request_headers = request_headers::read(section, preflight || !public_paths.is_empty());
     let guard = word(&[("headers", EchoGuard::Headers), ("body", EchoGuard::Body), ("off", EchoGuard::Off)]);
     let echo_guard = section.or("echo_guard", EchoGuard::Headers, guard);
-    // Browsers get no sessions in this version, so that the key has no effect yet.
-    section.or("browser_sessions", true, boolean);
+    let browser_sessions = section.or("browser_sessions", true, boolean);
     Some(Environment {
         name,
         hosts: hosts?,
@@ -65,6 +64,7 @@ pub(super) fn read(
         upstream_ca,
         request_headers,
         echo_guard,
+        browser_sessions,
     })
 }
 

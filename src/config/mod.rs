@@ -159,6 +159,8 @@ pub struct Environment {
     /// Set on every request, each name once.
     pub request_headers: Vec<RequestHeader>,
     pub echo_guard: EchoGuard,
+    /// Whether browsers get a session for a token that they bring in a link or paste.
+    pub browser_sessions: bool,
 }
 
 impl Environment {

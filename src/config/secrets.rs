@@ -1,4 +1,4 @@
-//! `[secrets]`: the key that seals upstream secrets.
+//! `[secrets]`: the key that upstream secrets and browser sessions are sealed under.
 
 use super::Secrets;
 use super::section::Section;

@@ -8,7 +8,8 @@ use crate::store::{NotDone, Refused, StoreError};
 const TOLD: usize = 50;
 
 /// What is wrong with text that holds a credential.
-pub(super) const CREDENTIAL: &str = "holds a token or a management key: those are never stored";
+pub(super) const CREDENTIAL: &str =
+    "holds a token, a management key or a link that signs in: those are never stored";
 
 /// One wrong field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +143,7 @@ impl Fault {
 
 /// Whether text would show a credential wherever it is shown.
 pub(super) fn holds_credential(text: &str) -> bool {
-    [Kind::Token, Kind::Key].into_iter().any(|kind| {
+    Kind::ALL.into_iter().any(|kind| {
         text.match_indices(kind.prefix()).any(|(start, _)| {
             let found = text.as_bytes().get(start..start + LENGTH);
             found.is_some_and(|found| Plaintext::parse(kind, found).is_some())

@@ -18,6 +18,7 @@ mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
 mod secrets;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -46,6 +47,7 @@ pub use members::{AddMember, EditMember, ListMembers};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
 pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};
+pub use shares::{Link, MintShare, MintedShare, Spent};
 pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
 pub use upkeep::Expiring;
 

@@ -87,5 +87,6 @@ fn environment(name: &str, on_publish: OnPublish) -> Environment {
         upstream_ca: None,
         request_headers: Vec::new(),
         echo_guard: EchoGuard::Headers,
+        browser_sessions: true,
     }
 }

@@ -6,7 +6,7 @@ use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, page, page_len
 use crate::config::{Config, Environment};
 use crate::credential::{Kind, Plaintext};
 use crate::model::{EnvironmentName, Lifetime, OnPublish, Rules, Scope, Status, Token, TokenApp, TokenId};
-use crate::store::{Limits, NewToken, Revocation, TokenEdit, TokenFilter};
+use crate::store::{Limits, NewShare, NewToken, Revocation, TokenEdit, TokenFilter};
 
 /// How much text may be searched for.
 const LONGEST_SEARCH: usize = 200;
@@ -72,6 +72,16 @@ impl Control {
     /// # Errors
     /// When a field is wrong, the caller may not, or the store cannot be written.
     pub async fn mint_token(&self, caller: &Caller, asked: MintToken) -> Result<Minted, Fault> {
+        self.mint(caller, asked, None).await
+    }
+
+    /// The same, with the link of `share` where nobody is to be shown the value.
+    pub(super) async fn mint(
+        &self,
+        caller: &Caller,
+        asked: MintToken,
+        share: Option<NewShare>,
+    ) -> Result<Minted, Fault> {
         caller.require(Scope::Mint)?;
         let config = self.config.load_full();
         let now = self.now();
@@ -119,6 +129,7 @@ impl Control {
             rules,
             expires_at: end.at,
             lifetime: end.lifetime,
+            share,
         };
         let limits =
             Limits { in_all: config.tokens.max_active, per_member: config.tokens.max_active_per_member };

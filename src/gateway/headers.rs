@@ -9,15 +9,16 @@ use std::net::IpAddr;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
-use ipnet::IpNet;
 
 use super::authorize::Permit;
+use super::client::{Client, FORWARDED_FOR, FORWARDED_PROTO};
 use super::connection::Connection;
 use super::credential::{Carrier, Ways};
 use super::head::BodyLength;
 use super::query;
 use super::record::Record;
 use super::request::Request;
+use super::session;
 use super::trace;
 use super::upstream::Target;
 use crate::config::HostHeader;
@@ -25,8 +26,6 @@ use crate::credential::Kind;
 use crate::model::ID_LENGTH;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-portcullis-token-id");
@@ -44,36 +43,6 @@ const REPEATED_URL: [HeaderName; 4] = [
 /// At most so many fields are set on the way to the app.
 const OURS: usize = 13;
 
-/// Who is at the other end of a connection, as far as that is believed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    pub address: IpAddr,
-    /// The peer's own word on `X-Forwarded-*` and `X-Request-Id` counts.
-    pub trusted: bool,
-}
-
-impl Client {
-    /// The client behind the peer: the last address in `X-Forwarded-For` that no trusted proxy is known to have.
-    pub(super) fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let peer = peer.to_canonical();
-        let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-        if !is_trusted(&peer) {
-            return Self { address: peer, trusted: false };
-        }
-        let fields: Vec<&str> =
-            headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-        let mut address = peer;
-        for hop in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
-            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
-            address = hop.to_canonical();
-            if !is_trusted(&address) {
-                break;
-            }
-        }
-        Self { address, trusted: true }
-    }
-}
-
 /// The request's own identifier, if it comes from a proxy that is believed and is fit for a log.
 pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let value = headers.get(REQUEST_ID)?;
@@ -81,7 +50,7 @@ pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let fit = (1..=128).contains(&value.len()) && value.as_bytes().iter().all(plain);
     // It goes into the log and on to the app, where no credential may go.
     let holds = |kind: Kind| memchr::memmem::find(value.as_bytes(), kind.prefix().as_bytes()).is_some();
-    (fit && !holds(Kind::Token) && !holds(Kind::Key)).then(|| value.clone())
+    (fit && !Kind::ALL.into_iter().any(holds)).then(|| value.clone())
 }
 
 /// The head that the app receives, complete but for `Host`, which depends on the upstream.
@@ -103,6 +72,7 @@ pub(super) fn to_upstream(
     if permit.carrier() == Some(Carrier::Authorization) {
         headers.remove(header::AUTHORIZATION);
     }
+    session::strip(headers);
     let wants_trailers = headers.get_all(header::TE).iter().any(|te| lists(te, "trailers"));
     let forwarded_for = match client.trusted {
         false => connection.client_value.clone(),
@@ -452,20 +422,6 @@ mod tests {
         strip_named(&mut headers);
         strip(&mut headers, is_hop_by_hop);
         assert_eq!(names(&headers), ["accept", "trailer"]);
-    }
-
-    #[test]
-    fn the_client_is_the_last_hop_nobody_vouches_for() {
-        let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let find = |peer: &str, chain: &[&str]| {
-            let fields: Vec<_> = chain.iter().map(|value| ("x-forwarded-for", *value)).collect();
-            Client::find(peer.parse().unwrap(), &map(&fields), &trusted).address.to_string()
-        };
-        assert_eq!(find("1.1.1.1", &["9.9.9.9"]), "1.1.1.1");
-        assert_eq!(find("10.0.0.1", &["8.8.8.8, 9.9.9.9", "10.0.0.2"]), "9.9.9.9");
-        assert_eq!(find("10.0.0.1", &["nonsense, 10.0.0.3"]), "10.0.0.3");
-        assert_eq!(find("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9");
-        assert_eq!(find("10.0.0.1", &[]), "10.0.0.1");
     }
 
     #[test]

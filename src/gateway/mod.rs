@@ -8,12 +8,14 @@
 pub mod authenticate;
 pub mod authorize;
 pub mod capacity;
+mod client;
 mod clock;
 mod connection;
 pub mod credential;
 mod echo;
 mod extent;
 mod farewell;
+mod form;
 mod forward;
 mod frames;
 pub mod framing;
@@ -25,18 +27,25 @@ mod http;
 mod http1;
 mod http2;
 mod inject;
+pub mod landing;
 mod lane;
 mod line;
 pub mod listen;
 pub mod memory;
 mod messages;
+pub mod navigation;
+mod own;
+mod page;
 pub mod query;
 mod record;
 pub mod reject;
 pub mod request;
 mod response;
 pub mod route;
+pub mod session;
 mod settings;
+mod share;
+mod signin;
 mod slots;
 mod socket;
 mod stamp;
@@ -54,15 +63,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ::http::header::ALLOW;
 use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request as Message, Response};
+use ::http::{HeaderValue, Request as Message, Response};
 use hyper::body::Incoming;
 
 use self::authorize::Permit;
+use self::client::Client;
 use self::head::BodyLength;
-use self::headers::Client;
 use self::lane::{Lane, Seen};
+use self::own::Visit;
+use self::page::Audience;
 use self::record::Record;
 use self::reject::Reject;
 use self::request::Request;
@@ -72,14 +82,11 @@ use self::upload::Upload;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::index::Index;
-use crate::model::Refusal;
+use crate::model::{RESERVED, Refusal};
 use crate::secrets::Vault;
 use crate::telemetry::AccessLog;
 
 pub use settings::{InForce, Settings};
-
-/// Paths under this are the gateway's own on every host.
-const RESERVED: &str = "/.portcullis/";
 
 /// How far the end of serving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +133,7 @@ pub fn decide(
 ) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host())?;
+    let presented = session::present(settings.seal.as_deref(), request, presented, route, now);
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
     }
@@ -162,13 +170,15 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         Seen::Head(raw) => Request::accept(parts, raw),
         Seen::Stream { ended } => Request::accept_stream(parts, ended, settings.limits.headers),
     };
-    let request = match accepted {
+    let mut request = match accepted {
         Ok(request) => request,
         Err(reject) => return refuse(&lane, reject, record),
     };
+    request.secure = client.is_secure(lane.connection(), &request.headers);
     record.routed(settings.routes.route(request.host()).ok());
     if request.path().starts_with(RESERVED) {
-        return own(worker, &lane, &request, record);
+        let visit = Visit { request, body, client };
+        return Box::pin(own::answer(worker, &lane, &settings, visit, record)).await;
     }
     let now = worker.now();
     let mut permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
@@ -181,6 +191,14 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         }
     };
 
+    if let Some(holder) = permit.holder() {
+        record.token = Some(holder.id);
+        worker.used(holder.id, LastUse { at: now, client: client.address });
+    }
+    if let Some(redirect) = signin::exchange(&settings, &request, &permit, now) {
+        lane.finished();
+        return response::redirect(&lane, redirect, record);
+    }
     match permit.route().injected(&worker.gateway.vault, now) {
         Ok(injected) => record.injected = injected,
         Err(reject) => {
@@ -192,10 +210,6 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
     let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
     worker.stir();
-    if let Some(holder) = permit.holder() {
-        record.token = Some(holder.id);
-        worker.used(holder.id, LastUse { at: now, client: client.address });
-    }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
     let mut head =
@@ -251,27 +265,10 @@ fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
     record.method = parts.method.clone();
     record.target = parts.uri.path_and_query().and_then(record::kept);
     record.protocol = parts.version;
+    if navigation::is_for_a_person(&parts.headers) {
+        record.audience = Audience::Person(None);
+    }
     record
-}
-
-/// Answers on the gateway's own paths.
-fn own(worker: &Rc<Worker>, lane: &Lane, request: &Request, record: Box<Record>) -> Response<Body> {
-    let readable = matches!(request.method, Method::GET | Method::HEAD) && !request.tunnel;
-    let response = match request.path() {
-        "/.portcullis/healthz" if readable => response::health(lane, worker.gateway.board.draining(), record),
-        "/.portcullis/healthz" => {
-            let reject = Reject::new(Refusal::MethodNotAllowed, "this path answers GET and HEAD");
-            let mut response = refuse(lane, reject, record);
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        _ => {
-            let reject = Reject::new(Refusal::NotFound, "the gateway has no such path of its own");
-            return refuse(lane, reject, record);
-        }
-    };
-    lane.finished();
-    response
 }
 
 /// Answers with a refusal. A request whose body is still on its way is the connection's last.

@@ -16,6 +16,7 @@ use super::clock;
 use super::echo;
 use super::inject::Injected;
 use super::line::{Line, key};
+use super::page::Audience;
 use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
@@ -75,6 +76,7 @@ pub(super) struct Record {
     pub method: Method,
     pub target: Option<PathAndQuery>,
     pub protocol: Version,
+    pub audience: Audience,
     route: Option<Arc<Route>>,
     pub token: Option<TokenId>,
     pub refusal: Option<Refusal>,
@@ -108,6 +110,7 @@ impl Record {
             method: Method::default(),
             target: None,
             protocol: Version::HTTP_11,
+            audience: Audience::Program,
             route: None,
             token: None,
             refusal: None,
@@ -321,7 +324,7 @@ fn without_credentials(text: &str) -> Cow<'_, str> {
         return clean;
     }
     let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(text).into();
-    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
+    for prefix in Kind::ALL.map(Kind::prefix) {
         // One that was encoded is not worth finding the bounds of.
         if memchr::memmem::find_iter(&decoded, prefix).count() > clean.matches(prefix).count() {
             clean = Cow::Owned(format!("/{MARK}"));

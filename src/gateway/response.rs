@@ -13,8 +13,10 @@ use super::echo::Redactor;
 use super::headers;
 use super::lane::Lane;
 use super::line::{Line, key};
+use super::page;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
+use super::signin::Redirect;
 use super::slots::{Occupied, SlotLimits};
 use super::upstream::Chosen;
 use super::upstream::sender::Sender;
@@ -91,8 +93,9 @@ impl Body {
 
 impl Document {
     fn new(lane: &Lane, document: Vec<u8>, record: Box<Record>) -> Self {
-        // HTTP/2 would send what answers a HEAD as it is.
-        let bytes = (record.method != http::Method::HEAD).then(|| Bytes::from(document));
+        // HTTP/2 would send what answers a HEAD as it is. Of nothing, nobody takes any.
+        let empty = record.method == http::Method::HEAD || document.is_empty();
+        let bytes = (!empty).then(|| Bytes::from(document));
         let held = bytes.as_ref().filter(|_| matches!(lane, Lane::Http2(_))).map(|_| {
             let (worker, idle) = (record.worker(), lane.connection().idle_timeout());
             let held = worker.slots.enter(None, SlotLimits { idle, client: idle }, lane);
@@ -250,10 +253,14 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     let status = reject.refusal.status();
     record.refusal = Some(reject.refusal);
     record.token = reject.token.or(record.token);
-    let request_id = record.request_id.clone();
-    let document = problem(&reject, request_id.to_str().unwrap_or_default());
     let challenge = challenge(&reject, &record);
-    let mut response = document_response(lane, status, "application/problem+json", document, record);
+    let mut response = match page::refusal(&reject, &record) {
+        Some(html) => page(lane, status, html, record),
+        None => {
+            let document = problem(&reject, record.request_id.to_str().unwrap_or_default());
+            document_response(lane, status, "application/problem+json", document, record)
+        }
+    };
     let headers = response.headers_mut();
     if let Some(challenge) = challenge {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -268,6 +275,26 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     if let Some(seconds) = reject.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response
+}
+
+/// A page for a person.
+pub(super) fn page(lane: &Lane, status: StatusCode, html: String, record: Box<Record>) -> Response<Body> {
+    let mut response = document_response(lane, status, "text/html; charset=utf-8", html.into(), record);
+    page::protect(response.headers_mut());
+    response
+}
+
+/// Sends a browser that is signed in on its way, without telling there where it came from.
+pub(super) fn redirect(lane: &Lane, redirect: Redirect, record: Box<Record>) -> Response<Body> {
+    let Redirect { landing, cookie } = redirect;
+    let location = HeaderValue::from_str(landing.as_str()).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    let status = StatusCode::SEE_OTHER;
+    let mut response = document_response(lane, status, "text/plain; charset=utf-8", Vec::new(), record);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::SET_COOKIE, cookie);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 

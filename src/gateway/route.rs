@@ -31,6 +31,7 @@ pub struct Route {
     pub timeouts: Timeouts,
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
+    pub browser_sessions: bool,
     pub traffic: Arc<Traffic>,
     /// `None`: requests get nothing from the configuration.
     injections: Option<Injections>,
@@ -138,6 +139,7 @@ impl Route {
             timeouts: environment.timeouts,
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
+            browser_sessions: environment.browser_sessions,
             traffic: board.traffic(&app.name, &environment.name),
             injections: Injections::new(app, environment),
             configured: environment.clone(),

@@ -4,6 +4,7 @@ mod deployment;
 mod host;
 mod id;
 mod key;
+mod landing;
 mod lifetime;
 mod member;
 mod name;
@@ -22,6 +23,7 @@ pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeploy
 pub use host::HostPattern;
 pub use id::{Id, KeyId, LENGTH as ID_LENGTH, TokenId};
 pub use key::{Key, Scope, Scopes};
+pub use landing::{Landing, RESERVED};
 pub use lifetime::{Expiry, Lifetime, UnknownLifetime};
 pub use member::{Email, InvalidEmail, Member};
 pub use name::{AppName, EnvironmentName, InvalidName, MemberName, NameRef, TokenApp};

@@ -9,7 +9,9 @@ mod check;
 mod inherited;
 mod listeners;
 mod process;
+mod questions;
 mod reload;
+mod sealing;
 mod signals;
 mod workers;
 
@@ -119,7 +121,9 @@ impl Server {
         let (index, writer) = Index::new();
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone(), safe.clone())?;
-        let settings = InForce::new(Settings::new(&config, &index, &board, None)?);
+        let mut settings = Settings::new(&config, &index, &board, None)?;
+        sealing::provide(&mut settings, &config)?;
+        let settings = InForce::new(settings);
         let terminators = Arc::new(Terminators::default());
         let sources = Sources {
             board: board.clone(),
@@ -148,11 +152,12 @@ impl Server {
         let Workers { doors: ways, threads: workers } = Workers::start(&gateway, mailboxes, &draining)?;
         let capacity = Arc::new(Capacity::new(connections));
         let ways = listen::Workers { doors: ways, capacity, board: board.clone() };
-        let releases = board.releases.attend();
+        let (releases, questions) = (board.releases.attend(), board.questions.attend());
         let rest = vec![
             runtime.spawn(follower.run(rest_stopping.clone())),
             runtime.spawn(control.clone().keep_house(rest_stopping.clone())),
             runtime.spawn(keeper::run(safe.vault, rest_stopping.clone())),
+            runtime.spawn(questions::answer(control.clone(), questions, rest_stopping.clone())),
             runtime.spawn(supervisor::run(gateway.clone(), releases, rest_stopping)),
         ];
         let (reloads, wishes) = mpsc::channel(RELOADS);

@@ -11,7 +11,7 @@ use super::administration::{self, Administration};
 use super::certificates;
 use super::inherited::Inherited;
 use super::listeners::{self, Listeners};
-use super::{process, sink};
+use super::{process, sealing, sink};
 use crate::admin::{ReloadFault, ReloadRequest, Reloaded};
 use crate::board::Affected;
 use crate::config::{Config, LoadError, Loaded};
@@ -102,12 +102,13 @@ impl Reloader {
             let output = Output::open(sink(&config.gateway.access_log));
             Some(output.context("gateway.access_log.path")?)
         };
-        let settings = Settings::new(
+        let mut settings = Settings::new(
             &config,
             &self.gateway.index,
             &self.gateway.board,
             Some(&self.gateway.settings.load()),
         )?;
+        sealing::provide(&mut settings, &config)?;
         // A plan that comes to nothing must not have used them up.
         let mut inherited = self.inherited.copy().context("inherited sockets")?;
         let resumption = &self.resumption;

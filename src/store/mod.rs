@@ -22,8 +22,8 @@ use crate::telemetry::Operations;
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
     Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey,
-    NewSecret, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,
-    SecretEdit, TokenEdit, TokenFilter, Use,
+    NewSecret, NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation,
+    SealedSecret, SecretEdit, Share, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::sqlite::{audit, deployments, environments, keys, members, repeats, secrets, tokens};
+use super::sqlite::{audit, deployments, environments, keys, members, repeats, secrets, shares, tokens};
 use super::{
     Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, SealedSecret,
-    Store, StoreError, TokenFilter,
+    Share, Store, StoreError, TokenFilter,
 };
 use crate::credential::Digest;
 use crate::model::{
@@ -17,6 +17,14 @@ impl Store {
     /// When the store cannot be read.
     pub async fn token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
         self.0.readers.read(move |conn| tokens::get(conn, id)).await
+    }
+
+    /// The link that signs in whose code has this digest.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn share(&self, digest: Digest) -> Result<Option<Share>, StoreError> {
+        self.0.readers.read(move |conn| shares::find(conn, &digest)).await
     }
 
     /// The tokens that `filter` lets through, newest first.
@@ -83,7 +91,11 @@ impl Store {
             .read(move |conn| {
                 let mut found = Vec::new();
                 for digest in digests {
-                    let held = match tokens::by_digest(conn, &digest)? {
+                    let token = match tokens::by_digest(conn, &digest)? {
+                        Some(token) => Some(token),
+                        None => shares::token(conn, &digest)?,
+                    };
+                    let held = match token {
                         Some(token) => Some(Held::Token(Box::new(token))),
                         None => keys::by_digest(conn, &digest)?.map(|key| Held::Key(Box::new(key))),
                     };

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Deployment, DeploymentId, EnvironmentName, Grant, Key, KeyId, Label, Lifetime, MemberName,
-    Network, OnPublish, Rate, Rules, Scopes, Sealed, Secret, SecretKind, SecretName, SecretScope, Status,
-    Text, Token, TokenApp, TokenId, TokenScope, Upstream,
+    AppName, Deployment, DeploymentId, EnvironmentName, Grant, Key, KeyId, Label, Landing, Lifetime,
+    MemberName, Network, OnPublish, Rate, Rules, Scopes, Sealed, Secret, SecretKind, SecretName, SecretScope,
+    Status, Text, Token, TokenApp, TokenId, TokenScope, Upstream,
 };
 
 /// Who does something, and when: the head of its audit entry.
@@ -57,6 +57,30 @@ pub struct NewToken {
     pub rules: Rules,
     pub expires_at: Option<Timestamp>,
     pub lifetime: Option<Lifetime>,
+    /// The link that browsers sign in with it by, where nobody is to be shown its value.
+    pub share: Option<NewShare>,
+}
+
+/// A link to store beside its token.
+#[derive(Debug)]
+pub struct NewShare {
+    pub digest: Digest,
+    /// Where it leads.
+    pub landing: Landing,
+    /// How often it may be used.
+    pub uses: u32,
+}
+
+/// A link that signs in, and its token.
+#[derive(Debug)]
+pub struct Share {
+    pub token: Digest,
+    pub id: String,
+    pub app: String,
+    pub environment: String,
+    pub landing: Landing,
+    pub uses: u32,
+    pub used: u32,
 }
 
 /// What a digest is of.

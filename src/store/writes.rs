@@ -7,11 +7,14 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, secrets, tokens};
+use super::sqlite::{
+    audit, backup, deployments, environments, keys, members, repeats, secrets, shares, tokens,
+};
 use super::{
     Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Published, Removal, Reseal,
-    Revocation, Rotation, SealedSecret, SecretEdit, Store, StoreError, TokenEdit, Use,
+    Revocation, Rotation, SealedSecret, SecretEdit, Share, Store, StoreError, TokenEdit, Use,
 };
+use crate::credential::Digest;
 use crate::model::{
     AppName, Deployment, DeploymentId, Email, EnvironmentName, Key, KeyId, Member, MemberName, SecretName,
     Token, TokenId,
@@ -38,6 +41,14 @@ impl Store {
     /// When it was refused or could not be written.
     pub async fn mint_token(&self, act: Act, new: NewToken, limits: Limits) -> Result<(Token, u64), NotDone> {
         self.0.writer.command(move |work| tokens::mint::mint(work, &act, &new, limits)).await
+    }
+
+    /// Uses a link that signs in, where it may be; what it was like before, `None` where there is none.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn spend_share(&self, act: Act, digest: Digest) -> Result<Option<Share>, NotDone> {
+        self.0.writer.command(move |work| shares::spend(work, &act, &digest)).await
     }
 
     /// Stores a successor of a token, and brings the end of that one forward.

@@ -140,6 +140,16 @@ fn every_call_answers_as_it_is_described() {
     }
     let token = format!("/v1/tokens/{id}");
     api.ask(&operator, "GET /v1/tokens/{id}", &get(&token), None);
+    let link = json!({
+        "app": "shop", "environment": "production", "expires_in": "1h", "uses": 3, "path": "/start?a=b",
+        "origin": "https://shop.localhost",
+    });
+    for status in [201, 200] {
+        let answer = operator.ask_with("POST /v1/shares", &[("Idempotency-Key", "y")], Some(link.clone()));
+        assert_eq!(answer.status, status);
+        api.judge("POST /v1/shares", &answer);
+    }
+    api.ask(&operator, "POST /v1/shares", "POST /v1/shares", Some(link));
     let edit = json!({ "label": "new", "scopes": null, "rate_limit": null });
     api.ask(&operator, "PATCH /v1/tokens/{id}", &format!("PATCH {token}"), Some(edit));
     assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &secret)).status, 200);

@@ -53,6 +53,7 @@ const CALLS: &[Call] = &[
     call("POST /v1/tokens/{id}/rotate", Wants::Scope("mint"), About::Token, 201, none),
     call("POST /v1/tokens/{id}/revoke", Wants::Scope("mint"), About::Token, 200, none),
     call("DELETE /v1/tokens/{id}", Wants::Scope("delete"), About::Token, 200, none),
+    call("POST /v1/shares", Wants::Scope("mint"), About::Nothing, 422, || json!({ "uses": 0 })),
     call("GET /v1/apps", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/apps/shop", Wants::Scope("read"), About::App, 200, none),
     call(

@@ -175,6 +175,21 @@ impl Doc {
                 .gives(201, MADE, one::<wire::MintedToken>)
                 .gives(200, BEFORE, one::<wire::MintedToken>)
                 .tagged(),
+            ("POST", "/v1/shares") => {
+                Self::new("Mint a link that signs a browser in, with a token of its own that nobody is shown")
+                    .takes(one::<wire::MintShare>)
+                    .happens_once()
+                    .gives(
+                        201,
+                        "Made, and in force. The one answer that holds the link.",
+                        one::<wire::MintedShare>,
+                    )
+                    .gives(
+                        200,
+                        "Made before, by the same call: `url` and `path` are null.",
+                        one::<wire::MintedShare>,
+                    )
+            }
             ("GET", "/v1/members") => {
                 Self::new("List members, newest first").asks(PAGES).gives(200, OK, page::<wire::Member>)
             }

@@ -41,7 +41,7 @@ struct Tool {
 struct Driver {
     name: &'static str,
     version: &'static str,
-    rules: [Rule; 2],
+    rules: [Rule; 3],
 }
 
 #[derive(Serialize)]
@@ -116,7 +116,7 @@ pub(super) fn of(findings: &[Finding]) -> Result<Vec<u8>, Failure> {
                 driver: Driver {
                     name: "Portcullis",
                     version: env!("CARGO_PKG_VERSION"),
-                    rules: [Kind::Token, Kind::Key].map(rule),
+                    rules: Kind::ALL.map(rule),
                 },
             },
             column_kind: "unicodeCodePoints",
@@ -130,6 +130,7 @@ fn rule(kind: Kind) -> Rule {
     let (name, what, cure) = match kind {
         Kind::Token => ("LeakedToken", "An external access token of Portcullis", "portcullis token revoke"),
         Kind::Key => ("LeakedManagementKey", "A management key of Portcullis", "portcullis key revoke"),
+        Kind::Share => ("LeakedSignInLink", "A sign-in link of Portcullis", "portcullis token revoke"),
     };
     let text = |text: String| Text { text };
     Rule {
@@ -148,6 +149,7 @@ const fn rule_id(kind: Kind) -> &'static str {
     match kind {
         Kind::Token => "portcullis-token",
         Kind::Key => "portcullis-management-key",
+        Kind::Share => "portcullis-sign-in-link",
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn of(finding: &Finding) -> String {
     let kind = match finding.leak.kind {
         Kind::Token => "token",
         Kind::Key => "management key",
+        Kind::Share => "sign-in link",
     };
     let hint = &finding.leak.hint;
     let known = match &finding.standing {

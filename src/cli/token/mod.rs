@@ -90,7 +90,7 @@ impl Form {
 }
 
 /// `expires_in` and `expires_at` as the API takes them.
-type End = (Option<String>, Option<String>);
+pub(super) type End = (Option<String>, Option<String>);
 
 fn expiry(wish: &str) -> Option<End> {
     if wish == "never" || Lifetime::parse(wish).is_ok() {
@@ -100,7 +100,7 @@ fn expiry(wish: &str) -> Option<End> {
 }
 
 /// The same, or what would be right.
-fn required_expiry(wish: &str, reach: &Reach) -> Result<End, Failure> {
+pub(super) fn required_expiry(wish: &str, reach: &Reach) -> Result<End, Failure> {
     expiry(wish).ok_or_else(|| {
         let (wish, choices) = (text::plain(wish), reach.expiry_choices());
         Failure::Usage(format!("--expires: `{wish}` is none of what it takes: {choices}"))
@@ -131,14 +131,14 @@ fn announcement(minted: &MintedToken, secret: &str, heading: &str) -> String {
 }
 
 /// A token in a sentence.
-fn described(token: &Token) -> String {
+pub(super) fn described(token: &Token) -> String {
     let label =
         if token.label.is_empty() { String::new() } else { format!(" “{}”", text::plain(&token.label)) };
     let app = if token.app == "*" { "every app".to_owned() } else { text::plain(&token.app) };
     format!("{}{label} for {app}, {}", text::plain(&token.id), text::plain(&token.environment))
 }
 
-fn ends(token: &Token, now: Timestamp) -> String {
+pub(super) fn ends(token: &Token, now: Timestamp) -> String {
     token.expires_at.map_or_else(|| "never".to_owned(), |at| moment::both(at, now))
 }
 

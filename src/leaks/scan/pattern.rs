@@ -8,8 +8,6 @@ use crate::credential::{Kind, LENGTH, Plaintext};
 /// The longest that a credential gets: a zero between each two characters.
 pub(super) const LONGEST: usize = 2 * LENGTH - 1;
 
-const KINDS: [Kind; 2] = [Kind::Token, Kind::Key];
-
 /// What finds the prefixes, all at once.
 #[derive(Debug)]
 pub(super) struct Pattern(AhoCorasick);
@@ -26,9 +24,9 @@ pub(super) struct Match {
 
 impl Pattern {
     pub(super) fn new() -> Result<Self, aho_corasick::BuildError> {
-        let narrow = KINDS.iter().map(|kind| kind.prefix().as_bytes().to_vec());
+        let narrow = Kind::ALL.iter().map(|kind| kind.prefix().as_bytes().to_vec());
         // Of both orders: from the first character's byte that is not zero to the last one's.
-        let wide = KINDS.iter().map(|kind| {
+        let wide = Kind::ALL.iter().map(|kind| {
             let bytes: Vec<_> = kind.prefix().bytes().flat_map(|byte| [0, byte]).collect();
             bytes.get(1..).unwrap_or_default().to_vec()
         });
@@ -40,7 +38,7 @@ impl Pattern {
         // No prefix can begin within another one, so none is passed over.
         self.0.find_iter(bytes).filter_map(|prefix| {
             let place = prefix.pattern().as_usize();
-            let (kind, width) = (*KINDS.get(place % KINDS.len())?, place / KINDS.len() + 1);
+            let (kind, width) = (*Kind::ALL.get(place % Kind::ALL.len())?, place / Kind::ALL.len() + 1);
             let start = prefix.start();
             let value = read(kind, width, bytes.get(start..)?)?;
             Some(Match { start, kind, width, value })

@@ -9,7 +9,7 @@ CREATE TABLE secrets (
     apps TEXT NOT NULL CHECK (json_valid(apps)),
     products TEXT NOT NULL CHECK (json_valid(products)),
     environments TEXT NOT NULL CHECK (json_valid(environments)),
-    grant_terms TEXT CHECK (json_valid(grant_terms)),
+    grant_terms TEXT CHECK (grant_terms IS NULL OR json_valid(grant_terms)),
     sealed_with TEXT NOT NULL,
     sealed BLOB NOT NULL,
     created_at INTEGER NOT NULL,

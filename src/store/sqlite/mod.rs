@@ -12,6 +12,7 @@ mod migrate;
 mod reader;
 pub(super) mod repeats;
 pub(super) mod secrets;
+pub(super) mod shares;
 pub(super) mod tokens;
 mod work;
 mod writer;

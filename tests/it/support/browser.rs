@@ -1,0 +1,191 @@
+//! Chromium without a window, driven as the WebDriver standard has it (<https://www.w3.org/TR/webdriver2/>).
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::until;
+use super::wire::{Wire, request};
+
+/// How long the driver may take for one command: a busy machine starts a browser slowly.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What an element is called on the wire.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A browser with a profile of its own. Ended when dropped.
+pub(crate) struct Browser {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts a browser that believes any certificate.
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .env("TMPDIR", profile.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver: scripts/setup names its package");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.find_map(|line| {
+            line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        });
+        // It must not come to a stop because nobody listens.
+        thread::spawn(move || lines.for_each(drop));
+        let address = SocketAddr::from(([127, 0, 0, 1], port.expect("chromedriver should tell its port")));
+        let mut browser = Self { driver, address, session: String::new(), _profile: profile };
+        let options = json!({
+            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1000,800"],
+        });
+        let wanted = json!({ "alwaysMatch": { "acceptInsecureCerts": true, "goog:chromeOptions": options } });
+        let begun = browser.ask("POST /session", Some(json!({ "capabilities": wanted })));
+        browser.session = format!("/session/{}", begun["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    #[track_caller]
+    pub(crate) fn visit(&self, url: &str) {
+        self.post("/url", json!({ "url": url }));
+    }
+
+    /// Where it is.
+    #[track_caller]
+    pub(crate) fn url(&self) -> String {
+        self.get("/url").as_str().unwrap().to_owned()
+    }
+
+    /// The first element that a CSS selector finds; waits for it.
+    #[track_caller]
+    pub(crate) fn find(&self, selector: &str) -> String {
+        let found = || {
+            let all = self.post("/elements", json!({ "using": "css selector", "value": selector }));
+            all[0][ELEMENT].as_str().map(str::to_owned)
+        };
+        until(selector, found)
+    }
+
+    #[track_caller]
+    pub(crate) fn text(&self, selector: &str) -> String {
+        let element = self.find(selector);
+        self.get(&format!("/element/{element}/text")).as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn click(&self, selector: &str) {
+        let element = self.find(selector);
+        self.post(&format!("/element/{element}/click"), json!({}));
+    }
+
+    /// Types into a field, as a keyboard does.
+    #[track_caller]
+    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+        let element = self.find(selector);
+        self.post(&format!("/element/{element}/value"), json!({ "text": text }));
+    }
+
+    /// What a JavaScript function body returns; what it awaits is awaited.
+    #[track_caller]
+    pub(crate) fn eval(&self, body: &str) -> Value {
+        let script = format!("return (async () => {{ {body} }})()");
+        self.post("/execute/sync", json!({ "script": script, "args": [] }))
+    }
+
+    /// Waits until that is something.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, body: &str) -> Value {
+        until(body, || Some(self.eval(body)).filter(|value| !value.is_null() && *value != false))
+    }
+
+    /// From here on within a frame of the page.
+    #[track_caller]
+    pub(crate) fn enter_frame(&self, selector: &str) {
+        let element = self.find(selector);
+        self.post("/frame", json!({ "id": { ELEMENT: element } }));
+    }
+
+    /// Light or dark, as the user prefers it.
+    #[track_caller]
+    pub(crate) fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// The size of the page's window; `phone` as phones have it.
+    #[track_caller]
+    pub(crate) fn resize(&self, width: u32, height: u32, phone: bool) {
+        let size = &json!({ "width": width, "height": height, "deviceScaleFactor": if phone { 2 } else { 1 }, "mobile": phone });
+        self.devtools("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Writes what is seen to `target/screenshots`, for people to look at.
+    #[track_caller]
+    pub(crate) fn screenshot(&self, name: &str) {
+        let image = BASE64_STANDARD.decode(self.get("/screenshot").as_str().unwrap()).unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name).with_extension("png"), image).unwrap();
+    }
+
+    #[track_caller]
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters }))
+    }
+
+    #[track_caller]
+    fn get(&self, path: &str) -> Value {
+        self.ask(&format!("GET {}{path}", self.session), None)
+    }
+
+    #[track_caller]
+    fn post(&self, path: &str, body: Value) -> Value {
+        self.ask(&format!("POST {}{path}", self.session), Some(body))
+    }
+
+    #[track_caller]
+    fn ask(&self, line: &str, body: Option<Value>) -> Value {
+        let answer = self.try_to_ask(line, body).unwrap_or_else(|| panic!("{line}: chromedriver has gone"));
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert!(answer["value"]["error"].is_null(), "{line}: {answer}");
+        answer["value"].take()
+    }
+
+    fn try_to_ask(&self, line: &str, body: Option<Value>) -> Option<Vec<u8>> {
+        let stream = TcpStream::connect(self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let (host, length) = (self.address.to_string(), body.len().to_string());
+        let fields =
+            [("Host", host.as_str()), ("Content-Length", &length), ("Content-Type", "application/json")];
+        let mut wire = Wire::new(stream);
+        wire.send([request(line, &fields), body.into_bytes()].concat());
+        let head = wire.head().ok()??;
+        wire.body(&head).ok()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            // The driver ends the browser with that; killed first, it would leave it behind.
+            let _ = self.try_to_ask(&format!("DELETE {}", self.session), None);
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
