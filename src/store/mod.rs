@@ -22,7 +22,7 @@ use crate::telemetry::Operations;
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
     Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken,
-    Once, Published, Removal, Repeat, Revocation, Rotation, TokenEdit, TokenFilter, Use,
+    Once, Published, Removal, Repeat, Revocation, Rotation, Side, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;

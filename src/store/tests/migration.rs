@@ -48,7 +48,7 @@ async fn a_store_of_version_1_goes_on() {
     assert_eq!((tokens[1].lifetime, tokens[1].app.clone()), (None, TokenApp::Every));
     assert_eq!(store.member(MemberName::parse("ann").unwrap()).await.unwrap().unwrap().revision, 1);
     assert_eq!(
-        store.audit(EntryFilter { own: None, within: None, after: 0, limit: 10 }).await.unwrap().len(),
+        store.audit(EntryFilter { limit: 10, ..EntryFilter::default() }).await.unwrap().len(),
         1
     );
     let mut seen = Vec::new();
