@@ -5,6 +5,7 @@ mod app;
 mod audit;
 mod backup;
 pub mod client;
+mod dashboard;
 mod deployment;
 mod document;
 mod failure;
@@ -122,6 +123,7 @@ impl Management {
             Family::Backup(command) => command.run(&self.reach, &screen),
             Family::Reload(command) => command.run(&self.reach, &screen),
             Family::Whoami(command) => command.run(&self.reach, &screen),
+            Family::Dashboard(command) => command.run(&self.reach, &screen),
         }
     }
 }
@@ -190,6 +192,8 @@ enum Family {
     Reload(reload::Reload),
     /// Show as whom the admin side takes this command line
     Whoami(identity::Whoami),
+    /// Print a link that signs a browser in to the dashboard, once
+    Dashboard(dashboard::Dashboard),
 }
 
 #[derive(Subcommand)]
@@ -224,7 +228,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
         _ if reaches_out => Err(usage(
             "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, audit, \
-             backup, reload, whoami",
+             backup, reload, whoami, dashboard",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

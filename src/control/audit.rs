@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{Caller, Control, Fault, Faults, Page, cursor, page, page_length};
-use crate::model::{Scope, TokenId};
-use crate::store::{self, Entry, EntryFilter, Side};
+use crate::model::{Entry, Scope, TokenId};
+use crate::store::{self, EntryFilter, Side};
 
 /// Which entries to list, as asked for; `faults` is what was already found wrong with the request.
 #[derive(Debug, Default)]

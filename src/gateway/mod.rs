@@ -178,7 +178,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
     worker.stir();
     if let Some(holder) = permit.holder() {
-        record.token = Some(holder.id);
+        (record.token, record.let_in) = (Some(holder.id), true);
         worker.used(holder.id, LastUse { at: now, client: client.address });
     }
     let limit = settings.limits.body_bytes;

@@ -18,7 +18,7 @@ use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
-use crate::board::{Cells, Denial, Outcome};
+use crate::board::{Cells, Count, Denial, Outcome};
 use crate::credential::Kind;
 use crate::model::{Refusal, TokenId};
 
@@ -75,6 +75,8 @@ pub(super) struct Record {
     pub protocol: Version,
     route: Option<Arc<Route>>,
     pub token: Option<TokenId>,
+    /// Whether the token was let in, and noted as used.
+    pub let_in: bool,
     pub refusal: Option<Refusal>,
     pub status: u16,
     pub upstream: Option<Arc<Target>>,
@@ -106,6 +108,7 @@ impl Record {
             protocol: Version::HTTP_11,
             route: None,
             token: None,
+            let_in: false,
             refusal: None,
             status: 0,
             upstream: None,
@@ -157,6 +160,11 @@ impl Record {
 
     fn count(&self, duration: Duration) {
         let Some(cells) = self.cells() else { return };
+        let failed = self.logged_status() >= 500;
+        if let Some(token) = self.token.filter(|_| failed || self.refusal.is_some()) {
+            let (failed, refused) = (u32::from(failed), u32::from(!failed));
+            self.worker.fell_short(token, Count { requests: u32::from(!self.let_in), refused, failed });
+        }
         if self.route.is_none() {
             // Known to be a stranger's only now.
             cells.begin();

@@ -1,6 +1,7 @@
 //! The words of the domain. Fields are private: a value that exists is valid.
 
 mod deployment;
+mod entry;
 mod host;
 mod id;
 mod key;
@@ -18,6 +19,7 @@ mod token;
 mod upstream;
 
 pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeployment, OnPublish};
+pub use entry::Entry;
 pub use host::HostPattern;
 pub use id::{Id, KeyId, TokenId};
 pub use key::{Key, Scope, Scopes};

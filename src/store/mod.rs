@@ -21,8 +21,8 @@ use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
-    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken,
-    Once, Published, Removal, Repeat, Revocation, Rotation, Side, TokenEdit, TokenFilter, Use,
+    Act, EntryFilter, EnvironmentRow, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken, Once,
+    Published, Removal, Repeat, Revocation, Rotation, Side, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;

@@ -4,11 +4,13 @@ use jiff::Timestamp;
 
 use super::sqlite::{audit, deployments, environments, keys, members, repeats, tokens};
 use super::{
-    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
+    Act, EntryFilter, EnvironmentRow, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
     TokenFilter,
 };
 use crate::credential::Digest;
-use crate::model::{AppName, Deployment, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId};
+use crate::model::{
+    AppName, Deployment, Entry, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId,
+};
 
 impl Store {
     /// # Errors

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::credential::Digest;
 use crate::model::{
@@ -176,17 +175,6 @@ pub struct Use<I> {
     /// Unix milliseconds.
     pub at: i64,
     pub from: IpAddr,
-}
-
-/// An entry of the audit log.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    pub seq: u64,
-    pub at: Timestamp,
-    pub actor: String,
-    pub action: String,
-    pub subject: String,
-    pub detail: Value,
 }
 
 /// Which entries of the audit log to read. Every part that is there must match.

@@ -4,9 +4,10 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::{Value, json};
 
-use super::super::{Act, Entry, EntryFilter, Side};
+use super::super::{Act, EntryFilter, Side};
 use super::work::{Halt, Work};
 use super::{moment, parsed};
+use crate::model::Entry;
 
 /// Who acts where nobody asked.
 pub(super) const PROGRAM: &str = "portcullis";

@@ -7,11 +7,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::super::OpenError;
 
 /// Step `n` makes version `n + 1` out of version `n`. Steps that were released never change.
-const STEPS: &[&str] = &[
-    include_str!("../schema/1.sql"),
-    include_str!("../schema/2.sql"),
-    include_str!("../schema/3.sql"),
-];
+const STEPS: &[&str] =
+    &[include_str!("../schema/1.sql"), include_str!("../schema/2.sql"), include_str!("../schema/3.sql")];
 /// Marks a database as a store of this program ("PCLS").
 const APPLICATION: i64 = 0x5043_4C53;
 
