@@ -191,6 +191,7 @@ fn every_call_answers_as_it_is_described() {
     let member = Caller::member(&gateway, "ann", &["read"], Some("shop"));
     for caller in [&operator, &member] {
         api.ask(caller, "GET /v1/whoami", "GET /v1/whoami", None);
+        api.ask(caller, "POST /v1/dashboard-links", "POST /v1/dashboard-links", None);
     }
     let revoke = format!("DELETE /v1/keys/{}", text(&key, "/key/id"));
     api.ask(&operator, "DELETE /v1/keys/{id}", &revoke, None);

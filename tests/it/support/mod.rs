@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod authority;
+pub(crate) mod browser;
 pub(crate) mod caller;
 pub(crate) mod curl;
 pub(crate) mod exchange;
@@ -14,6 +15,7 @@ pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod stage;
 pub(crate) mod terminator;
+pub(crate) mod visitor;
 pub(crate) mod way;
 pub(crate) mod websocket;
 pub(crate) mod wire;
