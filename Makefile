@@ -28,7 +28,7 @@ run:
 
 # What has to pass before anything lands. Debian keeps servers where only root looks for programs.
 test:
-	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl h2load nginx node python3 grpcio websockets blackbox-exporter rustfmt clippy
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl h2load nginx node python3 grpcio websockets blackbox-exporter chromium rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
@@ -36,7 +36,7 @@ test:
 # The long runs: property tests with many more cases, ten minutes of bytes that are nearly right, a gateway killed
 # hundreds of times within mints and revokes, and every outside test again and again, for what fails seldom.
 soak:
-	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl h2load nginx node python3 grpcio websockets blackbox-exporter
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl h2load nginx node python3 grpcio websockets blackbox-exporter chromium
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --all-features --test it fuzz:: -- --test-threads 8
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing

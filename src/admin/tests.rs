@@ -186,7 +186,7 @@ async fn every_page_asks_for_what_the_table_says() {
     let site = Place::start().await;
     let pages = ROUTES.iter().filter(|route| matches!(route.serves, Serves::Pages(_))).collect::<Vec<_>>();
     assert!(pages.len() > 20, "where are the pages?");
-    let ask = async |route: &super::routes::Route, cookie: &str| {
+    let ask = async |route: &routes::Route, cookie: &str| {
         let path = ["{id}", "{app}", "{environment}", "{name}", "{code}"]
             .iter()
             .fold(route.path.to_owned(), |path, name| path.replace(name, "nothing"));

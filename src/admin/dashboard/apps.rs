@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::chart::{self, Chart};
 use super::page::{Frame, html};
-use super::words::{Moment, counted};
+use super::words::{self, Moment, counted};
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
 use crate::board::Board;
@@ -170,7 +170,7 @@ async fn told(
         more_upstreams: addresses.len().saturating_sub(UPSTREAMS),
         released: environment.released.is_some(),
         deployment: environment.deployment.to_string(),
-        on_publish: environment.environment.on_publish.to_string(),
+        on_publish: words::on_publish(environment.environment.on_publish),
         open: environment.open,
         mode: environment.environment.external_access.as_str(),
         switchable: environment.environment.external_access == ExternalAccess::OnFirstToken,

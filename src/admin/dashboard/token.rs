@@ -105,7 +105,7 @@ impl Facts {
             environment: token.environment.to_string(),
             address: creation::address(&ask.state.control.config(), &token.app, token.environment.as_str()),
             deployment: token.deployment.clone(),
-            on_publish: token.on_publish.to_string(),
+            on_publish: words::on_publish(token.on_publish),
             scopes: token.rules.scopes.iter().map(ToString::to_string).collect(),
             networks: token.rules.networks.iter().map(ToString::to_string).collect(),
             rate: token.rules.rate.map(|rate| rate.to_string()),

@@ -3,7 +3,7 @@
 use askama::Template;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Status, Token, distance};
+use crate::model::{OnPublish, Status, Token, distance};
 
 /// A time: how far away in plain words, and exactly for whoever looks closer.
 #[derive(Clone, Debug, Template)]
@@ -62,6 +62,15 @@ pub(super) fn in_short(scopes: &[impl ToString]) -> String {
         [] => "any path".to_owned(),
         [one] => one.to_string(),
         [one, rest @ ..] => format!("{} and {} more", one.to_string(), rest.len()),
+    }
+}
+
+/// What becomes of tokens when another deployment is published.
+pub(super) fn on_publish(rule: OnPublish) -> String {
+    match rule {
+        OnPublish::Stop => "tokens end".to_owned(),
+        OnPublish::Keep => "tokens live on".to_owned(),
+        OnPublish::Grace(after) => format!("tokens end {after} later"),
     }
 }
 
