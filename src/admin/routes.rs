@@ -161,7 +161,7 @@ pub(super) fn router(state: &State) -> Router {
             let problem = Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
             let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
             if accept.is_some_and(|accept| accept.contains("text/html")) {
-                return dashboard::nothing(problem, &request_id(&request));
+                return dashboard::nothing(&problem, &request_id(&request));
             }
             problem.render(&request_id(&request))
         })

@@ -106,7 +106,7 @@ pub(in crate::admin) async fn answer(
     let (head, body) = request.into_parts();
     let Some(Origin::Tcp(peer)) = head.extensions.get::<Origin>().copied() else {
         let detail = "the dashboard is on the admin address, not on the socket";
-        return page::refusal(Problem::forbidden(detail), None, id);
+        return page::refusal(&Problem::forbidden(detail), None, id);
     };
     let mut visit = Visit { from: peer.ip().to_canonical(), encrypted: is_encrypted(&head), session: None };
     let mut caller = None;
@@ -141,7 +141,7 @@ pub(in crate::admin) async fn answer(
         if problem.status() == StatusCode::UNAUTHORIZED && need != Need::Open {
             return page::go("/sign-in");
         }
-        page::refusal(problem, caller.as_ref().zip(visit.session.as_ref()), id)
+        page::refusal(&problem, caller.as_ref().zip(visit.session.as_ref()), id)
     })
 }
 

@@ -135,12 +135,12 @@ pub(super) fn go(to: &str) -> Response {
 }
 
 /// The page for whoever asked for one that is not there.
-pub(in crate::admin) fn nothing(problem: Problem, request: &RequestId) -> Response {
+pub(in crate::admin) fn nothing(problem: &Problem, request: &RequestId) -> Response {
     refusal(problem, None, request)
 }
 
 /// The page that says why there is no other.
-pub(super) fn refusal(problem: Problem, who: Option<(&Caller, &Session)>, request: &RequestId) -> Response {
+pub(super) fn refusal(problem: &Problem, who: Option<(&Caller, &Session)>, request: &RequestId) -> Response {
     let status = problem.status();
     let headline = match status {
         StatusCode::NOT_FOUND => "There is nothing here",
