@@ -106,7 +106,7 @@ pub(in crate::admin) async fn answer(
     let (head, body) = request.into_parts();
     let Some(Origin::Tcp(peer)) = head.extensions.get::<Origin>().copied() else {
         let detail = "the dashboard is on the admin address, not on the socket";
-        return page::refusal(&Problem::forbidden(detail), None, id);
+        return Problem::new(StatusCode::NOT_FOUND, "not_found", detail).render(id);
     };
     let mut visit = Visit { from: peer.ip().to_canonical(), encrypted: is_encrypted(&head), session: None };
     let mut caller = None;
