@@ -123,7 +123,8 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::POST, "/tokens", MINT, dashboard::creation::mint),
     page(&Method::GET, "/tokens/new", MINT, dashboard::creation::ask),
     page(&Method::GET, "/tokens/{id}", READ, dashboard::token::show),
-    page(&Method::GET, "/tokens/{id}/edit", MINT, dashboard::token::ask),
+    // It shows a token; who may not mint sends it in vain.
+    page(&Method::GET, "/tokens/{id}/edit", READ, dashboard::token::ask),
     page(&Method::POST, "/tokens/{id}/edit", MINT, dashboard::token::edit),
     page(&Method::POST, "/tokens/{id}/rotate", MINT, dashboard::token::rotate),
     page(&Method::POST, "/tokens/{id}/revoke", MINT, dashboard::token::revoke),
