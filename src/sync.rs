@@ -275,7 +275,7 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
             _ = stop.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(LAST_USES) => false,
         };
-        for (token, last) in board.take_last_uses() {
+        for (token, last) in board.take_last_uses(jiff::Timestamp::now().as_millisecond()) {
             let seen = unwritten.entry(token).or_insert(last);
             if seen.at < last.at {
                 *seen = last;

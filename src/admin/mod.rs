@@ -1,5 +1,5 @@
 //! The side that mints, publishes, lists and revokes: an HTTP API on a Unix socket, whose owner is the operator, and on a TCP
-//! address, where a management key says who calls.
+//! address, where a management key says who calls. Over TCP there are pages for people too, which do what the API does.
 
 mod apps;
 mod audit;
@@ -7,6 +7,7 @@ mod auth;
 mod backup;
 mod call;
 mod condition;
+mod dashboard;
 mod denials;
 mod deployments;
 mod fields;

@@ -450,6 +450,14 @@ pub struct Whoami {
     pub app: Option<String>,
 }
 
+/// The answer of `POST /v1/dashboard-links`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct DashboardLink {
+    /// Signs a browser in once, as whoever asked for it.
+    pub url: String,
+    pub expires_at: Timestamp,
+}
+
 /// The answer of `/healthz` while all is well.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {

@@ -5,6 +5,7 @@ mod app;
 mod audit;
 mod backup;
 pub mod client;
+mod dashboard;
 mod deployment;
 mod document;
 mod failure;
@@ -132,6 +133,7 @@ impl Management {
             Family::Reload(command) => command.run(&self.reach, &screen),
             Family::Scan(command) => command.run(&self.reach, &screen),
             Family::Whoami(command) => command.run(&self.reach, &screen),
+            Family::Dashboard(command) => command.run(&self.reach, &screen),
         }
     }
 }
@@ -207,6 +209,8 @@ enum Family {
     Scan(scan::Scan),
     /// Show as whom the admin side takes this command line
     Whoami(identity::Whoami),
+    /// Print a link that signs a browser in to the dashboard, once
+    Dashboard(dashboard::Dashboard),
 }
 
 #[derive(Subcommand)]
@@ -241,7 +245,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
         _ if reaches_out => Err(usage(
             "--admin, --key and --ca are for the commands that manage a running gateway: token, share, app, member, key, \
-             secret, audit, backup, reload, scan, whoami",
+             secret, audit, backup, reload, scan, whoami, dashboard",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

@@ -68,8 +68,9 @@ impl Caller {
         }
     }
 
+    /// The key that the caller calls with.
     #[must_use]
-    pub(super) fn key(&self) -> Option<KeyId> {
+    pub fn key(&self) -> Option<KeyId> {
         match self {
             Self::Operator => None,
             Self::Member { key, .. } => Some(*key),
@@ -147,12 +148,23 @@ impl Control {
     /// # Errors
     /// When the store cannot be read: it is asked each time, so that a revoked key ends at once.
     pub async fn caller(&self, key: &Plaintext, from: IpAddr) -> Result<Option<Caller>, Fault> {
+        Ok(self.in_force(self.store.key_by_digest(key.digest()).await?, from))
+    }
+
+    /// The same of a key that was presented before.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn caller_again(&self, key: KeyId, from: IpAddr) -> Result<Option<Caller>, Fault> {
+        Ok(self.in_force(self.store.key(key).await?, from))
+    }
+
+    fn in_force(&self, found: Option<Key>, from: IpAddr) -> Option<Caller> {
         let now = self.now();
-        let found = self.store.key_by_digest(key.digest()).await?;
         let in_force =
             found.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
-        let Some(key) = in_force else { return Ok(None) };
+        let key = in_force?;
         self.key_uses.note(Use { of: key.id, at: now.as_millisecond(), from });
-        Ok(Some(Caller::Member { key: key.id, name: key.member, scopes: key.scopes, app: key.app, from }))
+        Some(Caller::Member { key: key.id, name: key.member, scopes: key.scopes, app: key.app, from })
     }
 }

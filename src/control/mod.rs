@@ -37,7 +37,7 @@ use crate::secrets::Safe;
 use crate::store::Store;
 
 pub use apps::{AppView, EnvironmentView};
-pub use audit::{Backup, Entries, ListEntries};
+pub use audit::{Backup, Entries, ListEntries, SearchEntries};
 pub use caller::Caller;
 pub use deployments::{ListDeployments, Publish, Release, Switched};
 pub use fault::{Fault, Faults, FieldFault};
@@ -97,6 +97,12 @@ impl Control {
     #[must_use]
     pub fn expiring(&self) -> Expiring {
         self.expiring.clone()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
     }
 
     /// The name of the query parameter that carries a token; `None` where that form is off.

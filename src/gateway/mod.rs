@@ -192,7 +192,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     };
 
     if let Some(holder) = permit.holder() {
-        record.token = Some(holder.id);
+        (record.token, record.let_in) = (Some(holder.id), true);
         worker.used(holder.id, LastUse { at: now, client: client.address });
     }
     if let Some(redirect) = signin::exchange(&settings, &request, &permit, now) {

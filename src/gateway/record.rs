@@ -21,7 +21,7 @@ use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
-use crate::board::{Cells, Denial, Outcome};
+use crate::board::{Cells, Count, Denial, Outcome};
 use crate::credential::Kind;
 use crate::model::{ID_LENGTH, Refusal, TokenId};
 
@@ -79,6 +79,8 @@ pub(super) struct Record {
     pub audience: Audience,
     route: Option<Arc<Route>>,
     pub token: Option<TokenId>,
+    /// Whether the token was let in, and noted as used.
+    pub let_in: bool,
     pub refusal: Option<Refusal>,
     pub status: u16,
     pub upstream: Option<Arc<Target>>,
@@ -113,6 +115,7 @@ impl Record {
             audience: Audience::Program,
             route: None,
             token: None,
+            let_in: false,
             refusal: None,
             status: 0,
             upstream: None,
@@ -179,6 +182,11 @@ impl Record {
 
     fn count(&self, duration: Duration) {
         let Some(cells) = self.cells() else { return };
+        let failed = self.logged_status() >= 500;
+        if let Some(token) = self.token.filter(|_| failed || self.refusal.is_some()) {
+            let (failed, refused) = (u32::from(failed), u32::from(!failed));
+            self.worker.fell_short(token, Count { requests: u32::from(!self.let_in), refused, failed });
+        }
         if self.route.is_none() {
             // Known to be a stranger's only now.
             cells.begin();

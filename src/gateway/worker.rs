@@ -22,7 +22,7 @@ use super::stamp::Stamp;
 use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
 use crate::board::client::Clients;
-use crate::board::{Affected, Cells, Denial, Ending, LastUse, Post, Stopped, Traffic};
+use crate::board::{Affected, Cells, Count, Denial, Ending, LastUse, Post, Stopped, Traffic};
 use crate::model::TokenId;
 use crate::tls::Terminator;
 
@@ -177,6 +177,11 @@ impl Worker {
     /// Notes the use of a token.
     pub(super) fn used(&self, token: TokenId, last: LastUse) {
         self.post.used(token, last);
+    }
+
+    /// Counts a request with a token that was not let in, or failed.
+    pub(super) fn fell_short(&self, token: TokenId, count: Count) {
+        self.post.fell_short(token, count);
     }
 
     /// Makes a connection known for as long as the returned registration lives.

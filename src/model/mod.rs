@@ -1,12 +1,14 @@
 //! The words of the domain. Fields are private: a value that exists is valid.
 
 mod deployment;
+mod entry;
 mod host;
 mod id;
 mod key;
 mod landing;
 mod lifetime;
 mod member;
+mod moment;
 mod name;
 mod network;
 mod path;
@@ -20,12 +22,14 @@ mod token;
 mod upstream;
 
 pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeployment, OnPublish};
+pub use entry::Entry;
 pub use host::HostPattern;
 pub use id::{Id, KeyId, LENGTH as ID_LENGTH, TokenId};
 pub use key::{Key, Scope, Scopes};
 pub use landing::{Landing, RESERVED};
 pub use lifetime::{Expiry, Lifetime, UnknownLifetime};
 pub use member::{Email, InvalidEmail, Member};
+pub use moment::distance;
 pub use name::{AppName, EnvironmentName, InvalidName, MemberName, NameRef, TokenApp};
 pub use network::{InvalidNetwork, Network};
 pub use path::{InvalidPattern, PathPattern, PlainPath};

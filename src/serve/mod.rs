@@ -107,6 +107,7 @@ impl Server {
         let resumption = Resumption::new().context("TLS")?;
         let mut listeners = Listeners::default();
         let plan = listeners.plan(&config.gateway, &mut inherited, &resumption)?;
+        plan.name_ports(&mut config.gateway);
         // The store first: its lock settles whose the admin socket is, should two start at once.
         let store = Store::open(&config.store.path)?;
         let safe = open_safe(&config.secrets, &store)?;

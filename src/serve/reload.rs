@@ -114,6 +114,7 @@ impl Reloader {
         let resumption = &self.resumption;
         let listeners = self.listeners.plan(&config.gateway, &mut inherited, resumption)?;
         let administration = self.administration.plan(&config.admin, &mut inherited, resumption)?;
+        listeners.name_ports(&mut config.gateway);
         config.admin.listen = administration.address();
         reloaded.changed.retain(|key| !reloaded.restart_needed.contains(key));
         let terminators = listeners.terminators().chain(administration.terminator());

@@ -21,9 +21,9 @@ use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
-    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey,
-    NewSecret, NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation,
-    SealedSecret, SecretEdit, Share, TokenEdit, TokenFilter, Use,
+    Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewSecret,
+    NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,
+    SecretEdit, Share, Side, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;

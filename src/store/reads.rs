@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::sqlite::{audit, deployments, environments, keys, members, repeats, secrets, shares, tokens};
 use super::{
-    Act, Entry, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, SealedSecret,
-    Share, Store, StoreError, TokenFilter,
+    Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, SealedSecret, Share,
+    Store, StoreError, TokenFilter,
 };
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Deployment, EnvironmentName, Key, KeyId, Member, MemberName, Secret, SecretName, Token, TokenId,
+    AppName, Deployment, Entry, EnvironmentName, Key, KeyId, Member, MemberName, Secret, SecretName, Token,
+    TokenId,
 };
 
 impl Store {

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::credential::Digest;
 use crate::model::{
@@ -245,25 +244,32 @@ pub struct Use<I> {
     pub from: IpAddr,
 }
 
-/// An entry of the audit log.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    pub seq: u64,
-    pub at: Timestamp,
-    pub actor: String,
-    pub action: String,
-    pub subject: String,
-    pub detail: Value,
-}
-
-/// Which entries of the audit log to read, oldest first. Every part that is there must match.
-#[derive(Clone, Debug)]
+/// Which entries of the audit log to read. Every part that is there must match.
+#[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
     /// Only what the member with this key did.
     pub own: Option<KeyId>,
     pub within: Option<AppName>,
-    pub after: u64,
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub subject: Option<String>,
+    pub side: Side,
     pub limit: usize,
+}
+
+/// From where to read the audit log, and which way.
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// What came after this entry, oldest first.
+    After(u64),
+    /// What came before this entry, newest first.
+    Before(u64),
+}
+
+impl Default for Side {
+    fn default() -> Self {
+        Self::After(0)
+    }
 }
 
 /// Which tokens to list. Every part that is there must match.

@@ -55,7 +55,7 @@ fn echo_frames(exchange: &mut Exchange<'_>) {
 /// Waits until the app says that all of it works.
 #[track_caller]
 fn works(browser: &Browser) {
-    browser.wait_for("return document.getElementById('state')?.textContent === 'ready'");
+    browser.wait_until("return document.getElementById('state')?.textContent === 'ready'");
     let results = browser.eval("return results");
     let expected = json!({
         "chunk": "chunk", "style": "italic", "read": "read", "written": "written", "socket": "hello",
@@ -90,7 +90,7 @@ fn a_single_page_app_works_through_a_link_with_a_token_and_ends_with_it() {
     knows_nothing_of_it(&app, &token.secret);
 
     gateway.revoke(&token.id);
-    browser.wait_for("return socketClosed");
+    browser.wait_until("return socketClosed");
     assert_eq!(browser.eval("return (await fetch('/api/read')).status"), 401);
     browser.visit(&format!("{origin}/deep/link"));
     assert_eq!(browser.text("h1"), "The token was revoked");
@@ -129,12 +129,12 @@ fn it_works_over_tls_through_a_pasted_token_and_in_a_frame_that_asked_for_it() {
     browser.visit(&format!("{origin}/start"));
     browser.type_into("#token", "pct_nonsense");
     browser.click("button");
-    browser.wait_for("return document.querySelector('h1').textContent === 'That token opens nothing here'");
+    browser.wait_until("return document.querySelector('h1').textContent === 'That token opens nothing here'");
     browser.type_into("#token", &token.secret);
     browser.click("button");
-    browser.wait_for("return document.getElementById('state') !== null");
+    browser.wait_until("return document.getElementById('state') !== null");
     assert_eq!(browser.url(), format!("{origin}/start"));
-    assert_eq!(browser.wait_for("return window.results?.socket"), "hello");
+    assert_eq!(browser.wait_until("return window.results?.socket"), "hello");
     knows_nothing_of_it(&app, &token.secret);
 
     let link = format!("{origin}/start?project-protection-bypass={}", token.secret);
@@ -145,7 +145,7 @@ fn it_works_over_tls_through_a_pasted_token_and_in_a_frame_that_asked_for_it() {
         other
     };
     let asked = framed("&portcullis-session=samesite-none");
-    assert_eq!(asked.wait_for("return window.results?.socket"), "hello");
+    assert_eq!(asked.wait_until("return window.results?.socket"), "hello");
     assert_eq!(asked.eval("return results.written"), "written");
     // Without that wish the browser keeps the cookie back, and the page that tells so lets nobody frame it.
     let usual = framed("");
@@ -163,7 +163,7 @@ fn a_link_that_signs_in_leads_to_the_app_at_a_click() {
     let origin = origin(&gateway);
     browser.visit(&format!("{origin}{path}"));
     assert_eq!(browser.text("h1"), "You have been invited");
-    browser.screenshot("gateway-invitation");
+    browser.shoot("gateway-invitation");
     browser.click("button");
     works(&browser);
     assert_eq!(browser.url(), format!("{origin}/start"));
@@ -186,12 +186,12 @@ fn the_page_for_people_is_styled_safe_and_usable_in_the_dark_and_on_a_phone() {
     let injected = "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; \
                     document.body.append(s); return window.ran ?? null";
     assert_eq!(browser.eval(injected), Value::Null);
-    browser.screenshot("gateway-401-light");
+    browser.shoot("gateway-401-light");
     let paper = "return getComputedStyle(document.body).backgroundColor";
     let light = browser.eval(paper);
     browser.prefer("dark");
     assert_ne!(browser.eval(paper), light);
-    browser.screenshot("gateway-401-dark");
+    browser.shoot("gateway-401-dark");
     for scheme in ["light", "dark"] {
         browser.prefer(scheme);
         let faint = browser.eval(CONTRAST);
@@ -201,7 +201,7 @@ fn the_page_for_people_is_styled_safe_and_usable_in_the_dark_and_on_a_phone() {
     browser.visit(&format!("{origin}/deep/link"));
     let fits = "return document.documentElement.scrollWidth <= innerWidth";
     assert_eq!(browser.eval(fits), true);
-    browser.screenshot("gateway-401-phone");
+    browser.shoot("gateway-401-phone");
 }
 
 /// What of a page has less contrast than 4.5 to 1.

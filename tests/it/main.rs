@@ -26,6 +26,7 @@ mod clients;
 mod conformance;
 mod crash;
 mod credentials;
+mod dashboard;
 mod demo;
 mod denials;
 mod deployments;

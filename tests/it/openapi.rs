@@ -202,6 +202,7 @@ fn every_call_answers_as_it_is_described() {
     let member = Caller::member(&gateway, "ann", &["read"], Some("shop"));
     for caller in [&operator, &member] {
         api.ask(caller, "GET /v1/whoami", "GET /v1/whoami", None);
+        api.ask(caller, "POST /v1/dashboard-links", "POST /v1/dashboard-links", None);
     }
     let digests = [operator.mint("production").secret, text(&key, "/secret")].map(|secret| digest(&secret));
     api.ask(&operator, "POST /v1/lookup", "POST /v1/lookup", Some(json!({ "digests": digests })));

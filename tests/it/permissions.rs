@@ -47,6 +47,7 @@ fn none() -> Value {
 
 const CALLS: &[Call] = &[
     call("GET /v1/whoami", Wants::Key, About::Nothing, 200, none),
+    call("POST /v1/dashboard-links", Wants::Key, About::Nothing, 201, none),
     call("GET /v1/tokens", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/tokens/{id}", Wants::Scope("read"), About::Token, 200, none),
     call("PATCH /v1/tokens/{id}", Wants::Scope("mint"), About::Token, 200, || json!({ "label": "x" })),
@@ -228,8 +229,8 @@ fn what_is_not_listed_is_denied() {
         "GET /v1/tokens/",
         "GET /v1/tokens/a/b",
         "GET /v2/tokens",
-        "GET /",
         "GET /v1/../v1/apps",
+        "GET /tokens/a/b/c",
     ] {
         assert_eq!(boss.ask(line, None).status, 404, "{line}");
     }

@@ -236,6 +236,10 @@ impl Doc {
             )
             .may_conflict()
             .gives(200, "What that changed.", one::<wire::Reloaded>),
+            ("POST", "/v1/dashboard-links") => Self::new(
+                "Make a link that signs a browser in to the dashboard, once, as the caller",
+            )
+            .gives(201, "Made. The one answer that holds it.", one::<wire::DashboardLink>),
             ("GET", "/v1/whoami") => Self::new("Tell who calls").gives(200, OK, one::<wire::Whoami>),
             ("GET", "/v1/openapi.json") => {
                 Self::new("This document").gives(200, OK, |_| json!({ "type": "object" }))

@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What an element is called on the wire.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+pub(crate) const TAB: &str = "\u{e004}";
+pub(crate) const ENTER: &str = "\u{e007}";
+pub(crate) const SPACE: &str = " ";
+
 /// A browser with a profile of its own. Ended when dropped.
 pub(crate) struct Browser {
     driver: Child,
@@ -51,17 +55,28 @@ impl Browser {
         let address = SocketAddr::from(([127, 0, 0, 1], port.expect("chromedriver should tell its port")));
         let mut browser = Self { driver, address, session: String::new(), _profile: profile };
         let options = json!({
-            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1000,800"],
+            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"],
         });
         let wanted = json!({ "alwaysMatch": { "acceptInsecureCerts": true, "goog:chromeOptions": options } });
         let begun = browser.ask("POST /session", Some(json!({ "capabilities": wanted })));
         browser.session = format!("/session/{}", begun["sessionId"].as_str().unwrap());
+        browser.resize(1280, 900, false);
         browser
     }
 
     #[track_caller]
     pub(crate) fn visit(&self, url: &str) {
         self.post("/url", json!({ "url": url }));
+    }
+
+    #[track_caller]
+    pub(crate) fn reload(&self) {
+        self.post("/refresh", json!({}));
+    }
+
+    #[track_caller]
+    pub(crate) fn grant(&self, permission: &str) {
+        self.post("/permissions", json!({ "descriptor": { "name": permission }, "state": "granted" }));
     }
 
     /// Where it is.
@@ -78,6 +93,11 @@ impl Browser {
             all[0][ELEMENT].as_str().map(str::to_owned)
         };
         until(selector, found)
+    }
+
+    #[track_caller]
+    pub(crate) fn has(&self, selector: &str) -> bool {
+        self.post("/elements", json!({ "using": "css selector", "value": selector }))[0].is_object()
     }
 
     #[track_caller]
@@ -99,17 +119,51 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), json!({ "text": text }));
     }
 
+    /// Writes where something else may have been written.
+    #[track_caller]
+    pub(crate) fn fill(&self, selector: &str, text: &str) {
+        let element = self.find(selector);
+        self.post(&format!("/element/{element}/clear"), json!({}));
+        self.post(&format!("/element/{element}/value"), json!({ "text": text }));
+    }
+
+    /// Presses keys, wherever the focus is.
+    #[track_caller]
+    pub(crate) fn press(&self, keys: &str) {
+        let strokes = keys.chars().flat_map(|key| {
+            [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })]
+        });
+        let source = json!({ "type": "key", "id": "keyboard", "actions": strokes.collect::<Vec<_>>() });
+        self.post("/actions", json!({ "actions": [source] }));
+    }
+
     /// What a JavaScript function body returns; what it awaits is awaited.
     #[track_caller]
     pub(crate) fn eval(&self, body: &str) -> Value {
-        let script = format!("return (async () => {{ {body} }})()");
-        self.post("/execute/sync", json!({ "script": script, "args": [] }))
+        self.run(&format!("return (async () => {{ {body} }})()"), &json!([]))
+    }
+
+    /// What a script makes of arguments.
+    #[track_caller]
+    pub(crate) fn run(&self, script: &str, arguments: &Value) -> Value {
+        self.post("/execute/sync", json!({ "script": script, "args": arguments }))
     }
 
     /// Waits until that is something.
     #[track_caller]
-    pub(crate) fn wait_for(&self, body: &str) -> Value {
+    pub(crate) fn wait_until(&self, body: &str) -> Value {
         until(body, || Some(self.eval(body)).filter(|value| !value.is_null() && *value != false))
+    }
+
+    /// Waits until a person sees these words there.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, selector: &str, words: &str) {
+        until(&format!("{words:?} in {selector}"), || {
+            let script =
+                "const found = document.querySelector(arguments[0]); return found && found.innerText";
+            let text = self.run(script, &json!([selector]));
+            text.as_str().is_some_and(|text| text.contains(words)).then_some(())
+        });
     }
 
     /// From here on within a frame of the page.
@@ -133,10 +187,11 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", size);
     }
 
-    /// Writes what is seen to `target/screenshots`, for people to look at.
+    /// Writes what the whole page looks like to `target/screenshots`, for people to look at.
     #[track_caller]
-    pub(crate) fn screenshot(&self, name: &str) {
-        let image = BASE64_STANDARD.decode(self.get("/screenshot").as_str().unwrap()).unwrap();
+    pub(crate) fn shoot(&self, name: &str) {
+        let shot = self.devtools("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
+        let image = BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(name).with_extension("png"), image).unwrap();

@@ -16,6 +16,7 @@ pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod stage;
 pub(crate) mod terminator;
+pub(crate) mod visitor;
 pub(crate) mod way;
 pub(crate) mod websocket;
 pub(crate) mod wire;

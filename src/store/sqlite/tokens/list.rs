@@ -25,11 +25,14 @@ fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
     if let Some(owner) = &filter.owner {
         and(owner.to_string().into(), &|owner| format!("m.removed_at IS NULL AND m.name = {owner}"));
     }
+    // The index by environment finds an app's tokens too, but not in their order: going through all from the newest on
+    // reaches the end of a page sooner than putting them in order.
+    let plus = if filter.environment.is_some() { "" } else { "+" };
     if let Some(app) = &filter.within {
-        and(app.to_string().into(), &|app| format!("t.app = {app}"));
+        and(app.to_string().into(), &|app| format!("{plus}t.app = {app}"));
     }
     if let Some(app) = &filter.app {
-        and(app.clone().into(), &|app| format!("t.app = {app}"));
+        and(app.clone().into(), &|app| format!("{plus}t.app = {app}"));
     }
     if let Some(environment) = &filter.environment {
         and(environment.clone().into(), &|environment| format!("t.environment = {environment}"));
