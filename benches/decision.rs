@@ -20,7 +20,7 @@ use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::framing::Framing;
 use portcullis::gateway::head::{BodyLength, Head, HeadLimits};
 use portcullis::gateway::request::Request;
-use portcullis::gateway::{Settings, decide};
+use portcullis::gateway::{Moment, Settings, decide};
 use portcullis::index::{Identity, Index, NEVER, Standing};
 use portcullis::model::{OnPublish, Refusal, TokenApp, TokenId};
 use sha2::Digest as _;
@@ -28,7 +28,7 @@ use sha2::Digest as _;
 const TOKENS: u32 = 10_000;
 /// The rounds of a case's two runs.
 const ROUNDS: [u32; 2] = [1_000, 11_000];
-const NOW: i64 = 1_767_225_600_000;
+const NOW: Moment = Moment { wall: 1_767_225_600_000, steady: 1_000_000 };
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The example of the token format; fixed, so that every run takes the same path through the table.

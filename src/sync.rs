@@ -258,12 +258,8 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
             _ = stop.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(LAST_USES) => false,
         };
-        for (token, last) in board.take_last_uses() {
-            let seen = unwritten.entry(token).or_insert(last);
-            if seen.at < last.at {
-                *seen = last;
-            }
-        }
+        // The later of two, whatever the clock said.
+        unwritten.extend(board.take_last_uses());
         if !unwritten.is_empty() {
             let uses =
                 unwritten.iter().map(|(of, last)| Use { of: *of, at: last.at, from: last.client }).collect();

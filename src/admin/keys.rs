@@ -56,7 +56,7 @@ pub(super) fn revoke(call: Call) -> Answer {
 fn shown(key: &Key, now: Timestamp) -> wire::Key {
     let status = if key.revoked_at.is_some() {
         Status::Revoked
-    } else if key.expires_at.is_some_and(|end| end <= now) {
+    } else if key.has_expired(now) {
         Status::Expired
     } else {
         Status::Active

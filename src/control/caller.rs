@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::repeat::Once;
 use super::{Control, Fault};
 use crate::credential::Plaintext;
-use crate::model::{AppName, Key, KeyId, MemberName, Scope, Scopes, Token, TokenApp};
+use crate::model::{AppName, Key, KeyId, MemberName, Mortal, Scope, Scopes, Token, TokenApp};
 use crate::store::{self, Act, TokenFilter, Use};
 
 /// The caller of a command.
@@ -149,9 +149,12 @@ impl Control {
     pub async fn caller(&self, key: &Plaintext, from: IpAddr) -> Result<Option<Caller>, Fault> {
         let now = self.now();
         let found = self.store.key_by_digest(key.digest()).await?;
-        let in_force =
-            found.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
-        let Some(key) = in_force else { return Ok(None) };
+        let Some(key) = found.filter(|key| key.revoked_at.is_none()) else { return Ok(None) };
+        if let Some(end) = key.expires_at.filter(|_| key.has_expired(now)) {
+            let hindsight = self.store.hindsight();
+            hindsight.saw(Mortal::Key(key.id), end.as_millisecond(), now.as_millisecond());
+            return Ok(None);
+        }
         self.key_uses.note(Use { of: key.id, at: now.as_millisecond(), from });
         Ok(Some(Caller::Member { key: key.id, name: key.member, scopes: key.scopes, app: key.app, from }))
     }

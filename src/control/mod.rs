@@ -76,7 +76,9 @@ impl Control {
     /// Now, as exactly as it is stored.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        let now = self.clock.now();
+        self.store.hindsight().tell(now.as_millisecond());
+        now
     }
 
     /// Whether the store's last read and last write succeeded.

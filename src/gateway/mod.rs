@@ -44,7 +44,6 @@ mod trace;
 mod upgrade;
 mod upload;
 pub mod upstream;
-pub mod wall;
 pub mod worker;
 
 use std::net::IpAddr;
@@ -55,6 +54,7 @@ use ::http::header::ALLOW;
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request as Message, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use self::authorize::Permit;
 use self::head::BodyLength;
@@ -72,6 +72,7 @@ use crate::index::Index;
 use crate::model::Refusal;
 use crate::telemetry::AccessLog;
 
+pub use clock::Moment;
 pub use settings::{InForce, Settings};
 
 /// Paths under this are the gateway's own on every host.
@@ -95,7 +96,8 @@ pub struct Gateway {
     pub settings: InForce,
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
-    pub wall_clock: wall::WallClock,
+    /// When it started.
+    pub since: Instant,
 }
 
 impl Gateway {
@@ -108,7 +110,7 @@ impl Gateway {
 }
 
 /// The whole decision, from an accepted request to the proof that it may be forwarded. Pure but for the use of a
-/// token's rate: no I/O, no clock; `now` is in Unix milliseconds.
+/// token's rate and for what was seen to have ended: no I/O, no clock.
 ///
 /// # Errors
 /// The first refusal that applies, in the contract's order.
@@ -117,15 +119,15 @@ pub fn decide(
     index: &Index,
     request: &Request,
     client: IpAddr,
-    now: i64,
+    now: Moment,
 ) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host())?;
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
     }
-    let authenticated = authenticate::authenticate(index, presented, &route.state, now)?;
-    authorize::authorize(authenticated, request, client, route, now)
+    let authenticated = authenticate::authenticate(index, presented, &route.state, now.wall)?;
+    authorize::authorize(authenticated, request, client, route, now.steady)
 }
 
 /// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
@@ -171,7 +173,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     {
         Ok(permit) => permit,
         Err(reject) => {
-            let reject = throttled(worker, &settings, client, reject, now);
+            let reject = throttled(worker, &settings, client, reject, now.steady);
             return refuse(&lane, reject, record);
         }
     };
@@ -182,7 +184,7 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     worker.stir();
     if let Some(holder) = permit.holder() {
         record.token = Some(holder.id);
-        worker.used(holder.id, LastUse { at: now, client: client.address });
+        worker.used(holder.id, LastUse { at: now.wall, client: client.address });
     }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);

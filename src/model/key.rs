@@ -85,11 +85,21 @@ pub struct Key {
     pub hint: String,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// When it was seen to have ended: for it, time does not go back behind that.
+    pub seen_ended: Option<Timestamp>,
     /// By itself, or with its member.
     pub revoked_at: Option<Timestamp>,
     pub revoked_by: Option<String>,
     pub last_used_at: Option<Timestamp>,
     pub last_used_from: Option<IpAddr>,
+}
+
+impl Key {
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        let now = self.seen_ended.map_or(now, |seen| now.max(seen));
+        self.expires_at.is_some_and(|end| end <= now)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The words of the domain. Fields are private: a value that exists is valid.
 
 mod deployment;
+mod hindsight;
 mod host;
 mod id;
 mod key;
@@ -17,6 +18,7 @@ mod token;
 mod upstream;
 
 pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeployment, OnPublish};
+pub use hindsight::{Hindsight, Mortal, Sighting, Sightings};
 pub use host::HostPattern;
 pub use id::{Id, KeyId, LENGTH as ID_LENGTH, TokenId};
 pub use key::{Key, Scope, Scopes};

@@ -40,7 +40,6 @@ use crate::control::Control;
 use crate::gateway::capacity::Capacity;
 use crate::gateway::throttle::Throttle;
 use crate::gateway::upstream::supervisor;
-use crate::gateway::wall::WallClock;
 use crate::gateway::{Drain, Gateway, InForce, Settings, listen};
 use crate::index::Index;
 use crate::store::Store;
@@ -114,7 +113,7 @@ impl Server {
         let (log, log_thread) =
             telemetry::AccessLog::start(output).context("no thread for the access log")?;
 
-        let (index, writer) = Index::new();
+        let (index, writer) = Index::with(store.hindsight());
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone())?;
         let settings = InForce::new(Settings::new(&config, &index, &board, None)?);
@@ -133,7 +132,7 @@ impl Server {
             settings,
             log,
             throttle: Throttle::default(),
-            wall_clock: WallClock::default(),
+            since: Instant::now(),
         });
         let connections = config.gateway.limits.connections;
         let config = Arc::new(ArcSwap::from_pointee(config));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, tokens};
+use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, sightings, tokens};
 use super::{
     Act, Limits, MemberEdit, NewDeployment, NewKey, NewToken, NotDone, Published, Removal, Revocation,
     Rotation, Store, StoreError, TokenEdit, Use,
@@ -213,6 +213,19 @@ impl Store {
     /// When not all could be written; noting them again is harmless.
     pub async fn note_last_uses(&self, uses: Vec<Use<TokenId>>) -> Result<(), StoreError> {
         self.0.writer.bulk(tokens::upkeep::LastUses::new(uses)).await.map(drop)
+    }
+
+    /// Notes what was seen to have ended since the last call, if anything was.
+    ///
+    /// # Errors
+    /// When not all could be written; the next call tries again.
+    pub async fn note_sightings(&self) -> Result<(), StoreError> {
+        let Some(changes) = self.0.hindsight.changes() else { return Ok(()) };
+        let written = self.0.writer.bulk(sightings::Keep::new(changes.clone())).await;
+        if written.is_err() {
+            self.0.hindsight.unsaved(changes);
+        }
+        written.map(drop)
     }
 
     /// The same of management keys.

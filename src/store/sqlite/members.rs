@@ -12,7 +12,8 @@ use super::{audit, moment, parsed, parsed_if};
 use crate::model::{Email, Member, MemberName, Scope, Scopes};
 
 const SELECT: &str = "SELECT id, name, email, created_at, revision FROM members";
-const KEY_IN_FORCE: &str = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)";
+const KEY_IN_FORCE: &str =
+    "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > judged_at(k.id, ?))";
 
 /// The row of a member that is not removed.
 pub(super) fn find(conn: &Connection, name: &MemberName) -> rusqlite::Result<Option<i64>> {

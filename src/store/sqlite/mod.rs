@@ -11,6 +11,7 @@ pub(super) mod members;
 mod migrate;
 mod reader;
 pub(super) mod repeats;
+pub(super) mod sightings;
 pub(super) mod tokens;
 mod work;
 mod writer;

@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::super::TokenFilter;
-use super::{ALL, COLUMNS, REVOKED, live, replaced, token, token_id};
+use super::{ALL, COLUMNS, REVOKED, judged_at, live, replaced, token, token_id};
 use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Status, Token, TokenId};
 
 pub(in crate::store) fn list(conn: &Connection, filter: &TokenFilter) -> rusqlite::Result<Vec<Token>> {
@@ -42,7 +42,10 @@ fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
     if let Some(status) = filter.status {
         and(filter.now.as_millisecond().into(), &|now| match status {
             Status::Active => live(now),
-            Status::Expired => format!("NOT {REVOKED} AND NOT {} AND t.expires_at <= {now}", replaced(now)),
+            Status::Expired => {
+                let (replaced, now) = (replaced(now), judged_at(now));
+                format!("NOT {REVOKED} AND NOT {replaced} AND t.expires_at <= {now}")
+            }
             Status::Replaced => format!("NOT {REVOKED} AND {}", replaced(now)),
             // The time plays no part in it, but every value that is bound must be used.
             Status::Revoked => format!("{REVOKED} AND {now} IS NOT NULL"),
