@@ -110,8 +110,8 @@ impl Fault {
             Refused::Later => Self::field("expires_at", "can only be brought forward"),
             Refused::Taken => Self::Conflict("a member of this name is there already".to_owned()),
             Refused::LastAdmin => Self::Conflict(
-                "nobody else has a management key that may do everything: only the operator, on the admin socket, can \
-                 remove the last who has"
+                "no other management key may do everything for as long: only the operator, on the admin socket, can end the \
+                 last that may"
                     .to_owned(),
             ),
             Refused::Current => {

@@ -82,12 +82,17 @@ impl Store {
         self.0.writer.command(move |work| keys::mint(work, &act, &new)).await
     }
 
-    /// Revokes a management key, once.
+    /// Revokes a management key, once; `keep_an_admin`: unless no key were left that may do everything.
     ///
     /// # Errors
     /// When it was refused or could not be written.
-    pub async fn revoke_key(&self, act: Act, id: KeyId) -> Result<Revocation<Key>, NotDone> {
-        self.0.writer.command(move |work| keys::revoke(work, &act, id)).await
+    pub async fn revoke_key(
+        &self,
+        act: Act,
+        id: KeyId,
+        keep_an_admin: bool,
+    ) -> Result<Revocation<Key>, NotDone> {
+        self.0.writer.command(move |work| keys::revoke(work, &act, id, keep_an_admin)).await
     }
 
     /// # Errors

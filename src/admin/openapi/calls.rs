@@ -272,11 +272,9 @@ impl Doc {
             ("DELETE", "members") => Self::new("Remove a member, and end all that they made")
                 .may_conflict()
                 .gives(200, "What that ended.", one::<wire::RemovedMember>),
-            ("DELETE", "keys") => Self::new("Revoke a management key; again is harmless").gives(
-                200,
-                OK,
-                one::<wire::RevokedKey>,
-            ),
+            ("DELETE", "keys") => Self::new("Revoke a management key; again is harmless")
+                .may_conflict()
+                .gives(200, OK, one::<wire::RevokedKey>),
             _ => Self::new(""),
         }
     }

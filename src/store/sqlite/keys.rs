@@ -53,11 +53,19 @@ pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: &NewKey) -> Re
     Ok((get(work.conn, id)?.ok_or(Refused::Missing)?, revision))
 }
 
-pub(in crate::store) fn revoke(work: &mut Work<'_>, act: &Act, id: KeyId) -> Result<Revocation<Key>, Halt> {
+pub(in crate::store) fn revoke(
+    work: &mut Work<'_>,
+    act: &Act,
+    id: KeyId,
+    keep_an_admin: bool,
+) -> Result<Revocation<Key>, Halt> {
     begin(work, act)?;
     let before = get(work.conn, id)?.ok_or(Refused::Missing)?;
     if before.revoked_at.is_some() {
         return Ok(Revocation { of: before, revision: work.revision(), fresh: false });
+    }
+    if keep_an_admin {
+        members::keep_an_admin(work, act, |key, _| key == id.to_string())?;
     }
     work.conn.prepare_cached("UPDATE keys SET revoked_at = ?, revoked_by = ? WHERE id = ?")?.execute((
         act.at.as_millisecond(),
