@@ -290,6 +290,38 @@ async fn grace_is_counted_from_the_publish_that_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_not_answered_before_it_is_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s.db")).unwrap();
+    // Nobody follows: nothing comes into force.
+    let (index, writer) = Index::new();
+    let config = Arc::new(ArcSwap::from_pointee(sample::config()));
+    let control = Control::new(store.clone(), index.reached(), config);
+    let once = |key| Some(Once { key: [key; 32], request: [0; 32] });
+    let publish = || {
+        let asked = Publish { once: once(1), ..publish("blue") };
+        let control = control.clone();
+        tokio::spawn(async move { control.publish(&Caller::Operator, asked).await.unwrap().fresh })
+    };
+    let add = || {
+        let asked = AddMember { name: Some("ann".to_owned()), once: once(2), ..AddMember::default() };
+        let control = control.clone();
+        tokio::spawn(async move { control.add_member(&Caller::Operator, asked).await.unwrap().1 })
+    };
+    let mut committed = store.revisions();
+    let first = (publish(), add());
+    committed.wait_for(|revision| *revision == 2).await.unwrap();
+    let again = (publish(), add());
+    for _ in 0..50 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        assert!(!again.0.is_finished() && !again.1.is_finished());
+    }
+    writer.publish(2, []);
+    assert!(first.0.await.unwrap() && first.1.await.unwrap());
+    assert!(!again.0.await.unwrap() && !again.1.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_ended_long_enough_ago_is_forgotten() {
     let site = Site::start("2027-03-01T12:00:00Z", |config| {
         config.tokens.keep_ended = Lifetime::parse("1ms").unwrap();
