@@ -41,7 +41,7 @@ pub use keys::{ListKeys, MintKey, MintedKey};
 pub use members::{AddMember, EditMember, ListMembers};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
-pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
+pub use tokens::{EditToken, ListTokens, MintToken, RevokeToken, Revoked};
 pub use upkeep::Expiring;
 
 /// Items on a page where the caller does not say.

@@ -330,7 +330,7 @@ async fn what_ended_long_enough_ago_is_forgotten() {
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(site.control.clone().keep_house(stopping));
     let ((gone, gone_secret), (_, kept)) = (site.mint(|_| {}).await, site.mint(|_| {}).await);
-    site.control.revoke_token(&Caller::Operator, &gone, None, Faults::default()).await.unwrap();
+    site.control.revoke_token(&Caller::Operator, &gone, RevokeToken::default()).await.unwrap();
     let at = site.index.revision();
     site.index.reached().wait(at + 1).await;
     assert_eq!(site.code_at(SHOP, &gone_secret, Timestamp::now()), "token_unknown");

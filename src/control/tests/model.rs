@@ -192,7 +192,7 @@ async fn apply(site: &Site, model: &mut Model, command: &Command) {
         Command::Revoke(any) => {
             let Some(place) = model.pick(any) else { return };
             let id = model.tokens[place].id.clone();
-            control.revoke_token(operator, &id, None, Faults::default()).await.unwrap();
+            control.revoke_token(operator, &id, RevokeToken::default()).await.unwrap();
             model.tokens[place].revoked = true;
         }
         Command::Delete(any) => {
