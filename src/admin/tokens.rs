@@ -192,6 +192,7 @@ pub(super) fn shown(token: &Token, now: Timestamp) -> wire::Token {
         created_at: token.created_at,
         created_by: token.created_by.as_ref().map_or_else(|| OPERATOR.to_owned(), ToString::to_string),
         expires_at: token.expires_at,
+        ends_at: token.ends_at(),
         last_used_at: token.last_used_at,
         last_used_from: token.last_used_from.map(|address| address.to_string()),
         revoked_at: token.revoked.as_ref().map(|ended| ended.at),

@@ -104,6 +104,10 @@ impl Fault {
             Refused::Ended(status) => {
                 Self::Conflict(format!("the token is {}: only an active one can be rotated", status.as_str()))
             }
+            Refused::Graced(end) => Self::Conflict(format!(
+                "the token's deployment was replaced, and a successor would end with it at {}: mint a new token",
+                end.strftime("%Y-%m-%dT%H:%M:%SZ")
+            )),
             Refused::Rotated(successor) => {
                 Self::Conflict(format!("the token was rotated before: its successor is {successor}"))
             }

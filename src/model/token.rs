@@ -148,20 +148,24 @@ impl Token {
     pub fn replaced_at(&self, now: Timestamp) -> Option<Timestamp> {
         let at = self.replaced.as_ref()?.at.as_millisecond();
         let ended = self.on_publish.has_ended(at, self.judged_at(now).as_millisecond());
-        ended.then(|| self.on_publish.end(at).and_then(|end| Timestamp::from_millisecond(end).ok()))?
+        self.grace_ends_at().filter(|_| ended)
     }
 
     fn judged_at(&self, now: Timestamp) -> Timestamp {
         self.seen_ended.map_or(now, |seen| now.max(seen))
     }
 
+    /// When the grace ends, or has ended, that the publish of another deployment left it.
+    #[must_use]
+    pub fn grace_ends_at(&self) -> Option<Timestamp> {
+        let end = self.on_publish.end(self.replaced.as_ref()?.at.as_millisecond())?;
+        Timestamp::from_millisecond(end).ok()
+    }
+
     /// When it will end by itself, as far as is known: by its expiry, or with the grace that a publish left it.
     #[must_use]
     pub fn ends_at(&self) -> Option<Timestamp> {
-        let grace =
-            self.replaced.as_ref().and_then(|replaced| self.on_publish.end(replaced.at.as_millisecond()));
-        let grace = grace.and_then(|end| Timestamp::from_millisecond(end).ok());
-        [grace, self.expires_at].into_iter().flatten().min()
+        [self.grace_ends_at(), self.expires_at].into_iter().flatten().min()
     }
 }
 

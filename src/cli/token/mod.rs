@@ -139,7 +139,7 @@ fn described(token: &Token) -> String {
 }
 
 fn ends(token: &Token, now: Timestamp) -> String {
-    token.expires_at.map_or_else(|| "never".to_owned(), |at| moment::both(at, now))
+    token.ends_at.map_or_else(|| "never".to_owned(), |at| moment::both(at, now))
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
             r#"{"id":"tok_1","label":"CI\u001b","description":"","app":"shop","environment":"production",
                 "deployment":"initial","on_publish":"stop","scopes":[],"allowed_addresses":[],"rate_limit":null,
                 "hint":"Lq17","status":"active","created_at":"2026-11-21T12:00:00Z","created_by":"operator",
-                "expires_at":"2026-11-28T12:00:00Z","last_used_at":null,"revoked_at":null,"revoked_by":null,
+                "expires_at":"2026-11-28T12:00:00Z","ends_at":"2026-11-28T12:00:00Z","last_used_at":null,"revoked_at":null,"revoked_by":null,
                 "revoke_reason":null,"successor":null,"revision":1}"#,
         )
         .unwrap();
