@@ -180,7 +180,7 @@ mod tests {
                 "revoke_reason":null,"successor":null,"revision":1}"#,
         )
         .unwrap();
-        let heading = creation::heading(&token, now);
+        let heading = creation::announced(&token, now);
         let minted = MintedToken {
             token,
             secret: Some("pct_x".into()),
@@ -190,7 +190,9 @@ mod tests {
         assert_eq!(
             announcement(&minted, "pct_x", &heading),
             "Minted tok_1 “CI\\u{1b}” for shop, production.\n\
-             It expires: 2026-11-28T12:00:00Z (in 7 days)\n\n    pct_x\n\n\
+             It expires: 2026-11-28T12:00:00Z (in 7 days)\n\
+             It ends sooner, when another deployment than initial is published, unless it is minted with \
+             --on-publish keep.\n\n    pct_x\n\n\
              To send it, as a header or at the end of the URL:\n\n    Authorization: Bearer pct_x\n    \
              ?project-protection-bypass=pct_x\n\n\
              This is the only time the value is shown: keep it where secrets are kept."
