@@ -6,10 +6,6 @@ use portcullis::cli::{self, Failure, Invocation};
 use portcullis::demo;
 use portcullis::serve::{self, Server};
 
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
         Ok(invocation) => cli::conclude(run(&invocation)),

@@ -13,14 +13,14 @@ use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::framing::Framing;
 use portcullis::gateway::head::{BodyLength, Head, HeadLimits};
 use portcullis::gateway::request::Request;
-use portcullis::gateway::{Settings, decide};
+use portcullis::gateway::{Moment, Settings, decide};
 use portcullis::index::{Identity, Index, NEVER, Standing, Writer};
 use portcullis::model::{OnPublish, Refusal, TokenApp, TokenId};
 use sha2::Digest as _;
 
 /// Tokens in the index.
 const TOKENS: u32 = 10_000;
-pub(super) const NOW: i64 = 1_767_225_600_000;
+pub(super) const NOW: Moment = Moment { wall: 1_767_225_600_000, steady: 1_000_000 };
 pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The example of the token format; fixed, so that every run takes the same path through the table.

@@ -27,6 +27,8 @@ pub struct Token {
     pub created_at: Timestamp,
     pub created_by: String,
     pub expires_at: Option<Timestamp>,
+    /// When it ends by itself, as far as is known: at `expires_at`, or sooner, with the grace that a publish left it.
+    pub ends_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
     /// The client's address, as the gateway judged it.
     pub last_used_from: Option<String>,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::repeat::Once;
 use super::{Control, Fault};
 use crate::credential::Plaintext;
-use crate::model::{AppName, Key, KeyId, MemberName, Scope, Scopes, Token, TokenApp};
+use crate::model::{AppName, Key, KeyId, MemberName, Mortal, Scope, Scopes, Token, TokenApp};
 use crate::store::{self, Act, TokenFilter, Use};
 
 /// The caller of a command.
@@ -161,9 +161,12 @@ impl Control {
 
     fn in_force(&self, found: Option<Key>, from: IpAddr) -> Option<Caller> {
         let now = self.now();
-        let in_force =
-            found.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
-        let key = in_force?;
+        let key = found.filter(|key| key.revoked_at.is_none())?;
+        if let Some(end) = key.expires_at.filter(|_| key.has_expired(now)) {
+            let hindsight = self.store.hindsight();
+            hindsight.saw(Mortal::Key(key.id), end.as_millisecond(), now.as_millisecond());
+            return None;
+        }
         self.key_uses.note(Use { of: key.id, at: now.as_millisecond(), from });
         Some(Caller::Member { key: key.id, name: key.member, scopes: key.scopes, app: key.app, from })
     }

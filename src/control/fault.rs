@@ -114,14 +114,18 @@ impl Fault {
             Refused::Ended(status) => {
                 Self::Conflict(format!("the token is {}: only an active one can be rotated", status.as_str()))
             }
+            Refused::Graced(end) => Self::Conflict(format!(
+                "the token's deployment was replaced, and a successor would end with it at {}: mint a new token",
+                end.strftime("%Y-%m-%dT%H:%M:%SZ")
+            )),
             Refused::Rotated(successor) => {
                 Self::Conflict(format!("the token was rotated before: its successor is {successor}"))
             }
             Refused::Later => Self::field("expires_at", "can only be brought forward"),
             Refused::Taken => Self::Conflict("a member of this name is there already".to_owned()),
             Refused::LastAdmin => Self::Conflict(
-                "nobody else has a management key that may do everything: only the operator, on the admin socket, can \
-                 remove the last who has"
+                "no other management key may do everything for as long: only the operator, on the admin socket, can end the \
+                 last that may"
                     .to_owned(),
             ),
             Refused::Current => {

@@ -48,7 +48,7 @@ pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
 pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};
 pub use shares::{Link, MintShare, MintedShare, Spent};
-pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
+pub use tokens::{EditToken, ListTokens, MintToken, RevokeToken, Revoked};
 pub use upkeep::Expiring;
 
 /// Items on a page where the caller does not say.
@@ -84,7 +84,9 @@ impl Control {
     /// Now, as exactly as it is stored.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        let now = self.clock.now();
+        self.store.hindsight().tell(now.as_millisecond());
+        now
     }
 
     /// Whether the store's last read and last write succeeded.

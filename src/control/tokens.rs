@@ -6,7 +6,7 @@ use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, page, page_len
 use crate::config::{Config, Environment};
 use crate::credential::{Kind, Plaintext};
 use crate::model::{EnvironmentName, Lifetime, OnPublish, Rules, Scope, Status, Token, TokenApp, TokenId};
-use crate::store::{Limits, NewShare, NewToken, Revocation, TokenEdit, TokenFilter};
+use crate::store::{Limits, NewShare, NewToken, Repeat, Revocation, TokenEdit, TokenFilter};
 
 /// How much text may be searched for.
 const LONGEST_SEARCH: usize = 200;
@@ -41,6 +41,14 @@ pub struct EditToken {
     pub expires_at: Option<String>,
     /// The revisions of which one must be the token's.
     pub expected: Option<Vec<u64>>,
+    pub faults: Faults,
+}
+
+/// A revocation as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct RevokeToken {
+    pub reason: Option<String>,
+    pub once: Option<Once>,
     pub faults: Faults,
 }
 
@@ -199,17 +207,30 @@ impl Control {
         &self,
         caller: &Caller,
         id: &str,
-        reason: Option<&str>,
-        mut faults: Faults,
+        asked: RevokeToken,
     ) -> Result<Revoked, Fault> {
         caller.require(Scope::Mint)?;
-        let reason = faults.text::<1000>("reason", reason);
+        let act = caller.act_once(self.now(), asked.once);
+        if let Some(repeat) = self.earlier(&act).await? {
+            return self.revoked_before(&repeat).await;
+        }
+        let mut faults = asked.faults;
+        let reason = faults.text::<1000>("reason", asked.reason.as_deref());
         faults.none()?;
         let reason = reason.map(|reason| reason.to_string()).filter(|reason| !reason.is_empty());
         // Whose a token is never changes, so it may be looked at before the writing.
         let token = self.visible_token(caller, id).await?;
-        let done = self.store.revoke_token(caller.act(self.now()), token.id, reason).await;
-        self.ended(done.map_err(|e| Fault::refused(e, "token"))?).await
+        match made(self.store.revoke_token(act, token.id, reason).await, "token")? {
+            Made::Now(done) => self.ended(done).await,
+            Made::Before(repeat) => self.revoked_before(&repeat).await,
+        }
+    }
+
+    /// What the same call revoked before, and what that stopped as far as it is remembered.
+    async fn revoked_before(&self, repeat: &Repeat) -> Result<Revoked, Fault> {
+        let Minted { token, .. } = self.minted_before(repeat).await?;
+        let receipt = self.reached.wait(repeat.ended).await;
+        Ok(Revoked { token, requests: receipt.requests, streams: receipt.streams })
     }
 
     /// Revokes a token and forgets it.

@@ -4,7 +4,7 @@ use super::credential::{Absence, Carrier, Presented};
 use super::reject::{self, Reject};
 use crate::credential::Digest;
 use crate::index::{EnvironmentState, Identity, Index, NEVER};
-use crate::model::{OnPublish, Refusal};
+use crate::model::{Mortal, OnPublish, Refusal};
 
 /// A live token, and how it came.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ const fn missing(absence: Absence) -> &'static str {
     }
 }
 
-/// Whether a token lives, and until when.
+/// Whether a token lives, and until when. What has ended by itself is remembered as that.
 ///
 /// # Errors
 /// When it has ended: how.
@@ -89,13 +89,22 @@ pub fn judge(
     if identity.revoked {
         return Err(Refusal::TokenRevoked);
     }
+    let of = Mortal::Token(identity.id);
+    let now = index.hindsight().judged_at(of, now);
     let expiry = Until { at: identity.expires, refusal: Refusal::TokenExpired };
     let until = match replacement(index, identity, near) {
-        Some(at) if at <= now => return Err(Refusal::DeploymentReplaced),
+        Some(at) if at <= now => {
+            index.hindsight().saw(of, at, now);
+            return Err(Refusal::DeploymentReplaced);
+        }
         Some(at) if at < expiry.at => Until { at, refusal: Refusal::DeploymentReplaced },
         _ => expiry,
     };
-    if expiry.at <= now { Err(expiry.refusal) } else { Ok(until) }
+    if expiry.at <= now {
+        index.hindsight().saw(of, expiry.at, now);
+        return Err(expiry.refusal);
+    }
+    Ok(until)
 }
 
 /// When a token ends with its deployment, if that was replaced.

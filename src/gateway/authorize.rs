@@ -66,7 +66,7 @@ impl Permit {
 }
 
 /// Compares what the token is bound to with what is asked for. Counts toward the token's rate what passes all else;
-/// `now` is in Unix milliseconds.
+/// `now` is in milliseconds of a clock that cannot be set.
 ///
 /// # Errors
 /// When the token is another app's or environment's, the environment lets no token in, or the token's rules are not

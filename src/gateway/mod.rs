@@ -56,7 +56,6 @@ mod trace;
 mod upgrade;
 mod upload;
 pub mod upstream;
-pub mod wall;
 pub mod worker;
 
 use std::net::IpAddr;
@@ -66,6 +65,7 @@ use std::sync::Arc;
 use ::http::request::Parts;
 use ::http::{HeaderValue, Request as Message, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use self::authorize::Permit;
 use self::client::Client;
@@ -86,6 +86,7 @@ use crate::model::{RESERVED, Refusal};
 use crate::secrets::Vault;
 use crate::telemetry::AccessLog;
 
+pub use clock::Moment;
 pub use settings::{InForce, Settings};
 
 /// How far the end of serving has come.
@@ -107,7 +108,8 @@ pub struct Gateway {
     pub vault: Vault,
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
-    pub wall_clock: wall::WallClock,
+    /// When it started.
+    pub since: Instant,
 }
 
 impl Gateway {
@@ -120,7 +122,7 @@ impl Gateway {
 }
 
 /// The whole decision, from an accepted request to the proof that it may be forwarded. Pure but for the use of a
-/// token's rate: no I/O, no clock; `now` is in Unix milliseconds.
+/// token's rate and for what was seen to have ended: no I/O, no clock.
 ///
 /// # Errors
 /// The first refusal that applies, in the contract's order.
@@ -129,16 +131,16 @@ pub fn decide(
     index: &Index,
     request: &Request,
     client: IpAddr,
-    now: i64,
+    now: Moment,
 ) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host())?;
-    let presented = session::present(settings.seal.as_deref(), request, presented, route, now);
+    let presented = session::present(settings.seal.as_deref(), request, presented, route, now.wall);
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
     }
-    let authenticated = authenticate::authenticate(index, presented, &route.state, now)?;
-    authorize::authorize(authenticated, request, client, route, now)
+    let authenticated = authenticate::authenticate(index, presented, &route.state, now.wall)?;
+    authorize::authorize(authenticated, request, client, route, now.steady)
 }
 
 /// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
@@ -186,20 +188,20 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     {
         Ok(permit) => permit,
         Err(reject) => {
-            let reject = throttled(worker, &settings, client, reject, now);
+            let reject = throttled(worker, &settings, client, reject, now.steady);
             return refuse(&lane, reject, record);
         }
     };
 
     if let Some(holder) = permit.holder() {
         (record.token, record.let_in) = (Some(holder.id), true);
-        worker.used(holder.id, LastUse { at: now, client: client.address });
+        worker.used(holder.id, LastUse { at: now.wall, client: client.address });
     }
-    if let Some(redirect) = signin::exchange(&settings, &request, &permit, now) {
+    if let Some(redirect) = signin::exchange(&settings, &request, &permit, now.wall) {
         lane.finished();
         return response::redirect(&lane, redirect, record);
     }
-    match permit.route().injected(&worker.gateway.vault, now) {
+    match permit.route().injected(&worker.gateway.vault, now.wall) {
         Ok(injected) => record.injected = injected,
         Err(reject) => {
             let token = permit.holder().map(|holder| holder.id);

@@ -27,7 +27,7 @@ struct Invitation {
 /// The page that asks whether to go on.
 pub(super) async fn show(entrance: Entrance<'_>, code: &str, mut record: Box<Record>) -> Response<Body> {
     let found = match find(&entrance, code, false).await {
-        Ok(invitation) => entrance.judge(invitation.presented, entrance.worker.now()),
+        Ok(invitation) => entrance.judge(invitation.presented, entrance.worker.now().wall),
         Err(reject) => Err(reject),
     };
     match found {
@@ -55,7 +55,7 @@ pub(super) async fn redeem(
         Err(reject) => Err(reject),
     };
     // Nobody is to lose a use of it to a refusal.
-    let judged = found.and_then(|found| entrance.judge(found.presented, entrance.worker.now()));
+    let judged = found.and_then(|found| entrance.judge(found.presented, entrance.worker.now().wall));
     let spent = match judged {
         Ok(_) => find(&entrance, code, true).await,
         Err(reject) => Err(reject),

@@ -158,7 +158,7 @@ impl<'a> Entrance<'a> {
     /// Refuses, and counts what is no token.
     pub(super) fn refuse(&self, reject: Reject, record: Box<Record>) -> Response<Body> {
         let now = self.worker.now();
-        refuse(self.lane, throttled(self.worker, self.settings, self.client, reject, now), record)
+        refuse(self.lane, throttled(self.worker, self.settings, self.client, reject, now.steady), record)
     }
 
     /// Begins a session with what was brought, if it opens this environment.
@@ -169,7 +169,7 @@ impl<'a> Entrance<'a> {
         landing: Landing,
         mut record: Box<Record>,
     ) -> Response<Body> {
-        let now = self.worker.now();
+        let now = self.worker.now().wall;
         let (digest, id) = match self.judge(presented, now) {
             Ok(found) => found,
             Err(reject) => return self.refuse(reject, record),

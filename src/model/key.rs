@@ -85,6 +85,8 @@ pub struct Key {
     pub hint: String,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// When it was seen to have ended: for it, time does not go back behind that.
+    pub seen_ended: Option<Timestamp>,
     /// By itself, or with its member.
     pub revoked_at: Option<Timestamp>,
     pub revoked_by: Option<String>,
@@ -97,11 +99,17 @@ impl Key {
     pub fn status(&self, now: Timestamp) -> Status {
         if self.revoked_at.is_some() {
             Status::Revoked
-        } else if self.expires_at.is_some_and(|end| end <= now) {
+        } else if self.has_expired(now) {
             Status::Expired
         } else {
             Status::Active
         }
+    }
+
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        let now = self.seen_ended.map_or(now, |seen| now.max(seen));
+        self.expires_at.is_some_and(|end| end <= now)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod deployment;
 mod entry;
+mod hindsight;
 mod host;
 mod id;
 mod key;
@@ -23,6 +24,7 @@ mod upstream;
 
 pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeployment, OnPublish};
 pub use entry::Entry;
+pub use hindsight::{Hindsight, Mortal, Sighting, Sightings};
 pub use host::HostPattern;
 pub use id::{Id, KeyId, LENGTH as ID_LENGTH, TokenId};
 pub use key::{Key, Scope, Scopes};

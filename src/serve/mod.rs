@@ -42,7 +42,6 @@ use crate::control::{Control, Needed};
 use crate::gateway::capacity::Capacity;
 use crate::gateway::throttle::Throttle;
 use crate::gateway::upstream::supervisor;
-use crate::gateway::wall::WallClock;
 use crate::gateway::{Drain, Gateway, InForce, Settings, listen};
 use crate::index::Index;
 use crate::secrets::{KeyFile, Safe, keeper};
@@ -119,7 +118,7 @@ impl Server {
         let (log, log_thread) =
             telemetry::AccessLog::start(output).context("no thread for the access log")?;
 
-        let (index, writer) = Index::new();
+        let (index, writer) = Index::with(store.hindsight());
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let follower = Follower::load(&store, writer, board.clone(), safe.clone())?;
         let mut settings = Settings::new(&config, &index, &board, None)?;
@@ -141,7 +140,7 @@ impl Server {
             vault: safe.vault.clone(),
             log,
             throttle: Throttle::default(),
-            wall_clock: WallClock::default(),
+            since: Instant::now(),
         });
         let connections = config.gateway.limits.connections;
         let config = Arc::new(ArcSwap::from_pointee(config));

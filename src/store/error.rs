@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::Repeat;
 use crate::model::{SecretName, Status, TokenId};
 
@@ -59,6 +61,8 @@ pub enum Refused {
     Limit { per_member: bool, limit: u64, live: u64 },
     #[error("the token is {}", .0.as_str())]
     Ended(Status),
+    #[error("the token lives by a grace until {0}")]
+    Graced(Timestamp),
     #[error("the token has the successor {0}")]
     Rotated(TokenId),
     #[error("an expiry can only be brought forward")]

@@ -37,7 +37,7 @@ pub struct Once {
 pub struct Repeat {
     /// The id or name of what was made.
     pub subject: String,
-    /// What it had ended, where it ended something.
+    /// How many it had ended, where it ended something; of a revocation, the revision that tells.
     pub ended: u64,
     /// The revision at which it certainly holds.
     pub revision: u64,

@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::sqlite::{
-    audit, backup, deployments, environments, keys, members, repeats, secrets, shares, tokens,
+    audit, backup, deployments, environments, keys, members, repeats, secrets, shares, sightings, tokens,
 };
 use super::{
     Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Published, Removal, Reseal,
@@ -94,12 +94,17 @@ impl Store {
         self.0.writer.command(move |work| keys::mint(work, &act, &new)).await
     }
 
-    /// Revokes a management key, once.
+    /// Revokes a management key, once; `keep_an_admin`: unless no key were left that may do everything.
     ///
     /// # Errors
     /// When it was refused or could not be written.
-    pub async fn revoke_key(&self, act: Act, id: KeyId) -> Result<Revocation<Key>, NotDone> {
-        self.0.writer.command(move |work| keys::revoke(work, &act, id)).await
+    pub async fn revoke_key(
+        &self,
+        act: Act,
+        id: KeyId,
+        keep_an_admin: bool,
+    ) -> Result<Revocation<Key>, NotDone> {
+        self.0.writer.command(move |work| keys::revoke(work, &act, id, keep_an_admin)).await
     }
 
     /// # Errors
@@ -270,6 +275,19 @@ impl Store {
     /// When not all could be written; noting them again is harmless.
     pub async fn note_last_uses(&self, uses: Vec<Use<TokenId>>) -> Result<(), StoreError> {
         self.0.writer.bulk(tokens::upkeep::LastUses::new(uses)).await.map(drop)
+    }
+
+    /// Notes what was seen to have ended since the last call, if anything was.
+    ///
+    /// # Errors
+    /// When not all could be written; the next call tries again.
+    pub async fn note_sightings(&self) -> Result<(), StoreError> {
+        let Some(changes) = self.0.hindsight.changes() else { return Ok(()) };
+        let written = self.0.writer.bulk(sightings::Keep::new(changes.clone())).await;
+        if written.is_err() {
+            self.0.hindsight.unsaved(changes);
+        }
+        written.map(drop)
     }
 
     /// The same of management keys.

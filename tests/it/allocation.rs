@@ -10,7 +10,7 @@ use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::head::{BodyLength, Head};
 use portcullis::gateway::request::Request;
 use portcullis::gateway::session::{Reach, Seal, Session};
-use portcullis::gateway::{Settings, decide};
+use portcullis::gateway::{Moment, Settings, decide};
 use portcullis::index::{Identity, Index, NEVER, Standing, Writer};
 use portcullis::model::{
     AppName, EnvironmentName, Network, OnPublish, Rate, Rules, TokenApp, TokenId, TokenScope,
@@ -152,7 +152,7 @@ fn a_decision_allocates_nothing() {
     ] {
         let mut decision = None;
         let used = allocation_counter::measure(|| {
-            decision = Some(decide(&settings, &index, &request, CLIENT, 2_000))
+            decision = Some(decide(&settings, &index, &request, CLIENT, Moment { wall: 2_000, steady: 0 }))
         });
         let code = match decision.unwrap() {
             Ok(_) => "ok",

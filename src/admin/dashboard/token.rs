@@ -14,7 +14,7 @@ use super::words::{self, Moment, counted};
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
 use crate::board::Denial;
-use crate::control::{EditToken, Fault, Faults, Revoked, Rotate, SearchEntries};
+use crate::control::{EditToken, Fault, RevokeToken, Revoked, Rotate, SearchEntries};
 use crate::model::{Status, Token};
 
 /// Refusals and entries shown.
@@ -261,7 +261,8 @@ pub(in crate::admin) fn revoke(ask: Ask) -> Answer {
     Box::pin(async move {
         let (id, reason) = (ask.name(0), ask.form.filled("reason"));
         let control = &ask.state.control;
-        let revoked = control.revoke_token(ask.caller()?, id, reason.as_deref(), Faults::default()).await?;
+        let revoked =
+            control.revoke_token(ask.caller()?, id, RevokeToken { reason, ..RevokeToken::default() }).await?;
         Ok(ask.done(&format!("/tokens/{id}"), format!("The token is revoked{}.", stopped(&revoked))))
     })
 }

@@ -51,7 +51,7 @@ const PAGES: &[Parameter] = &[LIMIT, CURSOR];
 const ONCE: &[Parameter] = &[Parameter::new(
     "Idempotency-Key",
     "A name for this call, 1 to 255 printable ASCII characters: with the same body it happens once in 24 hours, and a \
-     repeat answers 200 without a value.",
+     repeat answers 200 with what is there now, without a value.",
     Kind::Word,
 )];
 const IF_MATCH: &[Parameter] = &[Parameter::new(
@@ -275,6 +275,7 @@ impl Doc {
             ("POST", "{id}/revoke") => {
                 Self::new("Revoke a token, with what it has in flight; again is harmless")
                     .may_take(one::<wire::Revoke>)
+                    .happens_once()
                     .gives(200, "The token, and what that ended.", one::<wire::RevokedToken>)
             }
             ("POST", "{id}/rotate") => Self::new("Mint a successor with the same bindings")
@@ -299,11 +300,9 @@ impl Doc {
             ("DELETE", "members") => Self::new("Remove a member, and end all that they made")
                 .may_conflict()
                 .gives(200, "What that ended.", one::<wire::RemovedMember>),
-            ("DELETE", "keys") => Self::new("Revoke a management key; again is harmless").gives(
-                200,
-                OK,
-                one::<wire::RevokedKey>,
-            ),
+            ("DELETE", "keys") => Self::new("Revoke a management key; again is harmless")
+                .may_conflict()
+                .gives(200, OK, one::<wire::RevokedKey>),
             _ => Self::new(""),
         }
     }

@@ -139,7 +139,7 @@ pub(super) fn described(token: &Token) -> String {
 }
 
 pub(super) fn ends(token: &Token, now: Timestamp) -> String {
-    token.expires_at.map_or_else(|| "never".to_owned(), |at| moment::both(at, now))
+    token.ends_at.map_or_else(|| "never".to_owned(), |at| moment::both(at, now))
 }
 
 #[cfg(test)]
@@ -176,11 +176,11 @@ mod tests {
             r#"{"id":"tok_1","label":"CI\u001b","description":"","app":"shop","environment":"production",
                 "deployment":"initial","on_publish":"stop","scopes":[],"allowed_addresses":[],"rate_limit":null,
                 "hint":"Lq17","status":"active","created_at":"2026-11-21T12:00:00Z","created_by":"operator",
-                "expires_at":"2026-11-28T12:00:00Z","last_used_at":null,"revoked_at":null,"revoked_by":null,
+                "expires_at":"2026-11-28T12:00:00Z","ends_at":"2026-11-28T12:00:00Z","last_used_at":null,"revoked_at":null,"revoked_by":null,
                 "revoke_reason":null,"successor":null,"revision":1}"#,
         )
         .unwrap();
-        let heading = creation::heading(&token, now);
+        let heading = creation::announced(&token, now);
         let minted = MintedToken {
             token,
             secret: Some("pct_x".into()),
@@ -190,7 +190,9 @@ mod tests {
         assert_eq!(
             announcement(&minted, "pct_x", &heading),
             "Minted tok_1 “CI\\u{1b}” for shop, production.\n\
-             It expires: 2026-11-28T12:00:00Z (in 7 days)\n\n    pct_x\n\n\
+             It expires: 2026-11-28T12:00:00Z (in 7 days)\n\
+             It ends sooner, when another deployment than initial is published, unless it is minted with \
+             --on-publish keep.\n\n    pct_x\n\n\
              To send it, as a header or at the end of the URL:\n\n    Authorization: Bearer pct_x\n    \
              ?project-protection-bypass=pct_x\n\n\
              This is the only time the value is shown: keep it where secrets are kept."

@@ -143,7 +143,7 @@ impl Feed {
                     let mut theirs = conn.prepare_cached(&format!("{SELECT_BINDING} WHERE t.member = ?"))?;
                     let mut rows = theirs.query([row.get::<_, String>("subject")?])?;
                     while let Some(row) = rows.next()? {
-                        each(revision, Changed::Token(binding(row)?));
+                        each(revision, readable(row)?);
                     }
                 } else {
                     each(revision, changed(conn, row)?);
@@ -206,16 +206,28 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<Binding> {
     })
 }
 
+/// A token as its row has it. One that cannot be read is refused, rather than hold up every later change.
+fn readable(row: &Row<'_>) -> rusqlite::Result<Changed> {
+    match binding(row) {
+        Err(e @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+            let id = tokens::token_id(row, "id")?;
+            tracing::error!(token = %id, error = %e, "a token's row cannot be read: the token is refused");
+            Ok(Changed::Forgotten(id, Digest::from_bytes(row.get("digest")?)))
+        }
+        bound => bound.map(Changed::Token),
+    }
+}
+
 fn changed(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<Changed> {
     match row.get::<_, String>("kind")?.as_str() {
         TOKEN => {
             let id = tokens::token_id(row, "subject")?;
             let found = conn
                 .prepare_cached(&format!("{SELECT_BINDING} WHERE t.id = ?"))?
-                .query_row([id.to_string()], binding)
+                .query_row([id.to_string()], readable)
                 .optional()?;
             // Gone already: a later revision says so, with its digest.
-            Ok(found.map_or(Changed::Other, Changed::Token))
+            Ok(found.unwrap_or(Changed::Other))
         }
         FORGOTTEN => {
             Ok(Changed::Forgotten(tokens::token_id(row, "subject")?, Digest::from_bytes(row.get("digest")?)))

@@ -13,6 +13,7 @@ mod reader;
 pub(super) mod repeats;
 pub(super) mod secrets;
 pub(super) mod shares;
+pub(super) mod sightings;
 pub(super) mod tokens;
 mod work;
 mod writer;

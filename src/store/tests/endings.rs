@@ -35,7 +35,7 @@ async fn whoever_is_no_longer_in_force_does_nothing_more() {
     let (minted, _) = mint(&store).await;
     let (revoked, ann) = with_key(&store, "ann").await;
     let (_, bob) = with_key(&store, "bob").await;
-    store.revoke_key(act(), revoked).await.unwrap();
+    store.revoke_key(act(), revoked, false).await.unwrap();
     store.remove_member(act(), MemberName::parse("bob").unwrap(), false).await.unwrap();
     let mut expired = key("eve");
     expired.expires_at = Some(Timestamp::now() - 1.second());

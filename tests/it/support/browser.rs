@@ -25,6 +25,29 @@ pub(crate) const TAB: &str = "\u{e004}";
 pub(crate) const ENTER: &str = "\u{e007}";
 pub(crate) const SPACE: &str = " ";
 
+/// Starts a driver; its port, where it got one.
+fn drive(folder: &Path) -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .env("TMPDIR", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver: scripts/setup names its package");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines.find_map(|line| {
+        line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+    });
+    let Some(port) = port else {
+        let _ = driver.wait();
+        return None;
+    };
+    // It must not come to a stop because nobody listens.
+    thread::spawn(move || lines.for_each(drop));
+    Some((driver, port))
+}
+
 /// A browser with a profile of its own. Ended when dropped.
 pub(crate) struct Browser {
     driver: Child,
@@ -38,21 +61,10 @@ impl Browser {
     #[track_caller]
     pub(crate) fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("TMPDIR", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver: scripts/setup names its package");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| {
-            line.ok()?.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
-        });
-        // It must not come to a stop because nobody listens.
-        thread::spawn(move || lines.for_each(drop));
-        let address = SocketAddr::from(([127, 0, 0, 1], port.expect("chromedriver should tell its port")));
+        // Several at once can be after the same port: it listens on both kinds of loopback, and tries no second one.
+        let (driver, port) =
+            (0..5).find_map(|_| drive(profile.path())).expect("chromedriver should tell its port");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut browser = Self { driver, address, session: String::new(), _profile: profile };
         let options = json!({
             "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"],

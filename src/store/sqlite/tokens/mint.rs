@@ -82,6 +82,10 @@ pub(in crate::store) fn rotate(work: &mut Work<'_>, act: &Act, new: &Rotation) -
         Status::Active => {}
         ended => return Err(Refused::Ended(ended).into()),
     }
+    // A successor has the same bindings: it would end with the same deployment, whatever it was told.
+    if let Some(end) = old.grace_ends_at() {
+        return Err(Refused::Graced(end).into());
+    }
     if old.revision != new.seen {
         return Err(Refused::Stale.into());
     }
