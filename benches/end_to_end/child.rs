@@ -39,10 +39,10 @@ impl Core {
 /// A running process and its descendants.
 pub(super) struct Process(Child);
 
-/// `program` on a core.
+/// `program` on a core. It ends with this program, even if that is killed.
 pub(super) fn pinned(core: Core, program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", core.list()]).arg(program).stdin(Stdio::null());
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "taskset", "-c", core.list()]).arg(program).stdin(Stdio::null());
     command
 }
 

@@ -98,8 +98,7 @@ impl Entry {
 pub(super) fn start(site: &Site, kinds: &[Kind]) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for kind in kinds {
-        // An address that was free may have been taken meanwhile.
-        match fit(site, *kind).or_else(|_| fit(site, *kind)) {
+        match fit(site, *kind) {
             Ok(peer) => peers.push(peer),
             Err(error) if kind.rival() => println!("{kind} is left out: {error:#}"),
             Err(error) => return Err(error).with_context(|| kind.to_string()),

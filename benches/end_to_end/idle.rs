@@ -11,7 +11,6 @@ use tokio_rustls::TlsConnector;
 
 use super::client;
 use super::peer::{Kind, Plan};
-use super::probe;
 use super::sample::{Figure, Sample};
 use super::site::Site;
 use super::workload::Workload;
@@ -38,7 +37,6 @@ pub(super) fn run(site: &Site, kind: Kind) -> Result<Sample> {
 fn measure(site: &Site, kind: Kind, encrypted: bool) -> Result<(f64, f64)> {
     let peer = kind.start(site, Plan::ONE)?;
     let address = if encrypted { peer.encrypted } else { peer.plain };
-    drop(probe::connect(address)?);
     std::thread::sleep(SETTLE);
     let before = peer.process.rss()?;
     let request: Arc<[u8]> = Workload::Conns.request(site).bytes().into();

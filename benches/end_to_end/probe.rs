@@ -18,7 +18,7 @@ use super::workload::{Request, Workload};
 /// How long a proxy may take to come up, and to have logged the last request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks once, and returns the status. Waits for a proxy that is still coming up.
+/// Asks once, and returns the status.
 pub(super) fn run(site: &Site, peer: &Peer, workload: Workload, request: &Request) -> Result<u16> {
     let address = if workload.encrypted() { peer.encrypted } else { peer.plain };
     let mut stream = connect(address)?;
@@ -37,6 +37,20 @@ pub(super) fn run(site: &Site, peer: &Peer, workload: Workload, request: &Reques
         ensure!(body == length, "its answer has {body} bytes: {}", said());
     }
     Ok(status)
+}
+
+/// Waits until a proxy answers as it will: some listen before they know what to do.
+pub(super) fn ready(site: &Site, peer: &Peer) -> Result<()> {
+    let request = Workload::Get.request(site);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = exchange(&mut connect(peer.plain)?, &request)?;
+        if answer.starts_with(b"HTTP/1.1 200 ") {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "it answers {}", String::from_utf8_lossy(&answer));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Waits for a proxy that is still coming up.

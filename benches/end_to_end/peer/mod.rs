@@ -18,6 +18,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::child::{Core, Process};
+use super::probe;
 use super::site::Site;
 use super::workload::Workload;
 
@@ -116,7 +117,13 @@ impl Kind {
         Ok(words.map(|word| word.trim_start_matches('v')).find(|word| number(word)).unwrap_or("?").to_owned())
     }
 
+    /// Starts it and waits until it is ready.
     pub(super) fn start(self, site: &Site, plan: Plan) -> Result<Peer> {
+        // An address that was free may have been taken meanwhile.
+        self.try_start(site, plan).or_else(|_| self.try_start(site, plan))
+    }
+
+    fn try_start(self, site: &Site, plan: Plan) -> Result<Peer> {
         let home = site.home(self.name())?;
         let ground = Ground { site, home: &home, plan, program: self.program() };
         let started = match self {
@@ -130,7 +137,9 @@ impl Kind {
         };
         let Started { process, plain, encrypted, log } =
             started.with_context(|| format!("cannot start {self}"))?;
-        Ok(Peer { kind: self, plain, encrypted, process, log })
+        let peer = Peer { kind: self, plain, encrypted, process, log };
+        probe::ready(site, &peer)?;
+        Ok(peer)
     }
 }
 
@@ -167,6 +176,8 @@ pub(super) struct Log {
     pub path: PathBuf,
     /// What stands before an answer's status.
     pub mark: &'static str,
+    /// Whether it has every request.
+    pub whole: bool,
 }
 
 /// What a proxy is started with.
@@ -185,7 +196,7 @@ impl Ground<'_> {
     }
 
     fn log(&self, mark: &'static str) -> Option<Log> {
-        Some(Log { path: self.home.join("access.log"), mark })
+        Some(Log { path: self.home.join("access.log"), mark, whole: true })
     }
 }
 

@@ -47,7 +47,10 @@ pub(super) fn run(counts: &[usize], seconds: u64, record: Option<&Path>) -> Resu
     let disk = durable::fsync(&site)?;
     println!("the disk's own: writing 4 KiB and having them on disk takes {disk}\n");
 
-    println!("{:>12}{:>14}{:>16}{:>12}{:>14}", "tokens", "ready after", "RSS", "each", "database");
+    println!(
+        "{:>12}{:>14}{:>12}{:>16}{:>12}{:>14}",
+        "tokens", "ready after", "CPU time", "RSS", "each", "database"
+    );
     let mut loads = Vec::new();
     let base = stored::load(&site, site.tokens.len())?;
     println!("{}", base.row(&base));

@@ -19,6 +19,8 @@ pub(super) struct Load {
     tokens: usize,
     /// From the start of the program to the first answer.
     ready: Duration,
+    /// CPU time until then, in seconds: a busy machine takes longer, and does no more.
+    cpu: f64,
     /// MiB.
     rss: f64,
     /// Of the database, in MiB.
@@ -35,9 +37,10 @@ impl Load {
         let each =
             if self.tokens == base.tokens { String::new() } else { format!("{:.0} B", self.each(base)) };
         format!(
-            "{:>12}{:>12.2} s{:>12.1} MiB{each:>12}{:>10.0} MiB",
+            "{:>12}{:>12.2} s{:>10.2} s{:>12.1} MiB{each:>12}{:>10.0} MiB",
             self.tokens,
             self.ready.as_secs_f64(),
+            self.cpu,
             self.rss,
             self.disk
         )
@@ -48,6 +51,7 @@ impl Load {
         json!({
             "tokens": self.tokens,
             "ready_s": (self.ready.as_secs_f64() * 1e3).round() / 1e3,
+            "cpu_until_ready_s": self.cpu,
             "rss_mib": (self.rss * 10.0).round() / 10.0,
             "bytes_each": each,
             "database_mib": self.disk.round(),
@@ -67,13 +71,13 @@ pub(super) fn load(site: &Site, tokens: usize) -> Result<Load> {
     let (gateway, address) = start_gateway(&home, Core::Proxy, &configuration(site))?;
     let request = Workload::Get.request(site);
     let status = probe::exchange(&mut probe::connect(address)?, &request)?;
-    let ready = began.elapsed();
+    let (ready, cpu) = (began.elapsed(), gateway.cpu()? / 1e6);
     ensure!(status.starts_with(b"HTTP/1.1 200 "), "it answers {}", String::from_utf8_lossy(&status));
     std::thread::sleep(SETTLE);
     let rss = gateway.rss()?;
     drop(gateway);
     std::fs::remove_dir_all(home)?;
-    Ok(Load { tokens, ready, rss, disk })
+    Ok(Load { tokens, ready, cpu, rss, disk })
 }
 
 /// A gateway with one worker before the site's app.
