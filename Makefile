@@ -28,7 +28,7 @@ run:
 
 # What has to pass before anything lands. Debian keeps servers where only root looks for programs.
 test:
-	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl h2load nginx node python3 grpcio websockets blackbox-exporter rustfmt clippy
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl git h2load nginx node python3 grpcio websockets blackbox-exporter chromium rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
@@ -36,7 +36,7 @@ test:
 # The long runs: property tests with many more cases, ten minutes of bytes that are nearly right, a gateway killed
 # hundreds of times within mints and revokes, and every outside test again and again, for what fails seldom.
 soak:
-	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl h2load nginx node python3 grpcio websockets blackbox-exporter
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl git h2load nginx node python3 grpcio websockets blackbox-exporter chromium
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --all-features --test it fuzz:: -- --test-threads 8
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
@@ -47,11 +47,15 @@ soak:
 		cargo test --locked --all-features --test it || exit 1; \
 	done
 
-# Instruction counts of the decision, CPU time of the whole beside the peers that can be had, and what clients that stall
-# do to others: see benches/README.md.
+# All that is measured, beside the peers that can be had; takes most of an hour: see benches/README.md.
 # Debian keeps servers where only root looks for programs.
 bench:
-	@scripts/setup cc valgrind wrk
-	@PATH="$$PATH:/usr/sbin" scripts/setup nginx haproxy || echo "what is missing is left out of the comparison" >&2
-	PATH="$$PATH:/usr/sbin" cargo bench --locked --bench decision --bench end_to_end
+	@scripts/setup cc python3 valgrind wrk h2load
+	@PATH="$$PATH:/usr/sbin" scripts/setup nginx haproxy pip ripgrep || echo "what is missing is left out of the comparison" >&2
+	@scripts/peers "$${CARGO_TARGET_DIR:-target}/peers"
+	cargo bench --locked --bench decision
+	cargo bench --locked --bench decision -- times --record benches/results
+	PATH="$$PATH:/usr/sbin" cargo bench --locked --bench end_to_end -- --record benches/results
+	cargo bench --locked --bench end_to_end -- tokens --record benches/results
+	cargo bench --locked --bench scan
 	cargo bench --locked --bench end_to_end -- stalled

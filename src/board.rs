@@ -6,6 +6,8 @@ mod denial;
 mod ending;
 mod following;
 pub mod handshake;
+mod history;
+mod questions;
 mod releases;
 mod traffic;
 pub mod upstream;
@@ -21,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::client::Clients;
 use self::denial::Denials;
 use self::handshake::Handshakes;
+use self::history::History;
 use self::upstream::Standings;
 use crate::model::{AppName, EnvironmentName, TokenId};
 use crate::telemetry::Counter;
@@ -28,6 +31,8 @@ use crate::telemetry::Counter;
 pub use denial::Denial;
 pub use ending::{Affected, Ending, Stopped};
 pub use following::Following;
+pub use history::{Count, Lately};
+pub use questions::{Question, Questions, Shared};
 pub use releases::{Notice, Releases};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 
@@ -43,6 +48,14 @@ pub struct LastUse {
     pub client: IpAddr,
 }
 
+/// What a token was used for since that was last asked.
+#[derive(Debug, Default)]
+struct Used {
+    /// `None`: no request with it was let in.
+    last: Option<LastUse>,
+    count: Count,
+}
+
 /// One worker's place on the board.
 #[derive(Debug)]
 pub struct Post {
@@ -50,14 +63,24 @@ pub struct Post {
     pub number: usize,
     pub connections: AtomicUsize,
     pub clients: Clients,
-    last_use: Mutex<HashMap<TokenId, LastUse>>,
+    uses: Mutex<HashMap<TokenId, Used>>,
     denials: Denials,
     mailbox: mpsc::UnboundedSender<Ending>,
 }
 
 impl Post {
+    /// A request with this token was let in.
     pub fn used(&self, token: TokenId, last: LastUse) {
-        self.last_use.lock().unwrap_or_else(PoisonError::into_inner).insert(token, last);
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = uses.entry(token).or_default();
+        used.last = Some(last);
+        used.count.requests += 1;
+    }
+
+    /// A request with this token was not let in, or failed.
+    pub fn fell_short(&self, token: TokenId, count: Count) {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.entry(token).or_default().count.add(count);
     }
 
     /// Remembers a refusal for a while.
@@ -82,6 +105,8 @@ pub struct Board {
     traffic: Mutex<BTreeMap<(AppName, EnvironmentName), Arc<Traffic>>>,
     pub upstreams: Standings,
     pub releases: Releases,
+    pub questions: Questions,
+    history: History,
 }
 
 impl Board {
@@ -96,7 +121,7 @@ impl Board {
                     number,
                     connections: AtomicUsize::new(0),
                     clients: Clients::default(),
-                    last_use: Mutex::default(),
+                    uses: Mutex::default(),
                     denials: Denials::new(refusals.clone()),
                     mailbox,
                 };
@@ -114,6 +139,8 @@ impl Board {
             traffic: Mutex::default(),
             upstreams: Standings::default(),
             releases: Releases::default(),
+            questions: Questions::default(),
+            history: History::default(),
         };
         (Arc::new(board), mailboxes)
     }
@@ -187,19 +214,34 @@ impl Board {
         all
     }
 
-    /// Takes every last use noted since the last call, the latest of each token.
+    /// Takes every last use noted since the last call, the latest of each token, and keeps what there was of use for
+    /// charts. `now` is in Unix milliseconds.
     #[must_use]
-    pub fn take_last_uses(&self) -> HashMap<TokenId, LastUse> {
-        let mut all = HashMap::new();
+    pub fn take_last_uses(&self, now: i64) -> HashMap<TokenId, LastUse> {
+        let mut all: HashMap<TokenId, LastUse> = HashMap::new();
         for post in &self.posts {
-            let taken = std::mem::take(&mut *post.last_use.lock().unwrap_or_else(PoisonError::into_inner));
-            for (token, last) in taken {
+            let taken = std::mem::take(&mut *post.uses.lock().unwrap_or_else(PoisonError::into_inner));
+            for (token, last) in taken.iter().filter_map(|(token, used)| Some((*token, used.last?))) {
                 let seen = all.entry(token).or_insert(last);
                 if seen.at < last.at {
                     *seen = last;
                 }
             }
+            self.history.note_tokens(now, taken.into_iter().map(|(token, used)| (token, used.count)));
         }
+        self.history.note_totals(now, self.totals());
         all
+    }
+
+    /// What a token was used for lately; `None`: nothing that is remembered.
+    #[must_use]
+    pub fn lately_of_token(&self, token: TokenId, now: i64) -> Option<Lately> {
+        self.history.of_token(token, now)
+    }
+
+    /// What went on in an environment lately.
+    #[must_use]
+    pub fn lately(&self, app: &AppName, environment: &EnvironmentName, now: i64) -> Option<Lately> {
+        self.history.of_environment(&(app.clone(), environment.clone()), now)
     }
 }

@@ -1,4 +1,5 @@
-//! The shape of tokens and management keys: `pct_` or `pcm_`, 30 random base62 characters, 6 of checksum.
+//! The shape of tokens, management keys and links that sign in: `pct_`, `pcm_` or `pcs_`, 30 random base62 characters,
+//! 6 of checksum.
 //!
 //! [`Plaintext`] is the value a holder presents and exists only between the generator and the answer that mints
 //! it, or between the wire and the look-up. [`Digest`] is all that is kept. Neither shows itself to a formatter.
@@ -15,22 +16,37 @@ const PREFIX: usize = 4;
 const RANDOM: usize = 30;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Which of the two credentials a value is.
+/// Which of the credentials a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Opens an app through the gateway.
     Token,
     /// Opens the admin API.
     Key,
+    /// Signs browsers in with a token that nobody is shown.
+    Share,
 }
 
 impl Kind {
+    pub const ALL: [Self; 3] = [Self::Token, Self::Key, Self::Share];
+
     /// The four characters every credential of this kind begins with.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Token => "pct_",
             Self::Key => "pcm_",
+            Self::Share => "pcs_",
+        }
+    }
+
+    /// What the admin API calls this kind.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Key => "key",
+            Self::Share => "share",
         }
     }
 }
@@ -117,6 +133,29 @@ impl Digest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Takes a digest as the admin API writes it: 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = value(pair[0])? << 4 | value(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The digest as the admin API writes it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    }
 }
 
 impl PartialEq for Digest {
@@ -162,7 +201,8 @@ mod tests {
 
     #[test]
     fn generated_values_parse_as_their_own_kind_only() {
-        for (kind, other) in [(Kind::Token, Kind::Key), (Kind::Key, Kind::Token)] {
+        for (kind, other) in [(Kind::Token, Kind::Key), (Kind::Key, Kind::Share), (Kind::Share, Kind::Token)]
+        {
             let value = Plaintext::generate(kind).unwrap();
             let again = Plaintext::parse(kind, value.reveal().as_bytes()).unwrap();
             assert_eq!(again.digest(), value.digest());
@@ -175,6 +215,17 @@ mod tests {
     fn formatters_see_nothing() {
         let value = Plaintext::generate(Kind::Token).unwrap();
         assert_eq!(format!("{value:?} {:?}", value.digest()), "Plaintext(…) Digest(…)");
+    }
+
+    #[test]
+    fn digests_are_read_as_they_are_written() {
+        let digest = Plaintext::generate(Kind::Key).unwrap().digest();
+        let text = digest.to_text();
+        assert_eq!(Digest::parse(&text), Some(digest));
+        assert_eq!(Digest::from_bytes([0xa5; 32]).to_text(), "a5".repeat(32));
+        for wrong in ["", &text[1..], &format!("{text}0"), &text.replace(|_| true, "A"), &"é".repeat(32)] {
+            assert!(Digest::parse(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use crate::credential::Digest;
-use crate::model::{AppName, EnvironmentName, Limiter, NameRef, OnPublish, Rules, TokenApp, TokenId};
+use crate::model::{
+    AppName, EnvironmentName, Hindsight, Limiter, NameRef, OnPublish, Rules, TokenApp, TokenId,
+};
 
 use environment::Environments;
 pub use environment::{EnvironmentState, Standing};
@@ -61,19 +63,33 @@ pub struct Index {
     environments: RwLock<Environments>,
     revision: watch::Sender<u64>,
     receipts: Mutex<VecDeque<(u64, Receipt)>>,
+    hindsight: Arc<Hindsight>,
 }
 
 impl Index {
     /// An empty index at revision 0, and the one handle that may change it.
     #[must_use]
     pub fn new() -> (Arc<Self>, Writer) {
+        Self::with(Arc::default())
+    }
+
+    /// The same, sharing what was seen to have ended.
+    #[must_use]
+    pub fn with(hindsight: Arc<Hindsight>) -> (Arc<Self>, Writer) {
         let index = Arc::new(Self {
             tokens: Table::default(),
             environments: RwLock::default(),
             revision: watch::Sender::new(0),
             receipts: Mutex::default(),
+            hindsight,
         });
         (index.clone(), Writer(index))
+    }
+
+    /// What was seen to have ended.
+    #[must_use]
+    pub fn hindsight(&self) -> &Hindsight {
+        &self.hindsight
     }
 
     /// The binding of the token with this digest.

@@ -20,8 +20,8 @@ fn run(invocation: &Invocation) -> Result<(), Failure> {
         Invocation::Check(path) => {
             let loaded = cli::load(path)?;
             let checked = serve::check(&loaded);
-            let note = checked.map_err(|error| Failure::Configuration(format!("error: {error:#}")))?;
-            cli::approve(path, &note)
+            let checked = checked.map_err(|error| Failure::Configuration(format!("error: {error:#}")))?;
+            cli::approve(path, &checked.warnings, &checked.note)
         }
         Invocation::Manage(command) => command.run(),
         Invocation::Describe(command) => command.run(),

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::board::{Affected, Board, LastUse, Stopped};
 use crate::credential::Digest;
 use crate::index::{self, Identity, NEVER, Receipt, Standing};
-use crate::model::{NameRef, TokenApp, TokenId};
+use crate::model::{NameRef, SecretName, TokenApp, TokenId};
+use crate::secrets::Safe;
 use crate::store::{Binding, Changed, EnvironmentRow, Feed, Followed, Loaded, Store, StoreError, Use};
 
 /// Revisions applied at once.
@@ -33,32 +34,41 @@ pub struct Follower {
     feed: Feed,
     writer: Arc<index::Writer>,
     board: Arc<Board>,
+    safe: Safe,
     at: u64,
+    /// Of endings that no revision was published for yet.
+    receipts: Vec<(u64, Receipt)>,
 }
 
-/// What one look at the feed asks for.
+/// How far one look at the feed got.
 struct Look {
     at: u64,
-    affected: Affected,
     /// Whether the feed may hold more.
     full: bool,
 }
 
 impl Follower {
-    /// Fills the index with what the store holds. Blocks.
+    /// Fills the index and the safe with what the store holds. Blocks.
     ///
     /// # Errors
     /// When the store cannot be read or holds something unreadable.
-    pub fn load(store: &Store, writer: index::Writer, board: Arc<Board>) -> Result<Self, StoreError> {
+    pub fn load(
+        store: &Store,
+        writer: index::Writer,
+        board: Arc<Board>,
+        safe: Safe,
+    ) -> Result<Self, StoreError> {
         let feed = store.feed();
         let began = Instant::now();
         let at = feed.load(|loaded| match loaded {
             Loaded::Token(binding) => drop(put(&writer, binding)),
             Loaded::Environment(row) => drop(set(&writer, row)),
+            Loaded::Secret(stored) => safe.put(stored.secret, &stored.sealed),
         })?;
         writer.publish(at, []);
         board.following.caught_up(began);
-        Ok(Self { store: store.clone(), feed, writer: Arc::new(writer), board, at })
+        let (store, writer) = (store.clone(), Arc::new(writer));
+        Ok(Self { store, feed, writer, board, safe, at, receipts: Vec::new() })
     }
 
     /// Follows until `stop` is true or its sender is gone, then writes the last uses down a last time.
@@ -101,11 +111,14 @@ impl Follower {
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let began = Instant::now();
-            let look = self.look().await?;
-            // In force means both: the next request is refused, and those in flight have ended.
-            let receipts = self.end(look.affected).await;
+            let (affected, look) = self.look().await;
+            // In force means both: the next request is refused, and those in flight have ended. A look that failed half
+            // way has changed the index too, and the next one will not see that again.
+            let receipts = self.end(affected).await;
+            self.receipts.extend(receipts);
+            let look = look?;
             if look.at != self.at {
-                self.writer.publish(look.at, receipts);
+                self.writer.publish(look.at, self.receipts.drain(..));
                 self.at = look.at;
             }
             if !look.full {
@@ -115,13 +128,13 @@ impl Follower {
         }
     }
 
-    /// Reads what follows and puts it into the index.
-    async fn look(&self) -> Result<Look, StoreError> {
-        let (feed, writer, at) = (self.feed.clone(), self.writer.clone(), self.at);
-        let looking = tokio::task::spawn_blocking(move || look(&feed, &writer, at));
+    /// Reads what follows and puts it into the index; returns what that may have ended, however far it got.
+    async fn look(&self) -> (Affected, Result<Look, StoreError>) {
+        let (feed, writer, safe, at) = (self.feed.clone(), self.writer.clone(), self.safe.clone(), self.at);
+        let looking = tokio::task::spawn_blocking(move || look(&feed, &writer, &safe, at));
         match looking.await {
             Ok(look) => look,
-            Err(e) => Err(StoreError::gave_up(&e)),
+            Err(e) => (Affected { all: Some(at), ..Affected::default() }, Err(StoreError::gave_up(&e))),
         }
     }
 
@@ -147,7 +160,12 @@ impl Follower {
     }
 }
 
-fn look(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
+fn look(
+    feed: &Feed,
+    writer: &index::Writer,
+    safe: &Safe,
+    after: u64,
+) -> (Affected, Result<Look, StoreError>) {
     let mut affected = Affected::default();
     let followed = feed.follow(after, BATCH, |revision, changed| match changed {
         Changed::Token(binding) => {
@@ -166,42 +184,55 @@ fn look(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreEr
                 affected.environments.insert(environment, revision);
             }
         }
+        // What is under way keeps what it was sent with.
+        Changed::Secret(stored) => safe.put(stored.secret, &stored.sealed),
+        Changed::NoSecret(name) => safe.vault.remove(&name),
         Changed::Other => {}
-    })?;
-    match followed {
-        Followed::UpTo(at) => Ok(Look { at, affected, full: at - after == BATCH as u64 }),
-        Followed::Gap => reload(feed, writer, after),
-    }
+    });
+    let look = match followed {
+        Ok(Followed::UpTo(at)) => Ok(Look { at, full: at - after == BATCH as u64 }),
+        Ok(Followed::Gap) => reload(feed, writer, safe, after, &mut affected),
+        Err(e) => Err(e),
+    };
+    (affected, look)
 }
 
 /// Loads everything anew, and has what was in force and may no longer be judged anew.
-fn reload(feed: &Feed, writer: &index::Writer, after: u64) -> Result<Look, StoreError> {
+fn reload(
+    feed: &Feed,
+    writer: &index::Writer,
+    safe: &Safe,
+    after: u64,
+    affected: &mut Affected,
+) -> Result<Look, StoreError> {
     tracing::warn!(revision = after, "the change feed no longer reaches back: loading everything again");
     let mut present: HashSet<Digest> = HashSet::new();
-    let (mut tokens, mut environments) = (Vec::new(), Vec::new());
+    let mut secrets: HashSet<SecretName> = HashSet::new();
     let at = feed.load(|loaded| match loaded {
         Loaded::Token(binding) => {
             let (id, now) = (binding.id, Span::of(&binding));
             present.insert(binding.digest);
             if put(writer, binding).is_some_and(|before| now.is_shorter_than(&before)) {
-                tokens.push(id);
+                affected.tokens.insert(id, after);
             }
         }
-        Loaded::Environment(row) => environments.extend(set(writer, row)),
+        Loaded::Environment(row) => {
+            affected.environments.extend(set(writer, row).map(|environment| (environment, after)));
+        }
+        Loaded::Secret(stored) => {
+            secrets.insert(stored.secret.name.clone());
+            safe.put(stored.secret, &stored.sealed);
+        }
     })?;
+    safe.retain(&secrets);
     writer.retain(|digest, identity| {
         let keep = present.contains(digest);
         if !keep {
-            tokens.push(identity.id);
+            affected.tokens.insert(identity.id, after);
         }
         keep
     });
-    let affected = Affected {
-        tokens: tokens.into_iter().map(|id| (id, at)).collect(),
-        environments: environments.into_iter().map(|environment| (environment, at)).collect(),
-        all: None,
-    };
-    Ok(Look { at, affected, full: false })
+    Ok(Look { at, full: false })
 }
 
 /// How long a token lives, as far as its own row says.
@@ -258,12 +289,8 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
             _ = stop.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(LAST_USES) => false,
         };
-        for (token, last) in board.take_last_uses() {
-            let seen = unwritten.entry(token).or_insert(last);
-            if seen.at < last.at {
-                *seen = last;
-            }
-        }
+        // The later of two, whatever the clock said.
+        unwritten.extend(board.take_last_uses(jiff::Timestamp::now().as_millisecond()));
         if !unwritten.is_empty() {
             let uses =
                 unwritten.iter().map(|(of, last)| Use { of: *of, at: last.at, from: last.client }).collect();
@@ -290,7 +317,12 @@ mod tests {
     use crate::credential::{Kind, Plaintext};
     use crate::index::Index;
     use crate::model::{EnvironmentName, Label, OnPublish, Rules, Text, TokenId};
+    use crate::secrets::KeyFile;
     use crate::store::{Act, Limits, NewToken};
+
+    fn safe(folder: &tempfile::TempDir) -> Safe {
+        Safe::open(KeyFile::at(&folder.path().join("s.key"))).unwrap()
+    }
 
     fn act() -> Act {
         Act {
@@ -304,6 +336,7 @@ mod tests {
 
     fn token(value: &Plaintext) -> NewToken {
         NewToken {
+            share: None,
             digest: value.digest(),
             hint: value.hint().to_owned(),
             label: Label::parse("Grüße 100%").unwrap(),
@@ -330,7 +363,7 @@ mod tests {
         let before = mint(&store).await;
         let (index, writer) = Index::new();
         let (board, mut mailboxes) = Board::new(1);
-        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        let follower = Follower::load(&store, writer, board.clone(), safe(&folder)).unwrap();
         assert_eq!(index.get(&before.0).unwrap().label.as_deref(), Some("Gr%C3%BC%C3%9Fe%20100%25"));
         let (stop, stopping) = watch::channel(false);
         let following = tokio::spawn(follower.run(stopping));
@@ -361,6 +394,59 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_look_that_fails_half_way_ends_what_it_put_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.db");
+        let store = Store::open(&path).unwrap();
+        let (digest, id, _) = mint(&store).await;
+        let (index, writer) = Index::new();
+        let (board, mut mailboxes) = Board::new(1);
+        let mut follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
+        let revoked = store.revoke_token(act(), id, None).await.unwrap().revision;
+        let direct = rusqlite::Connection::open(&path).unwrap();
+        let next = i64::try_from(revoked + 1).unwrap();
+        direct.execute("INSERT INTO feed VALUES (?, 'forgotten', 'unreadable', NULL)", [next]).unwrap();
+
+        let mut mailbox = mailboxes.remove(0);
+        let worker = tokio::spawn(async move {
+            let ending = mailbox.recv().await.unwrap();
+            let stopped = Stopped { revision: ending.of.tokens[&id], requests: 0, streams: 1 };
+            ending.done.send(vec![stopped]).unwrap();
+        });
+        assert!(follower.catch_up().await.is_err());
+        worker.await.unwrap();
+        assert!(index.get(&digest).unwrap().revoked && index.revision() < revoked);
+
+        direct.execute("UPDATE feed SET kind = 'key' WHERE revision = ?", [next]).unwrap();
+        follower.catch_up().await.unwrap();
+        assert_eq!(index.reached().wait(revoked).await, Receipt { requests: 0, streams: 1 });
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_token_whose_row_cannot_be_read_is_refused_and_holds_up_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.db");
+        let store = Store::open(&path).unwrap();
+        let (spoilt, other) = (mint(&store).await, mint(&store).await);
+        let (index, writer) = Index::new();
+        let (board, _) = Board::new(0);
+        let mut follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
+        let direct = rusqlite::Connection::open(&path).unwrap();
+        direct
+            .execute("UPDATE tokens SET scopes = '[\"bad\"]' WHERE id = ?", [spoilt.1.to_string()])
+            .unwrap();
+        let next = i64::try_from(other.2 + 1).unwrap();
+        direct
+            .execute("INSERT INTO feed VALUES (?, 'token', ?, NULL)", (next, spoilt.1.to_string()))
+            .unwrap();
+        let (affected, look) = follower.look().await;
+        assert!(look.is_ok() && affected.tokens.contains_key(&spoilt.1));
+        assert!(index.get(&spoilt.0).is_none() && index.get(&other.0).is_some());
+        follower.catch_up().await.unwrap();
+        assert_eq!(index.revision(), other.2 + 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn many_revocations_wait_for_a_silent_worker_once() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("s.db")).unwrap();
@@ -371,7 +457,7 @@ mod tests {
         let (index, writer) = Index::new();
         // The mailbox is kept and never read.
         let (board, _mailboxes) = Board::new(1);
-        let follower = Follower::load(&store, writer, board).unwrap();
+        let follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
         let mut last = 0;
         for (_, id, _) in &tokens {
             last = store.revoke_token(act(), *id, None).await.unwrap().revision;
@@ -392,7 +478,7 @@ mod tests {
         let (kept, gone, lost) = (mint(&store).await, mint(&store).await, mint(&store).await);
         let (index, writer) = Index::new();
         let (board, _) = Board::new(0);
-        let mut follower = Follower::load(&store, writer, board).unwrap();
+        let mut follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
         store.revoke_token(act(), gone.1, None).await.unwrap();
         store.forget_ended(Timestamp::now()).await.unwrap();
         follower.catch_up().await.unwrap();

@@ -1,11 +1,14 @@
 //! Processes that the benchmark starts: pinned to a core, measured from the outside, ended with it.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The unit of times in /proc; Linux shows them in hundredths of a second on every machine this runs on.
@@ -14,20 +17,42 @@ const TICKS: f64 = 100.0;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The core of the proxy under load, and that of everything else.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Core {
-    Proxy = 0,
-    Others = 1,
+    Proxy,
+    Others,
+    /// For what is to use all there are.
+    Both,
+}
+
+impl Core {
+    /// As taskset has it.
+    pub(super) const fn list(self) -> &'static str {
+        match self {
+            Self::Proxy => "0",
+            Self::Others => "1",
+            Self::Both => "0,1",
+        }
+    }
 }
 
 /// A running process and its descendants.
 pub(super) struct Process(Child);
 
-/// `program` on a core.
-pub(super) fn pinned(core: Core, program: &str) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", &(core as u8).to_string(), program]).stdin(Stdio::null());
+/// `program` on a core. It ends with this program, even if that is killed.
+pub(super) fn pinned(core: Core, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "taskset", "-c", core.list()]).arg(program).stdin(Stdio::null());
     command
+}
+
+/// Keeps this program itself on a core, and what it starts without saying where.
+pub(super) fn pin_myself(core: Core) -> Result<()> {
+    let id = std::process::id().to_string();
+    let pinned = Command::new("taskset").args(["-cp", core.list(), &id]).output();
+    let pinned = pinned.context("taskset cannot be run: is it installed?")?;
+    ensure!(pinned.status.success(), "taskset says: {}", String::from_utf8_lossy(&pinned.stderr));
+    Ok(())
 }
 
 impl Process {
@@ -61,17 +86,23 @@ impl Process {
 
     /// CPU time that the process and its descendants have used, user and system, in microseconds.
     pub(super) fn cpu(&self) -> Result<f64> {
-        let mut ticks = 0;
+        let mut sum = 0.0;
         for pid in self.family()? {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            // The name before it may hold anything, but no later field holds a parenthesis.
-            let fields: Vec<_> =
-                stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
-            for field in [11, 12] {
-                ticks += fields.get(field).context("/proc/PID/stat is too short")?.parse::<u64>()?;
+            sum += cpu_of(Path::new(&format!("/proc/{pid}")))?;
+        }
+        Ok(sum)
+    }
+
+    /// The same, of each thread.
+    pub(super) fn cpu_of_threads(&self) -> Result<BTreeMap<OsString, f64>> {
+        let mut threads = BTreeMap::new();
+        for pid in self.family()? {
+            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let task = task?;
+                threads.insert(task.file_name(), cpu_of(&task.path())?);
             }
         }
-        Ok(ticks as f64 * 1e6 / TICKS)
+        Ok(threads)
     }
 
     /// Resident memory of the process and its descendants, in MiB.
@@ -98,6 +129,18 @@ impl Process {
         }
         Ok(family)
     }
+}
+
+/// User and system time, in microseconds.
+fn cpu_of(task: &Path) -> Result<f64> {
+    let stat = fs::read_to_string(task.join("stat"))?;
+    // The name before it may hold anything, but no later field holds a parenthesis.
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let mut ticks = 0;
+    for field in [11, 12] {
+        ticks += fields.get(field).context("/proc/PID/stat is too short")?.parse::<u64>()?;
+    }
+    Ok(ticks as f64 * 1e6 / TICKS)
 }
 
 impl Drop for Process {

@@ -4,43 +4,72 @@
 //! The proxy under load has core 0 to itself, load generator and app share core 1. The proxies take turns, so that
 //! whatever else the machine does meets all of them; the ratios are what to quote.
 //!
-//! Apart from that, `stalled`: what clients that stall do to others.
+//! Apart from that: `stalled`, what clients that stall do to others; `flat`, memory over time; `tokens`, what many of
+//! them cost.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod app;
+mod chart;
 mod child;
+mod client;
+mod contest;
+mod flat;
 mod forwarder;
-mod honest;
+mod h2load;
+mod handshake;
+mod idle;
 mod load;
+mod machine;
 mod peer;
+mod probe;
+mod record;
 mod report;
+mod sample;
 mod site;
 mod stalled;
+mod steady;
+mod tail;
+mod tokens;
+mod two;
+mod witness;
+mod workload;
+mod wrk;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::load::{Sample, Workload};
-use self::peer::Peer;
+use self::child::Core;
+use self::contest::{Contest, Effort};
+use self::peer::Kind;
+use self::record::Record;
 use self::report::Table;
 use self::site::Site;
+use self::workload::Workload;
 
 #[derive(Parser)]
 struct Arguments {
+    /// Workloads to run; all of them by default.
+    #[arg(value_enum)]
+    workloads: Vec<Workload>,
+    /// Proxies to run besides portcullis; all that are there by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Option<Vec<Kind>>,
     /// Turns that each proxy gets in each workload.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Length of a turn.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Workloads to run; all of them by default.
-    #[arg(long = "workload", value_enum)]
-    workloads: Vec<Workload>,
+    /// A folder for the figures, as JSON and as a chart.
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
     /// Cargo adds this.
     #[arg(long, hide = true, global = true)]
     bench: bool,
@@ -58,6 +87,23 @@ enum Role {
         #[arg(long, default_value_t = 1000)]
         clients: usize,
     },
+    /// Memory of the gateway over time, under all kinds of work.
+    Flat {
+        #[arg(long, default_value_t = 20)]
+        minutes: u64,
+    },
+    /// What many tokens cost.
+    Tokens {
+        /// Tokens in stores that are loaded.
+        #[arg(long, value_delimiter = ',', default_values_t = [1_000_000, 10_000_000])]
+        counts: Vec<usize>,
+        /// For which tokens are minted.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// A folder for the figures as JSON.
+        #[arg(long, value_name = "FOLDER")]
+        record: Option<PathBuf>,
+    },
     #[command(hide = true)]
     App,
     #[command(hide = true)]
@@ -67,54 +113,48 @@ enum Role {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.role {
+        Some(Role::App) => return app::run(),
+        Some(Role::Forwarder { upstream }) => return forwarder::run(upstream),
+        Some(Role::Stalled { .. } | Role::Flat { .. } | Role::Tokens { .. }) | None => {}
+    }
+    // Ten thousand connections are more than the usual number of open files, and the proxies inherit it.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    child::pin_myself(Core::Others)?;
+    match arguments.role {
         Some(Role::Stalled { clients }) => stalled::run(clients),
-        Some(Role::App) => app::run(),
-        Some(Role::Forwarder { upstream }) => forwarder::run(upstream),
-        None => compare(&arguments),
+        Some(Role::Flat { minutes }) => flat::run(minutes),
+        Some(Role::Tokens { ref counts, seconds, ref record }) => {
+            tokens::run(counts, seconds, record.as_deref())
+        }
+        _ => compare(&arguments),
     }
 }
 
 fn compare(arguments: &Arguments) -> Result<()> {
-    ensure!(arguments.rounds > 0 && arguments.seconds > 0, "at least one round of one second");
-    let site = Site::prepare()?;
-    let peers = peer::start_all(&site)?;
+    let Arguments { rounds, seconds, connections, .. } = *arguments;
+    ensure!(rounds > 0 && seconds > 0, "at least one round of one second");
+    let wanted = |kind: &Kind| {
+        *kind == Kind::Portcullis || arguments.peers.as_ref().is_none_or(|peers| peers.contains(kind))
+    };
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(wanted).collect();
     let workloads = match &arguments.workloads[..] {
         [] => &Workload::ALL[..],
         chosen => chosen,
     };
+    let site = Site::prepare()?;
+    let peers = contest::start(&site, &kinds)?;
+    let mut record =
+        Record::new(&peers, Effort { rounds, seconds, connections }, arguments.record.as_deref())?;
+    println!("{record}");
     for workload in workloads {
-        let peers: Vec<_> = peers.iter().filter(|peer| peer.can(*workload)).collect();
-        for peer in &peers {
-            let warm_up = load::run(&site, peer, *workload, arguments.connections, 1);
-            warm_up.with_context(|| format!("{} is not fit to be measured", peer.name))?;
+        let contest = Contest::hold(&site, &peers, *workload, Effort { rounds, seconds, connections })?;
+        println!("{}", Table(&contest));
+        record.add(&contest);
+        // After each, so that a run that is broken off leaves what it had.
+        if let Some(folder) = &arguments.record {
+            record.write(folder)?;
         }
-        let mut rounds = Vec::with_capacity(arguments.rounds);
-        for round in 0..arguments.rounds {
-            rounds.push(play(&site, &peers, *workload, round, arguments)?);
-        }
-        let names: Vec<_> = peers.iter().map(|peer| peer.name).collect();
-        println!("{}", Table { workload: *workload, names: &names, rounds: &rounds });
     }
     Ok(())
-}
-
-/// One turn of each proxy; who begins changes from round to round. The samples are in the order of `peers`.
-fn play(
-    site: &Site,
-    peers: &[&Peer],
-    workload: Workload,
-    round: usize,
-    arguments: &Arguments,
-) -> Result<Vec<Sample>> {
-    let mut samples: Vec<Option<Sample>> = peers.iter().map(|_| None).collect();
-    for step in 0..peers.len() {
-        let place = (round + step) % peers.len();
-        let peer = peers[place];
-        let sample =
-            load::run(site, peer, workload, arguments.connections, arguments.seconds).with_context(|| {
-                format!("nothing is reported: {}, {workload}, round {}", peer.name, round + 1)
-            })?;
-        samples[place] = Some(sample);
-    }
-    samples.into_iter().collect::<Option<_>>().context("a turn was left out")
 }

@@ -1,15 +1,19 @@
-//! The ground on which all proxies stand: a folder, the app, and the tokens that open it.
+//! The ground on which all proxies stand: a folder, the app, the tokens that open it, and a certificate.
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use portcullis::credential::{Kind, Plaintext};
 use portcullis::model::{AppName, EnvironmentName, Label, OnPublish, Rules, Text, TokenApp};
 use portcullis::store::{Act, Limits, NewToken, Store};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -19,12 +23,21 @@ use super::child::{Core, Process, pinned};
 const TOKENS: usize = 10_000;
 /// The app's host.
 pub(super) const HOST: &str = "shop.example.com";
+/// The query parameter that presents a token. nginx has no variables with hyphens, so all get a short name.
+pub(super) const PARAMETER: &str = "token";
+
+/// The gateway's file for them.
+pub(super) const STORE: &str = "portcullis.db";
 
 /// What the proxies have in common.
 pub(super) struct Site {
     folder: TempDir,
     pub app: SocketAddr,
     pub tokens: Vec<Plaintext>,
+    /// As well formed, and never minted.
+    pub unknown: Plaintext,
+    /// In DER.
+    certificate: CertificateDer<'static>,
     _app: Process,
 }
 
@@ -33,15 +46,40 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
         let tokens = (0..TOKENS).map(|_| Plaintext::generate(Kind::Token)).collect::<Result<Vec<_>, _>>()?;
         let (process, app) = own(Core::Others, &["app"])?;
-        Ok(Self { folder, app, tokens, _app: process })
+        let issued = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
+        let (certificate, key) = (issued.cert.pem(), issued.signing_key.serialize_pem());
+        let unknown = Plaintext::generate(Kind::Token)?;
+        let der = issued.cert.der().clone();
+        let site = Self { folder, app, tokens, unknown, certificate: der, _app: process };
+        fs::write(site.certificate(), &certificate)?;
+        fs::write(site.key(), &key)?;
+        // HAProxy wants both in one file.
+        fs::write(site.pair(), certificate + &key)?;
+        site.fill_store()?;
+        Ok(site)
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// A folder of its own for each proxy that is started.
+    pub(super) fn home(&self, name: &str) -> Result<PathBuf> {
+        let home = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(self.folder.path())?;
+        Ok(home.keep())
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
-        fs::write(self.folder().join(name), text).with_context(|| format!("cannot write {name}"))
+    /// A file that is nobody's for long.
+    pub(super) fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.scratch("tls.pem")
+    }
+
+    pub(super) fn key(&self) -> PathBuf {
+        self.scratch("tls-key.pem")
+    }
+
+    pub(super) fn pair(&self) -> PathBuf {
+        self.scratch("tls-pair.pem")
     }
 
     /// The token that requests are made with: one in the middle of the others.
@@ -49,9 +87,27 @@ impl Site {
         &self.tokens[TOKENS / 2]
     }
 
-    /// Stores the tokens where the gateway will read them.
-    pub(super) fn fill_store(&self, name: &str) -> Result<()> {
-        let store = Store::open(&self.folder().join(name))?;
+    /// A client that trusts the certificate and takes every handshake in full, with the one group that all proxies have.
+    pub(super) fn client(&self) -> Result<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone())?;
+        let mut provider = aws_lc_rs::default_provider();
+        provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+        let client =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let mut client = client?.with_root_certificates(roots).with_no_client_auth();
+        client.resumption = rustls::client::Resumption::disabled();
+        Ok(client)
+    }
+
+    /// A store of the gateway's that holds the tokens, in a folder.
+    pub(super) fn copy_store(&self, home: &Path) -> Result<()> {
+        fs::copy(self.scratch(STORE), home.join(STORE))?;
+        Ok(())
+    }
+
+    fn fill_store(&self) -> Result<()> {
+        let store = Store::open(&self.scratch(STORE))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut minting = JoinSet::new();
@@ -78,7 +134,6 @@ impl Site {
 /// This program in another role, and the address that it announces.
 pub(super) fn own(core: Core, role: &[&str]) -> Result<(Process, SocketAddr)> {
     let program = std::env::current_exe()?;
-    let program = program.to_str().context("this program's path is not UTF-8")?;
     let mut process = Process::start(pinned(core, program).args(role).stdout(Stdio::piped()))?;
     let stdout = process.child().stdout.take().context("no standard output")?;
     let address = Process::announced(stdout, |line| line.parse().ok())?;
@@ -87,6 +142,7 @@ pub(super) fn own(core: Core, role: &[&str]) -> Result<(Process, SocketAddr)> {
 
 fn new_token(token: &Plaintext) -> Result<NewToken> {
     Ok(NewToken {
+        share: None,
         digest: token.digest(),
         hint: token.hint().to_owned(),
         label: Label::parse("partner sync")?,

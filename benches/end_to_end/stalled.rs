@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +12,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::app::{LARGE_PATH, NEVER};
 use super::child::{Core, Process};
-use super::honest::{Honest, NEVER, start_app};
-use super::peer;
+use super::peer::{free_address, start_gateway};
 use super::site::{HOST, Site};
+use super::steady::{Pace, Steady, percentile};
 
 /// The gateway's limits here.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// When a client that is still connected is given up on.
 const PATIENCE: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(5);
+/// Of the honest ones.
+const PACE: Pace = Pace { connections: 32, requests_per_second: 500, warm_up: Duration::ZERO };
 /// How often a client that does not read looks whether its connection still stands.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -74,7 +76,7 @@ impl Kind {
             Self::Silent => Vec::new(),
             Self::HalfHead => head("GET /").into_bytes(),
             Self::StalledBody => (head("POST /") + "Content-Length: 1000\r\n\r\nsome").into_bytes(),
-            Self::StalledReader => (head("GET /large") + "\r\n").into_bytes(),
+            Self::StalledReader => (head(&format!("GET {LARGE_PATH}")) + "\r\n").into_bytes(),
             Self::IdleKeepAlive => (head("GET /") + "\r\n").into_bytes(),
             // A record of 512 bytes that begins with a greeting of 508.
             Self::HalfHandshake => b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03half".to_vec(),
@@ -121,12 +123,10 @@ fn get_over_http2(path: &str, bearer: &str) -> Vec<u8> {
 
 /// Runs all kinds one after the other. Fails if a client was hung up on too late.
 pub(super) fn run(clients: usize) -> Result<()> {
-    pin_myself()?;
     let site = Site::prepare()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let app = start_app()?;
-    let encrypted = peer::free_address()?;
-    let (_gateway, address) = start_gateway(&site, app, encrypted)?;
+    let encrypted = free_address()?;
+    let (_gateway, address) = gateway(&site, encrypted)?;
     runtime.block_on(async {
         let bearer = site.token().reveal();
         let request: Arc<[u8]> =
@@ -134,9 +134,10 @@ pub(super) fn run(clients: usize) -> Result<()> {
                 .into_bytes()
                 .into();
 
-        let honest = Honest::start(address, &request);
+        let honest = Steady::start(address, &request, PACE);
         tokio::time::sleep(CALM).await;
-        let (calm, asked) = honest.stop().await?;
+        let times = honest.stop().await?;
+        let (calm, asked) = (percentile(&times, 99.0), times.len());
         println!("{clients} stalled clients of each kind, 500 honest requests a second\n");
         println!(
             "{:<18}{:>10}{:>14}{:>14}{:>12}{:>10}",
@@ -146,10 +147,11 @@ pub(super) fn run(clients: usize) -> Result<()> {
 
         let mut late = Vec::new();
         for kind in Kind::ALL {
-            let honest = Honest::start(address, &request);
+            let honest = Steady::start(address, &request, PACE);
             let gateway = if kind == Kind::HalfHandshake { encrypted } else { address };
             let last = stall(kind, gateway, clients, bearer).await.with_context(|| format!("{kind}"))?;
-            let (p99, asked) = honest.stop().await?;
+            let times = honest.stop().await?;
+            let (p99, asked) = (percentile(&times, 99.0), times.len());
             let limit = kind.limit();
             println!(
                 "{kind:<18}{:>8.1} s{:>12.2} s{:>11.2} ms{:>12.2}{asked:>10}",
@@ -165,33 +167,27 @@ pub(super) fn run(clients: usize) -> Result<()> {
     })
 }
 
-/// The gateway has the other core to itself.
-fn pin_myself() -> Result<()> {
-    let (core, id) = (Core::Others as u8, std::process::id());
-    let pinned = Command::new("taskset").args(["-cp", &core.to_string(), &id.to_string()]).output()?;
-    ensure!(pinned.status.success(), "taskset says: {}", String::from_utf8_lossy(&pinned.stderr));
-    Ok(())
-}
-
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn start_gateway(site: &Site, app: SocketAddr, encrypted: SocketAddr) -> Result<(Process, SocketAddr)> {
-    let issued = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
-    site.write("tls.pem", &issued.cert.pem())?;
-    site.write("tls-key.pem", &issued.signing_key.serialize_pem())?;
+fn gateway(site: &Site, encrypted: SocketAddr) -> Result<(Process, SocketAddr)> {
     let text = format!(
         "[gateway]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\n\
-         [[gateway.tls]]\nlisten = \"{encrypted}\"\ncertificate = \"tls.pem\"\nprivate_key = \"tls-key.pem\"\n\n\
+         [[gateway.tls]]\nlisten = \"{encrypted}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\n\
          [gateway.limits]\nheader_timeout = \"{}s\"\nidle_timeout = \"{}s\"\n\n\
          [gateway.access_log]\npath = \"stalled.log\"\n\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n\n\
-         [apps.shop.environments.production]\nhosts = [\"{HOST}\"]\nupstreams = [\"http://{app}\"]\n",
+         [apps.shop.environments.production]\nhosts = [\"{HOST}\"]\nupstreams = [\"http://{}\"]\n",
+        site.certificate().display(),
+        site.key().display(),
         HEADER_TIMEOUT.as_secs(),
         IDLE_TIMEOUT.as_secs(),
+        site.app,
     );
-    peer::gateway(site, &text)
+    let home = site.home("stalled")?;
+    site.copy_store(&home)?;
+    start_gateway(&home, Core::Proxy, &text)
 }
 
 /// Has so many clients stall at once; returns how long the last of them stayed connected after its last byte.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 
+use super::dashboard::Dashboard;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::reload::ReloadDoor;
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub(super) board: Arc<Board>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reloads: ReloadDoor,
+    pub(super) dashboard: Arc<Dashboard>,
 }
 
 /// A call whose caller may make it.

@@ -107,6 +107,30 @@ impl Fields {
         if none { Some(Vec::new()) } else { texts }
     }
 
+    /// Takes an object, whose fields `read` takes; `null` is a value of its own. What is wrong in it is named with it.
+    pub(super) fn object_or_none<T>(
+        &mut self,
+        name: &str,
+        known: &[&str],
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<Option<T>> {
+        match self.rest.remove(name)? {
+            Value::Null => Some(None),
+            Value::Object(rest) => {
+                let mut inner = Self { rest, faults: Faults::default() };
+                let taken = read(&mut inner);
+                for fault in inner.end(known).told() {
+                    self.faults.add(&format!("{name}.{}", fault.field), fault.message.as_str());
+                }
+                Some(Some(taken))
+            }
+            _ => {
+                self.faults.add(name, "must be an object");
+                None
+            }
+        }
+    }
+
     /// Takes a truth value.
     pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.rest.remove(name)? {
@@ -116,6 +140,15 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// Takes a whole number; `null` counts as absent.
+    pub(super) fn count(&mut self, name: &str) -> Option<u64> {
+        let value = self.rest.remove(name).filter(|value| !value.is_null())?;
+        if value.as_u64().is_none() {
+            self.faults.add(name, "must be a whole number");
+        }
+        value.as_u64()
     }
 
     /// Notes what is wrong with a field that was taken.

@@ -41,6 +41,13 @@ pub(super) fn ready(call: Call) -> Answer {
                 "the store could not be read or written when it was last tried: traffic goes on from memory",
             ));
         }
-        json(StatusCode::OK, &wire::Health { status: "ready".to_owned() })
+        let lacking = call.state.control.needs().unmet().into_iter().map(|needed| wire::LackingSecret {
+            app: needed.app.to_string(),
+            environment: needed.environment.to_string(),
+            secret: needed.secret.to_string(),
+            reason: needed.reason.to_owned(),
+        });
+        let body = wire::Readiness { status: "ready".to_owned(), secrets_unavailable: lacking.collect() };
+        json(StatusCode::OK, &body)
     })
 }

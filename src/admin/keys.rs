@@ -7,7 +7,7 @@ use super::call::{Answer, Call, json};
 use super::fields::Fields;
 use super::wire;
 use crate::control::{ListKeys, MintKey};
-use crate::model::{Key, Scope, Status};
+use crate::model::{Key, Scope};
 
 pub(super) fn list(call: Call) -> Answer {
     Box::pin(async move {
@@ -53,14 +53,8 @@ pub(super) fn revoke(call: Call) -> Answer {
     })
 }
 
-fn shown(key: &Key, now: Timestamp) -> wire::Key {
-    let status = if key.revoked_at.is_some() {
-        Status::Revoked
-    } else if key.expires_at.is_some_and(|end| end <= now) {
-        Status::Expired
-    } else {
-        Status::Active
-    };
+/// A key as everybody is shown it.
+pub(super) fn shown(key: &Key, now: Timestamp) -> wire::Key {
     wire::Key {
         id: key.id.to_string(),
         member: key.member.to_string(),
@@ -68,7 +62,7 @@ fn shown(key: &Key, now: Timestamp) -> wire::Key {
         app: key.app.as_ref().map(ToString::to_string),
         label: key.label.clone(),
         hint: key.hint.clone(),
-        status: status.as_str().to_owned(),
+        status: key.status(now).as_str().to_owned(),
         created_at: key.created_at,
         expires_at: key.expires_at,
         revoked_at: key.revoked_at,

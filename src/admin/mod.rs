@@ -1,5 +1,5 @@
 //! The side that mints, publishes, lists and revokes: an HTTP API on a Unix socket, whose owner is the operator, and on a TCP
-//! address, where a management key says who calls.
+//! address, where a management key says who calls. Over TCP there are pages for people too, which do what the API does.
 
 mod apps;
 mod audit;
@@ -7,6 +7,7 @@ mod auth;
 mod backup;
 mod call;
 mod condition;
+mod dashboard;
 mod denials;
 mod deployments;
 mod fields;
@@ -14,13 +15,16 @@ mod health;
 mod host;
 mod keys;
 mod listen;
+mod lookup;
 mod members;
 mod metrics;
 mod openapi;
 mod problem;
 mod reload;
 mod routes;
+mod secrets;
 mod serve;
+mod shares;
 mod tokens;
 pub mod wire;
 

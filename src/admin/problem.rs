@@ -45,6 +45,18 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
     }
 
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(super) fn errors(&self) -> &[FieldFault] {
+        &self.errors
+    }
+
     pub(super) fn render(self, request: &RequestId) -> Response {
         let body = wire::Problem {
             kind: "about:blank".to_owned(),
@@ -114,7 +126,7 @@ impl From<Fault> for Problem {
             Fault::Unavailable(_) => {
                 Self::unavailable("the store cannot be used just now: nothing was changed; try again")
             }
-            Fault::NoRandomness(_) => Self::unavailable(detail),
+            Fault::NoKey | Fault::NoRandomness(_) => Self::unavailable(detail),
         }
     }
 }

@@ -70,6 +70,10 @@ impl Origin {
     }
 }
 
+/// Whether a request came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Encrypted(pub(super) bool);
+
 /// What holds for the connections that one TCP address takes from now on.
 #[derive(Debug)]
 pub struct Front {
@@ -100,8 +104,9 @@ impl Site {
     #[must_use]
     pub fn new(control: Control, sources: Sources, reloads: ReloadDoor) -> Self {
         let board = sources.board.clone();
-        let metrics = Arc::new(Metrics::new(sources, control.expiring()));
-        Self { router: router(&State { control, board, metrics, reloads }) }
+        let metrics = Arc::new(Metrics::new(sources, control.expiring(), control.needs()));
+        let dashboard = Arc::default();
+        Self { router: router(&State { control, board, metrics, reloads, dashboard }) }
     }
 
     /// Serves holders of management keys until `stop` is true or its sender is gone; then lets answers under way
@@ -156,6 +161,8 @@ impl Site {
         let id = RequestId(format!("{:032x}", fastrand::u128(..)));
         request.extensions_mut().insert(id.clone());
         request.extensions_mut().insert(arrival.origin);
+        let encrypted = arrival.front.as_ref().is_some_and(|front| front.terminator.is_some());
+        request.extensions_mut().insert(Encrypted(encrypted));
         let admitted = match &arrival.front {
             None => Ok(()),
             Some(front) => front.hosts.admit(request.uri(), request.headers()),
@@ -165,7 +172,8 @@ impl Site {
             Err(problem) => problem.render(&id),
         };
         let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // What may be kept says so.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         if let Ok(id) = HeaderValue::try_from(id.0) {
             headers.insert(REQUEST_ID, id);
         }

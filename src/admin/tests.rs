@@ -17,12 +17,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::routes::{Need, ROUTES};
+use super::routes::{Need, ROUTES, Serves};
 use super::*;
 use crate::board::Board;
 use crate::control::{Control, sample};
 use crate::index::Index;
 use crate::model::Scope;
+use crate::secrets::{KeyFile, Safe};
 use crate::store::Store;
 use crate::sync::Follower;
 
@@ -51,7 +52,8 @@ impl Place {
         let store = Store::open(&folder.path().join("p.db")).unwrap();
         let (index, writer) = Index::new();
         let (board, _) = Board::new(0);
-        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        let safe = Safe::open(KeyFile::at(&folder.path().join("p.key"))).unwrap();
+        let follower = Follower::load(&store, writer, board.clone(), safe.clone()).unwrap();
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(follower.run(stopping.clone()));
         let listener = bind(config.admin.listen).unwrap();
@@ -66,7 +68,7 @@ impl Place {
             committed: store.revisions(),
             terminators: Arc::default(),
         };
-        let control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
+        let control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)), safe);
         let (reloads, mut wishes) = mpsc::channel::<ReloadRequest>(1);
         tokio::spawn(async move {
             while let Some(wish) = wishes.recv().await {
@@ -142,9 +144,12 @@ fn problem(answer: &Answer, status: u16, code: &str) {
 async fn every_route_asks_for_what_the_table_says() {
     let site = Place::start().await;
     for route in ROUTES {
-        let path = ["{id}", "{app}", "{environment}", "{name}", "{request_id}"]
+        let path = ["{id}", "{app}", "{environment}", "{name}", "{key}", "{request_id}"]
             .iter()
             .fold(route.path.to_owned(), |path, name| path.replace(name, "nothing"));
+        if let Serves::Pages(_) = route.serves {
+            continue;
+        }
         let call = async |key: &str| site.tcp(key, route.method.clone(), &path, "").await;
         if route.need == Need::Nothing {
             assert_eq!(call("").await.status, StatusCode::OK, "{path}");
@@ -158,11 +163,64 @@ async fn every_route_asks_for_what_the_table_says() {
             let enough = match route.need {
                 Need::Scope(needed) => scope == needed || scope == Scope::Admin,
                 Need::Workspace => scope == Scope::Admin,
-                Need::Key | Need::Nothing => true,
+                Need::Key | Need::Nothing | Need::Open => true,
             };
             let status = call(&key).await.status;
             assert_eq!(status != StatusCode::FORBIDDEN, enough, "{} {path} with {scope:?}", route.method);
             assert_ne!(status, StatusCode::UNAUTHORIZED, "{path}");
+        }
+    }
+}
+
+/// Signs in with a key; the session's cookie.
+async fn session(site: &Place, key: &str) -> String {
+    let request = Request::builder().method(Method::POST).uri("/sign-in").header("host", "localhost:1");
+    let request = request
+        .header("origin", "http://localhost:1")
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = site.raw(request.body(Full::new(format!("key={key}").into())).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_asks_for_what_the_table_says() {
+    let site = Place::start().await;
+    let pages = ROUTES.iter().filter(|route| matches!(route.serves, Serves::Pages(_))).collect::<Vec<_>>();
+    assert!(pages.len() > 20, "where are the pages?");
+    let ask = async |route: &routes::Route, cookie: &str| {
+        let path = ["{id}", "{app}", "{environment}", "{name}", "{code}"]
+            .iter()
+            .fold(route.path.to_owned(), |path, name| path.replace(name, "nothing"));
+        let request = Request::builder().method(route.method.clone()).uri(path).header("host", "localhost:1");
+        let request = request.header("origin", "http://localhost:1").header("cookie", cookie);
+        site.raw(request.body(Full::default()).unwrap()).await
+    };
+    for route in &pages {
+        let answer = ask(route, "").await;
+        let path = route.path;
+        if route.need == Need::Open {
+            assert!(!answer.headers.contains_key("location"), "{path}");
+            continue;
+        }
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path} without a session");
+        assert!(answer.headers["location"].to_str().unwrap().starts_with("/sign-in"), "{path}");
+        let socket = site.socket(route.method.clone(), path, "").await;
+        problem(&socket, 404, "not_found");
+    }
+    for scope in Scope::ALL {
+        let (_, key) = site.key("ann", &[scope.as_str()], None).await;
+        let cookie = session(&site, &key).await;
+        for route in pages.iter().filter(|route| route.need != Need::Open) {
+            let enough = match route.need {
+                Need::Scope(needed) => scope == needed || scope == Scope::Admin,
+                Need::Workspace => scope == Scope::Admin,
+                Need::Key | Need::Nothing | Need::Open => true,
+            };
+            // What changes something and may be done is refused all the same: the form has no proof.
+            let refused = !enough || *route.method == Method::POST;
+            let status = ask(route, &cookie).await.status;
+            assert_eq!(status == StatusCode::FORBIDDEN, refused, "{} with {scope:?}: {status}", route.path);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::call::{Answer, Call, json, tagged};
 use super::fields::Fields;
 use super::problem::Problem;
 use super::wire;
-use crate::control::{EditToken, ListTokens, MintToken, Minted, Revoked, Rotate};
+use crate::control::{EditToken, ListTokens, MintToken, Minted, RevokeToken, Revoked, Rotate};
 use crate::model::Token;
 
 /// Who made a token that no member made.
@@ -47,34 +47,43 @@ pub(super) fn list(call: Call) -> Answer {
 pub(super) fn mint(call: Call) -> Answer {
     Box::pin(async move {
         let mut fields = Fields::of_body(&call.body, false)?;
-        let asked = MintToken {
-            label: fields.text("label"),
-            description: fields.text("description"),
-            app: fields.text("app"),
-            environment: fields.text("environment"),
-            expires_in: fields.text("expires_in"),
-            expires_at: fields.text("expires_at"),
-            scopes: fields.texts("scopes"),
-            allowed_addresses: fields.texts("allowed_addresses"),
-            rate_limit: fields.text("rate_limit"),
-            on_publish: fields.text("on_publish"),
-            once: call.once.clone(),
-            faults: fields.end(&[
-                "label",
-                "description",
-                "app",
-                "environment",
-                "expires_in",
-                "expires_at",
-                "scopes",
-                "allowed_addresses",
-                "rate_limit",
-                "on_publish",
-            ]),
-        };
+        let asked = order(&call, &mut fields);
+        let asked = MintToken { faults: fields.end(&ORDER), ..asked };
         let minted = call.state.control.mint_token(call.caller()?, asked).await?;
         handed_over(&call, &minted)
     })
+}
+
+/// The fields that say what token is wanted.
+pub(super) const ORDER: [&str; 10] = [
+    "label",
+    "description",
+    "app",
+    "environment",
+    "expires_in",
+    "expires_at",
+    "scopes",
+    "allowed_addresses",
+    "rate_limit",
+    "on_publish",
+];
+
+/// What they say.
+pub(super) fn order(call: &Call, fields: &mut Fields) -> MintToken {
+    MintToken {
+        label: fields.text("label"),
+        description: fields.text("description"),
+        app: fields.text("app"),
+        environment: fields.text("environment"),
+        expires_in: fields.text("expires_in"),
+        expires_at: fields.text("expires_at"),
+        scopes: fields.texts("scopes"),
+        allowed_addresses: fields.texts("allowed_addresses"),
+        rate_limit: fields.text("rate_limit"),
+        on_publish: fields.text("on_publish"),
+        once: call.once.clone(),
+        ..MintToken::default()
+    }
 }
 
 pub(super) fn rotate(call: Call) -> Answer {
@@ -148,10 +157,12 @@ pub(super) fn edit(call: Call) -> Answer {
 pub(super) fn revoke(call: Call) -> Answer {
     Box::pin(async move {
         let mut fields = Fields::of_body(&call.body, true)?;
-        let reason = fields.text("reason");
-        let faults = fields.end(&["reason"]);
-        let control = &call.state.control;
-        let revoked = control.revoke_token(call.caller()?, call.name(0), reason.as_deref(), faults).await?;
+        let asked = RevokeToken {
+            reason: fields.text("reason"),
+            once: call.once.clone(),
+            faults: fields.end(&["reason"]),
+        };
+        let revoked = call.state.control.revoke_token(call.caller()?, call.name(0), asked).await?;
         ended(&call, &revoked)
     })
 }
@@ -190,6 +201,7 @@ pub(super) fn shown(token: &Token, now: Timestamp) -> wire::Token {
         created_at: token.created_at,
         created_by: token.created_by.as_ref().map_or_else(|| OPERATOR.to_owned(), ToString::to_string),
         expires_at: token.expires_at,
+        ends_at: token.ends_at(),
         last_used_at: token.last_used_at,
         last_used_from: token.last_used_from.map(|address| address.to_string()),
         revoked_at: token.revoked.as_ref().map(|ended| ended.at),

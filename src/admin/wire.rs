@@ -1,8 +1,12 @@
 //! The admin API's JSON, the same types for the server that writes them and the command line that reads them.
 
+mod secret;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use secret::{EditSecret, Grant, LackingSecret, PutGrant, PutSecret, Rekeyed, Secret, SecretUse};
 
 /// A token without its value.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -23,6 +27,8 @@ pub struct Token {
     pub created_at: Timestamp,
     pub created_by: String,
     pub expires_at: Option<Timestamp>,
+    /// When it ends by itself, as far as is known: at `expires_at`, or sooner, with the grace that a publish left it.
+    pub ends_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
     /// The client's address, as the gateway judged it.
     pub last_used_from: Option<String>,
@@ -113,6 +119,57 @@ pub struct MintedToken {
     pub query_parameter: Option<String>,
 }
 
+/// The body of `POST /v1/shares`: what a token's has, for one app, and how the link is to be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MintShare {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 120)]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
+    pub description: Option<String>,
+    #[schema(min_length = 1)]
+    pub app: String,
+    #[schema(min_length = 1)]
+    pub environment: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 50)]
+    pub scopes: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
+    pub allowed_addresses: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_publish: Option<String>,
+    /// How many browsers it may sign in; one by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub uses: Option<u64>,
+    /// Where it leads: a path of the app, `/` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Scheme, host and port by which browsers reach the app, where that cannot be told from the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+/// The one answer that holds a link; where an earlier answer to the same call did, `url` and `path` are null.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct MintedShare {
+    /// The token that the link stands for. Its value is shown to nobody; revoking it ends the link and its sessions.
+    pub token: Token,
+    pub uses: u32,
+    pub url: Option<String>,
+    /// The link without scheme, host and port.
+    pub path: Option<String>,
+}
+
 /// The body of `POST /v1/tokens/{id}/revoke`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -186,6 +243,29 @@ pub struct MintedKey {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevokedKey {
     pub key: Key,
+}
+
+/// The body of `POST /v1/lookup`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LookUp {
+    /// SHA-256 of whole tokens and management keys, in lower-case hexadecimal.
+    #[schema(max_items = 500)]
+    pub digests: Vec<String>,
+}
+
+/// What a digest is of. One that is of nothing, or of what was deleted, has none.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Holding {
+    pub digest: String,
+    /// `token` or `key`.
+    pub kind: String,
+    /// `active`: it lives. Else `expired`, `revoked` or `replaced`.
+    pub status: String,
+    /// Null where it is none, or none that the caller may see.
+    pub token: Option<Token>,
+    /// Null where it is none, or none that the caller may see.
+    pub key: Option<Key>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -372,10 +452,26 @@ pub struct Whoami {
     pub app: Option<String>,
 }
 
-/// The answer of `/healthz` and `/readyz` while all is well.
+/// The answer of `POST /v1/dashboard-links`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct DashboardLink {
+    /// Signs a browser in once, as whoever asked for it.
+    pub url: String,
+    pub expires_at: Timestamp,
+}
+
+/// The answer of `/healthz` while all is well.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     pub status: String,
+}
+
+/// The answer of `/readyz` while all is well for all apps, or for all but some.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    pub status: String,
+    /// Other apps have nothing to do with it.
+    pub secrets_unavailable: Vec<LackingSecret>,
 }
 
 /// An error, as RFC 9457 shapes it.

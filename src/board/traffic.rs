@@ -32,6 +32,7 @@ pub struct Cells {
     ended: Counter,
     tunnels_begun: Counter,
     tunnels_ended: Counter,
+    redacted: Counter,
 }
 
 /// What is counted of a request at its end.
@@ -76,6 +77,7 @@ impl Traffic {
             totals.in_flight += in_between(&cells.ended, &cells.begun);
             totals.tunnels_open += in_between(&cells.tunnels_ended, &cells.tunnels_begun);
             totals.tunnels += cells.tunnels_begun.get();
+            totals.redacted += cells.redacted.get();
         }
         totals
     }
@@ -90,6 +92,11 @@ impl Cells {
     /// Its connection became a tunnel.
     pub fn begin_tunnel(&self) {
         self.tunnels_begun.add_alone(1);
+    }
+
+    /// So many secrets were replaced in what the app answered.
+    pub fn redacted(&self, count: u64) {
+        self.redacted.add_alone(count);
     }
 
     /// It has ended.
@@ -125,6 +132,7 @@ impl Default for Cells {
             ended: Counter::default(),
             tunnels_begun: Counter::default(),
             tunnels_ended: Counter::default(),
+            redacted: Counter::default(),
         }
     }
 }
@@ -140,6 +148,7 @@ pub struct Totals {
     pub in_flight: u64,
     pub tunnels: u64,
     pub tunnels_open: u64,
+    pub redacted: u64,
 }
 
 impl Default for Totals {
@@ -153,6 +162,7 @@ impl Default for Totals {
             in_flight: 0,
             tunnels: 0,
             tunnels_open: 0,
+            redacted: 0,
         }
     }
 }

@@ -179,7 +179,30 @@ impl Client {
         body: &impl Serialize,
         revision: Option<u64>,
     ) -> Result<Answer, ClientError> {
-        let mut request = self.request(Method::PATCH, path, self.written(body)?)?;
+        self.conditional(Method::PATCH, path, body, revision)
+    }
+
+    /// Puts something at `path`, where a `revision` is given only in the place of that one.
+    ///
+    /// # Errors
+    /// When there is no successful answer.
+    pub fn put_at(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        revision: Option<u64>,
+    ) -> Result<Answer, ClientError> {
+        self.conditional(Method::PUT, path, body, revision)
+    }
+
+    fn conditional(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        revision: Option<u64>,
+    ) -> Result<Answer, ClientError> {
+        let mut request = self.request(method, path, self.written(body)?)?;
         let tag = revision.and_then(|revision| HeaderValue::try_from(format!("\"{revision}\"")).ok());
         request.headers_mut().extend(tag.map(|tag| (IF_MATCH, tag)));
         self.send(request)

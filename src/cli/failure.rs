@@ -17,6 +17,8 @@ pub enum Failure {
     Configuration(String),
     /// It was tried, and it did not work.
     Failed(String),
+    /// What nobody wants to find was found; it is printed already.
+    Alarm,
     /// Whoever read our output has gone; nothing is left to say to them.
     ReaderGone,
 }
@@ -27,7 +29,7 @@ impl Failure {
     pub const fn code(&self) -> u8 {
         match self {
             Self::ReaderGone => 0,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Alarm => 1,
             Self::Usage(_) | Self::Configuration(_) => 2,
         }
     }
@@ -36,7 +38,7 @@ impl Failure {
     #[must_use]
     pub fn message(&self) -> Option<String> {
         match self {
-            Self::ReaderGone => None,
+            Self::ReaderGone | Self::Alarm => None,
             Self::Configuration(lines) => Some(lines.clone()),
             Self::Usage(message) | Self::Failed(message) => Some(format!("error: {message}")),
         }
@@ -118,7 +120,8 @@ fn flag(field: &str) -> String {
         "id" => "--deployment".to_owned(),
         "upstreams" => "--upstream".to_owned(),
         "app" | "environment" | "label" | "description" | "member" | "status" | "q" | "limit" | "reason"
-        | "expiring" | "overlap" | "email" | "name" | "after" | "cursor" | "token" => format!("--{field}"),
+        | "expiring" | "overlap" | "email" | "name" | "after" | "cursor" | "token" | "uses" | "path"
+        | "origin" => format!("--{field}"),
         _ => text::plain(field),
     }
 }

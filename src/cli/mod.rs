@@ -5,6 +5,7 @@ mod app;
 mod audit;
 mod backup;
 pub mod client;
+mod dashboard;
 mod deployment;
 mod document;
 mod failure;
@@ -16,7 +17,10 @@ mod mint;
 mod moment;
 mod reach;
 mod reload;
+mod scan;
 mod screen;
+mod secret;
+mod share;
 #[cfg(test)]
 mod stub;
 mod text;
@@ -92,8 +96,12 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
 ///
 /// # Errors
 /// When the lines cannot be written.
-pub fn approve(path: &Path, note: &str) -> Result<(), Failure> {
-    Ok(Screen::new().say(&format!("{}: ok\n{note}", path.display()))?)
+pub fn approve(path: &Path, warnings: &[String], note: &str) -> Result<(), Failure> {
+    let screen = Screen::new();
+    for warning in warnings {
+        screen.note(&format!("warning: {warning}"));
+    }
+    Ok(screen.say(&format!("{}: ok\n{note}", path.display()))?)
 }
 
 /// Prints why a command failed, if it did, and gives the exit code.
@@ -115,13 +123,17 @@ impl Management {
         let screen = Screen::new();
         match &self.command {
             Family::Token(command) => command.run(&self.reach, &screen),
+            Family::Share(command) => command.run(&self.reach, &screen),
             Family::App(command) => command.run(&self.reach, &screen),
             Family::Member(command) => command.run(&self.reach, &screen),
             Family::Key(command) => command.run(&self.reach, &screen),
+            Family::Secret(command) => command.run(&self.reach, &screen),
             Family::Audit(command) => command.run(&self.reach, &screen),
             Family::Backup(command) => command.run(&self.reach, &screen),
             Family::Reload(command) => command.run(&self.reach, &screen),
+            Family::Scan(command) => command.run(&self.reach, &screen),
             Family::Whoami(command) => command.run(&self.reach, &screen),
+            Family::Dashboard(command) => command.run(&self.reach, &screen),
         }
     }
 }
@@ -172,6 +184,8 @@ enum Family {
     /// External access tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Print a link that signs a browser in, without showing a token
+    Share(share::Share),
     /// The apps behind the gateway
     #[command(subcommand)]
     App(app::Command),
@@ -181,6 +195,9 @@ enum Family {
     /// Management keys, for the admin API
     #[command(subcommand)]
     Key(key::Command),
+    /// Values that the gateway puts into upstream requests
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// The log of every change
     #[command(subcommand)]
     Audit(audit::Command),
@@ -188,8 +205,12 @@ enum Family {
     Backup(backup::Backup),
     /// Have a running gateway read its configuration again
     Reload(reload::Reload),
+    /// Find leaked tokens and management keys in files, folders, standard input and git histories
+    Scan(scan::Scan),
     /// Show as whom the admin side takes this command line
     Whoami(identity::Whoami),
+    /// Print a link that signs a browser in to the dashboard, once
+    Dashboard(dashboard::Dashboard),
 }
 
 #[derive(Subcommand)]
@@ -223,8 +244,8 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Ok(Invocation::Manage(Box::new(Management { reach: cli.reach, command })))
         }
         _ if reaches_out => Err(usage(
-            "--admin, --key and --ca are for the commands that manage a running gateway: token, app, member, key, audit, \
-             backup, reload, whoami",
+            "--admin, --key and --ca are for the commands that manage a running gateway: token, share, app, member, key, \
+             secret, audit, backup, reload, scan, whoami, dashboard",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

@@ -7,6 +7,9 @@ use super::client::Client;
 use super::failure::Failure;
 use super::screen::Screen;
 use crate::config::{self, LoadError, Loaded};
+use crate::credential::{Digest, Kind, Plaintext};
+
+const CONFIG: &str = "proxy.toml";
 
 /// Where a management command finds the admin side.
 // No `Debug`: it holds a management key.
@@ -18,7 +21,7 @@ pub(super) struct Reach {
         global = true,
         env = "PORTCULLIS_CONFIG",
         value_name = "FILE",
-        default_value = "proxy.toml",
+        default_value = CONFIG,
         help_heading = "Reach"
     )]
     pub(super) config: PathBuf,
@@ -61,6 +64,23 @@ impl Reach {
             ));
         }
         Ok(client)
+    }
+
+    /// The same for a command that can do without: why there is none, unless one was named that cannot be had.
+    pub(super) fn client_if_any(&self, screen: &Screen) -> Result<Result<Client, String>, Failure> {
+        let remote = self.admin.as_deref().is_some_and(|url| !url.is_empty());
+        match self.client(screen) {
+            Err(failure) if !remote && self.config == Path::new(CONFIG) => {
+                let why = failure.message().unwrap_or_default();
+                Ok(Err(why.trim_start_matches("error: ").to_owned()))
+            }
+            client => client.map(Ok),
+        }
+    }
+
+    /// The digest of the management key that is used, if one is.
+    pub(super) fn key_digest(&self) -> Option<Digest> {
+        Plaintext::parse(Kind::Key, self.key.as_deref()?.as_bytes()).map(|key| key.digest())
     }
 
     /// What `--expires` may be, as far as can be known from here.

@@ -20,7 +20,7 @@ pub(super) fn plain(text: &str) -> String {
 /// end up in logs.
 pub(super) fn redacted(text: &str) -> Cow<'_, str> {
     let mut out = Cow::Borrowed(text);
-    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
+    for prefix in Kind::ALL.map(Kind::prefix) {
         let mut from = 0;
         while let Some(found) = out.get(from..).and_then(|rest| rest.find(prefix)) {
             let start = from + found + prefix.len();
@@ -38,7 +38,7 @@ pub(super) fn redacted(text: &str) -> Cow<'_, str> {
 
 /// Whether `text` looks like a credential rather than the name of one.
 pub(super) fn is_credential(text: &str) -> bool {
-    [Kind::Token, Kind::Key].iter().any(|kind| text.starts_with(kind.prefix()))
+    Kind::ALL.iter().any(|kind| text.starts_with(kind.prefix()))
 }
 
 #[cfg(test)]

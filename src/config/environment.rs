@@ -9,8 +9,11 @@ use rustls_pki_types::CertificateDer;
 
 use super::report::Place;
 use super::section::Section;
-use super::value::{Given, boolean, number, path, positive_duration, text, word};
-use super::{Admin, Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts};
+use super::value::{Given, boolean, number, path, positive_duration, word};
+use super::{
+    Admin, EchoGuard, Environment, ExternalAccess, Gateway, HealthCheck, HostHeader, Timeouts,
+    request_headers,
+};
 use crate::model::{EnvironmentName, HostPattern, OnPublish, PathPattern, Upstream};
 use crate::tls::read_authorities;
 
@@ -42,7 +45,10 @@ pub(super) fn read(
     let connections = connections(section, gateway.workers);
     let health_check = section.given_table("health_check", health_check);
     let upstream_ca = upstream_ca(section, upstreams.as_deref().unwrap_or_default());
-    not_yet(section);
+    let request_headers = request_headers::read(section, preflight || !public_paths.is_empty());
+    let guard = word(&[("headers", EchoGuard::Headers), ("body", EchoGuard::Body), ("off", EchoGuard::Off)]);
+    let echo_guard = section.or("echo_guard", EchoGuard::Headers, guard);
+    let browser_sessions = section.or("browser_sessions", true, boolean);
     Some(Environment {
         name,
         hosts: hosts?,
@@ -56,6 +62,9 @@ pub(super) fn read(
         connections,
         health_check,
         upstream_ca,
+        request_headers,
+        echo_guard,
+        browser_sessions,
     })
 }
 
@@ -233,17 +242,4 @@ fn upstream_ca(section: &mut Section<'_>, upstreams: &[Upstream]) -> Option<Vec<
             None
         }
     }
-}
-
-/// The keys of features that this version lacks.
-fn not_yet(section: &mut Section<'_>) {
-    section.not_yet("request_headers", headers, |headers| *headers == 0);
-    section.not_yet("upstream_auth", text, |_| false);
-    section.not_yet("echo_guard", word(&[("headers", true), ("off", true), ("body", false)]), |known| *known);
-    section.or("browser_sessions", true, boolean);
-}
-
-/// How many header fields a table sets.
-fn headers(given: &Given<'_>) -> Result<usize, String> {
-    given.entries("a table of header fields, as in { \"X-Name\" = \"value\" }")
 }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::report::{Lines, Mistake, Place, Report};
+use super::report::{Findings, Lines, Mention, Mistake, Place, Report};
 use super::section::{PREFIX, Section, Source, instead, variable};
 use super::written::Written;
-use super::{Config, admin, apps, gateway, leaks, notify, secrets, store, tokens};
+use super::{App, Config, Environment, admin, apps, gateway, leaks, notify, secrets, store, tokens};
+use crate::model::SecretName;
 
 /// Far above any configuration, and far below what could hurt.
 const LONGEST: u64 = 8 << 20;
@@ -21,6 +22,7 @@ const LONGEST: u64 = 8 << 20;
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Mistake>,
+    mentions: Vec<Mention>,
     written: Written,
     path: PathBuf,
     variables: BTreeMap<String, String>,
@@ -33,6 +35,27 @@ impl Loaded {
     /// As [`load_to_serve`].
     pub fn again(&self) -> Result<Self, LoadError> {
         load_to_serve(&self.path, self.variables.clone())
+    }
+
+    /// What to warn of where a secret is mentioned that `lack` has something to say of, as the end of a sentence.
+    #[must_use]
+    pub fn lacking(
+        &self,
+        lack: impl Fn(&SecretName, &App, &Environment) -> Option<&'static str>,
+    ) -> Vec<Mistake> {
+        let place = |path: &str| {
+            self.config.apps.iter().find_map(|app| {
+                let of = |environment: &&Environment| {
+                    path == format!("apps.{}.environments.{}", app.name, environment.name)
+                };
+                Some((app, app.environments.iter().find(of)?))
+            })
+        };
+        let doubt = |mention: &Mention| {
+            let (app, environment) = place(&mention.table)?;
+            Some(mention.doubt(lack(&mention.secret, app, environment)?))
+        };
+        self.mentions.iter().filter_map(doubt).collect()
     }
 
     /// The keys that the file sets otherwise than it did before.
@@ -112,7 +135,7 @@ fn read_file(
             let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
             let mut report = Report::default();
             report.syntax(valid, "is not UTF-8: save the file in that encoding".to_owned());
-            return Err(LoadError::Invalid(report.finish(path, &Lines::new(&before)).0));
+            return Err(LoadError::Invalid(report.finish(path, &Lines::new(&before)).mistakes));
         }
     };
     judge(&text, path, path.parent().unwrap_or(Path::new("")), variables, files)
@@ -130,11 +153,11 @@ fn judge(
         variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     let source = Source { lines: Lines::new(text), base, variables: &variables, files };
     let (config, report) = read(text, &source);
-    let (mistakes, warnings) = report.finish(path, &source.lines);
+    let Findings { mistakes, warnings, mentions } = report.finish(path, &source.lines);
     if !mistakes.is_empty() {
         return Err(LoadError::Invalid(mistakes));
     }
-    Ok(Loaded { config, warnings, written: Written::of(text), path: path.to_owned(), variables })
+    Ok(Loaded { config, warnings, mentions, written: Written::of(text), path: path.to_owned(), variables })
 }
 
 fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
@@ -156,11 +179,11 @@ fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
         let admin = root.table("admin", |section| admin::read(section, &gateway));
         let store = root.table("store", store::read);
         let tokens = root.table("tokens", tokens::read);
-        root.table("secrets", secrets::read);
+        let secrets = root.table("secrets", secrets::read);
         root.table("leaks", leaks::read);
         root.table("notify", notify::read);
         let apps = apps::read(root, &gateway, &admin);
-        Config { gateway, admin, store, tokens, apps }
+        Config { gateway, admin, store, tokens, secrets, apps }
     });
     unknown_variables(&mut report, source.variables);
     (config, report)

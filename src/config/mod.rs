@@ -10,6 +10,7 @@ mod leaks;
 mod load;
 mod notify;
 mod report;
+mod request_headers;
 mod secrets;
 mod section;
 mod store;
@@ -28,7 +29,9 @@ use http::uri::PathAndQuery;
 use ipnet::IpNet;
 use rustls_pki_types::CertificateDer;
 
-use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, Upstream};
+use crate::model::{
+    AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, SecretName, Template, Upstream,
+};
 use crate::tls::Pair;
 
 pub use load::{LoadError, Loaded, load, load_to_serve, parse};
@@ -41,6 +44,7 @@ pub struct Config {
     pub admin: Admin,
     pub store: Store,
     pub tokens: Tokens,
+    pub secrets: Secrets,
     /// In the order of the file.
     pub apps: Vec<App>,
 }
@@ -117,6 +121,13 @@ pub struct Tokens {
 }
 
 #[derive(Clone, Debug)]
+pub struct Secrets {
+    pub key_file: PathBuf,
+    /// Whether somebody chose that file: where nobody did, the service manager may hand another over.
+    pub named: bool,
+}
+
+#[derive(Clone, Debug)]
 pub struct App {
     pub name: AppName,
     pub description: String,
@@ -145,6 +156,43 @@ pub struct Environment {
     pub health_check: Option<HealthCheck>,
     /// What https upstreams are judged by instead of the system's certificates; never empty.
     pub upstream_ca: Option<Vec<CertificateDer<'static>>>,
+    /// Set on every request, each name once.
+    pub request_headers: Vec<RequestHeader>,
+    pub echo_guard: EchoGuard,
+    /// Whether browsers get a session for a token that they bring in a link or paste.
+    pub browser_sessions: bool,
+}
+
+impl Environment {
+    /// The secrets that its requests need, some more than once.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.request_headers.iter().flat_map(|header| header.value.secrets())
+    }
+}
+
+/// A field that requests get on their way to the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHeader {
+    pub name: HeaderName,
+    pub value: Template,
+    pub form: FieldForm,
+}
+
+/// How a field's value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldForm {
+    Plain,
+    /// As user and password (RFC 7617).
+    Basic,
+}
+
+/// Where an app's answers are searched for the secrets that its requests were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoGuard {
+    Headers,
+    /// In bodies too, as far as they are text.
+    Body,
+    Off,
 }
 
 /// How an app is asked whether it is well.

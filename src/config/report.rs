@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::model::SecretName;
+
 /// Something wrong, or doubtful, in the configuration. Values that could not be read are never repeated in the
 /// message: they may hold what does not belong into a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,32 @@ impl fmt::Display for Origin {
     }
 }
 
+/// A place where a secret is mentioned. Whether there is one is for others to know.
+#[derive(Clone, Debug)]
+pub(super) struct Mention {
+    pub(super) secret: SecretName,
+    /// The path of the table.
+    pub(super) table: String,
+    origin: Origin,
+    /// The path of the key.
+    key: String,
+}
+
+impl Mention {
+    /// A warning about it; `lack` ends its sentence.
+    pub(super) fn doubt(&self, lack: &str) -> Mistake {
+        let message = format!("`{}` needs $Secret{{{}}}, which {lack}", self.key, self.secret);
+        Mistake { origin: self.origin.clone(), message }
+    }
+}
+
+/// What a reading came to.
+pub(super) struct Findings {
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) warnings: Vec<Mistake>,
+    pub(super) mentions: Vec<Mention>,
+}
+
 /// Where a value was given. The order is that of the report: the file first, from its top.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -53,6 +81,18 @@ pub(super) enum Place {
     File(usize),
     /// An environment variable.
     Variable(String),
+}
+
+impl Place {
+    fn located(self, path: &Path, lines: &Lines<'_>) -> Origin {
+        match self {
+            Self::File(offset) => {
+                let (line, column) = lines.locate(offset);
+                Origin::File { path: path.to_owned(), line, column }
+            }
+            Self::Variable(name) => Origin::Variable(name),
+        }
+    }
 }
 
 /// A value and where it was given.
@@ -96,6 +136,8 @@ pub(super) struct Report {
     warnings: Vec<Finding>,
     keys: BTreeSet<String>,
     files: Vec<(String, PathBuf, Option<Place>)>,
+    /// Table, key, secret.
+    mentions: Vec<(Place, String, String, SecretName)>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +163,11 @@ impl Report {
 
     pub(super) fn warning(&mut self, place: &Place, message: String) {
         self.warnings.push(Finding { place: place.clone(), message, absence: false });
+    }
+
+    /// Notes that the key `key` of a table mentions a secret.
+    pub(super) fn mention(&mut self, place: &Place, table: &str, key: String, secret: &SecretName) {
+        self.mentions.push((place.clone(), table.to_owned(), key, secret.clone()));
     }
 
     /// Notes that the reader knows this key: `gateway.limits.headers`, with `*` for a name of the user's.
@@ -149,8 +196,8 @@ impl Report {
         &self.keys
     }
 
-    /// Mistakes and warnings, each in the order of the file.
-    pub(super) fn finish(mut self, path: &Path, lines: &Lines<'_>) -> (Vec<Mistake>, Vec<Mistake>) {
+    /// Everything, each kind in the order of the file.
+    pub(super) fn finish(mut self, path: &Path, lines: &Lines<'_>) -> Findings {
         if !self.syntax.is_empty() {
             self.drop_consequences(lines);
         }
@@ -160,7 +207,18 @@ impl Report {
             findings.dedup_by(|a, b| a.place == b.place && a.message == b.message);
             findings.into_iter().map(|finding| finding.into_mistake(path, lines)).collect()
         };
-        (placed(self.mistakes), placed(self.warnings))
+        self.mentions.sort();
+        let mention = |(place, table, key, secret): (Place, String, String, SecretName)| Mention {
+            secret,
+            table,
+            origin: place.located(path, lines),
+            key,
+        };
+        Findings {
+            mistakes: placed(self.mistakes),
+            warnings: placed(self.warnings),
+            mentions: self.mentions.into_iter().map(mention).collect(),
+        }
     }
 
     /// After a syntax error the parser guesses what was meant. What that guess alone would be blamed for is not
@@ -193,14 +251,7 @@ impl Finding {
     }
 
     fn into_mistake(self, path: &Path, lines: &Lines<'_>) -> Mistake {
-        let origin = match self.place {
-            Place::File(offset) => {
-                let (line, column) = lines.locate(offset);
-                Origin::File { path: path.to_owned(), line, column }
-            }
-            Place::Variable(name) => Origin::Variable(name),
-        };
-        Mistake { origin, message: self.message }
+        Mistake { origin: self.place.located(path, lines), message: self.message }
     }
 }
 

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::report::{Lines, Place, Placed, Report};
 use super::value::{Given, Raw};
+use crate::model::SecretName;
 
 /// What every variable that overrides a key begins with.
 pub(super) const PREFIX: &str = "PORTCULLIS_";
@@ -327,6 +328,12 @@ impl<'a> Section<'a> {
     pub(super) fn warning(&mut self, place: &Place, key: &str, doubt: &str) {
         let name = self.name(key);
         self.report.warning(place, format!("`{name}` {doubt}"));
+    }
+
+    /// Notes that the value of `key` mentions a secret.
+    pub(super) fn mention(&mut self, place: &Place, key: &str, secret: &SecretName) {
+        let name = self.name(key);
+        self.report.mention(place, &self.path, name, secret);
     }
 
     /// Notes something legal but doubtful about the whole table.

@@ -241,16 +241,6 @@ fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
     ] {
         refuse(text, expected);
     }
-    for line in ["request_headers = { A = 'b' }", "upstream_auth = 'bearer x'", "echo_guard = 'body'"] {
-        let (key, _) = line.split_once(' ').unwrap();
-        refuse(
-            &format!("{APP}{line}\n"),
-            &format!(
-                "4:{}: `apps.a.environments.production.{key}` is not available in this version",
-                key.len() + 4
-            ),
-        );
-    }
     accept(&format!(
         "{APP}connections = 0\nrequest_headers = {{}}\necho_guard = 'off'\n\
          browser_sessions = false\n[leaks]\ngithub_keys = 'off'\n[secrets]\nkey_file = 'x'\n[gateway]\ntls = []\n"
@@ -408,12 +398,49 @@ fn values_that_could_be_secrets_are_not_repeated() {
     let text = format!(
         "[gateway]\nlisten = ['{SECRET}']\n[admin]\nhosts = ['http://{SECRET}/']\n[tokens]\nheader = '{SECRET} x'\n\
          [notify.smtp]\nurl = 'smtps://u:{SECRET}@x'\n[apps.a.environments.b]\nhosts = ['{SECRET}/']\n\
-         upstreams = ['http://u:{SECRET}@x', 'https://u:{SECRET}@x']\nupstream_auth = 'bearer {SECRET}'\n\
-         request_headers = {{ A = '{SECRET}' }}\n"
+         upstreams = ['http://u:{SECRET}@x', 'https://u:{SECRET}@x']\nupstream_auth = 'digest {SECRET}'\n\
+         request_headers = {{ A = '$Secret{{{SECRET}' }}\n"
     );
     let found = mistakes(&text);
     assert_eq!(found.len(), 9, "{found:#?}");
     assert!(!found.concat().contains(SECRET), "{found:#?}");
+}
+
+#[test]
+fn fields_for_upstreams_are_read_with_the_secrets_in_them() {
+    let text = format!(
+        "{APP}request_headers = {{ X-A = 'a $Secret{{ONE}}', x-b = 'b' }}\nupstream_auth = 'Basic u:$Secret{{TWO}}'\n\
+         echo_guard = 'body'\n"
+    );
+    let loaded = accept(&text);
+    let environment = &loaded.config.apps[0].environments[0];
+    let names: Vec<_> = environment.request_headers.iter().map(|header| header.name.as_str()).collect();
+    assert_eq!(names, ["x-a", "x-b", "authorization"]);
+    assert_eq!(environment.request_headers[2].form, FieldForm::Basic);
+    assert_eq!(environment.echo_guard, EchoGuard::Body);
+    let lacking = loaded.lacking(|name, app, environment| {
+        assert_eq!((app.name.as_str(), environment.name.as_str()), ("a", "production"));
+        (name.as_str() == "TWO").then_some("is not there")
+    });
+    let lacking: Vec<_> = lacking.iter().map(Mistake::to_string).collect();
+    let expected = "proxy.toml:5:17: `apps.a.environments.production.upstream_auth` needs $Secret{TWO}, which is not there";
+    assert_eq!(lacking, [expected]);
+    assert!(loaded.warnings.is_empty());
+    let doubtful = warnings(&format!("{APP}public_paths = ['/a']\nupstream_auth = 'bearer $Secret{{A}}'\n"));
+    assert!(doubtful.len() == 1 && doubtful[0].contains("need no token"), "{doubtful:?}");
+    let doubtful = warnings(&format!("{APP}upstream_auth = 'bearer abc'\n"));
+    assert!(doubtful.len() == 1 && doubtful[0].contains("holds a credential itself"), "{doubtful:?}");
+    for (line, expected) in [
+        (
+            "request_headers = { Host = 'a' }",
+            "4:21: `apps.a.environments.production.request_headers` sets `host`",
+        ),
+        ("request_headers.a = 1", "4:21: `apps.a.environments.production.request_headers` wants a string"),
+        ("upstream_auth = 'bearer'", "4:17: `apps.a.environments.production.upstream_auth` wants \"bearer"),
+        ("echo_guard = true", "4:14: `apps.a.environments.production.echo_guard` wants \"headers\" or"),
+    ] {
+        refuse(&format!("{APP}{line}\n"), expected);
+    }
 }
 
 #[test]

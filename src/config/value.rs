@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use toml::de::DeValue;
 
-use super::report::Place;
+use super::report::{Place, Placed};
 use crate::model::{Lifetime, Network};
 
 /// The longest that anything may be told to wait: there is no "for ever", and clocks need not fear an overflow.
@@ -59,12 +59,17 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// How many entries a table has, where `what` describes it.
-    pub(super) fn entries(&self, what: &str) -> Result<usize, String> {
-        match self.raw {
-            Raw::Toml(DeValue::Table(table)) => Ok(table.len()),
-            Raw::Text(_) | Raw::Toml(_) => Err(self.unlike(what)),
-        }
+    /// The entries of a table whose keys are the user's, in the order of the file, where `what` describes it.
+    pub(super) fn pairs(&self, what: &str) -> Result<Vec<(Placed<String>, Given<'a>)>, String> {
+        let Raw::Toml(DeValue::Table(table)) = self.raw else { return Err(self.unlike(what)) };
+        let mut pairs: Vec<_> = table.iter().collect();
+        pairs.sort_by_key(|(name, _)| name.span().start);
+        let pair = |(name, value): (&toml::Spanned<_>, &'a toml::Spanned<DeValue<'a>>)| {
+            let name: (&std::borrow::Cow<'_, str>, usize) = (name.get_ref(), name.span().start);
+            let key = Placed { value: name.0.to_string(), place: Place::File(name.1) };
+            (key, Given::toml(value.get_ref(), value.span().start))
+        };
+        Ok(pairs.into_iter().map(pair).collect())
     }
 
     /// That something else is wanted, and what this is.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Caller, Control, Fault, Faults, page_length};
-use crate::model::{Scope, TokenId};
-use crate::store::{self, Entry, EntryFilter};
+use super::{Caller, Control, Fault, Faults, Page, cursor, page, page_length};
+use crate::model::{Entry, Scope, TokenId};
+use crate::store::{self, EntryFilter, Side};
 
 /// Which entries to list, as asked for; `faults` is what was already found wrong with the request.
 #[derive(Debug, Default)]
@@ -12,6 +12,17 @@ pub struct ListEntries {
     /// The number of the last entry that the caller has.
     pub after: Option<String>,
     pub limit: Option<String>,
+    pub faults: Faults,
+}
+
+/// Which entries to show, newest first, as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct SearchEntries {
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub subject: Option<String>,
+    pub limit: Option<String>,
+    pub cursor: Option<String>,
     pub faults: Faults,
 }
 
@@ -50,13 +61,31 @@ impl Control {
             }
         };
         faults.none()?;
-        let own = caller.key().filter(|_| caller.only_own().is_some());
-        let filter = EntryFilter { own, within: caller.app().cloned(), after, limit: length + 1 };
+        let filter = EntryFilter { side: Side::After(after), limit: length + 1, ..visible(caller) };
         let mut items = self.store.audit(filter).await?;
         let more = items.len() > length;
         items.truncate(length);
         let next = items.last().filter(|_| more).map(|entry| entry.seq);
         Ok(Entries { items, next })
+    }
+
+    /// # Errors
+    /// When a parameter is wrong, the caller may not, or the store cannot be read.
+    pub async fn search_entries(&self, caller: &Caller, asked: SearchEntries) -> Result<Page<Entry>, Fault> {
+        caller.require(Scope::Read)?;
+        let mut faults = asked.faults;
+        let length = page_length(asked.limit.as_deref(), &mut faults);
+        let before = cursor(asked.cursor.as_deref(), |text| text.parse().ok(), &mut faults);
+        faults.none()?;
+        let filter = EntryFilter {
+            actor: asked.actor,
+            action: asked.action,
+            subject: asked.subject,
+            side: Side::Before(before.unwrap_or(u64::MAX)),
+            limit: length + 1,
+            ..visible(caller)
+        };
+        Ok(page(self.store.audit(filter).await?, length, |entry| entry.seq.to_string()))
     }
 
     /// Which of these tokens the caller may see.
@@ -91,4 +120,10 @@ impl Control {
             Fault::Conflict("another backup is being made: try again when it is done".to_owned())
         })
     }
+}
+
+/// All entries that the caller may see.
+fn visible(caller: &Caller) -> EntryFilter {
+    let own = caller.key().filter(|_| caller.only_own().is_some());
+    EntryFilter { own, within: caller.app().cloned(), ..EntryFilter::default() }
 }

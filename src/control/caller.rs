@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::repeat::Once;
 use super::{Control, Fault};
 use crate::credential::Plaintext;
-use crate::model::{AppName, Key, KeyId, MemberName, Scope, Scopes, Token, TokenApp};
+use crate::model::{AppName, Key, KeyId, MemberName, Mortal, Scope, Scopes, Token, TokenApp};
 use crate::store::{self, Act, TokenFilter, Use};
 
 /// The caller of a command.
@@ -68,8 +68,9 @@ impl Caller {
         }
     }
 
+    /// The key that the caller calls with.
     #[must_use]
-    pub(super) fn key(&self) -> Option<KeyId> {
+    pub fn key(&self) -> Option<KeyId> {
         match self {
             Self::Operator => None,
             Self::Member { key, .. } => Some(*key),
@@ -147,12 +148,26 @@ impl Control {
     /// # Errors
     /// When the store cannot be read: it is asked each time, so that a revoked key ends at once.
     pub async fn caller(&self, key: &Plaintext, from: IpAddr) -> Result<Option<Caller>, Fault> {
+        Ok(self.in_force(self.store.key_by_digest(key.digest()).await?, from))
+    }
+
+    /// The same of a key that was presented before.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn caller_again(&self, key: KeyId, from: IpAddr) -> Result<Option<Caller>, Fault> {
+        Ok(self.in_force(self.store.key(key).await?, from))
+    }
+
+    fn in_force(&self, found: Option<Key>, from: IpAddr) -> Option<Caller> {
         let now = self.now();
-        let found = self.store.key_by_digest(key.digest()).await?;
-        let in_force =
-            found.filter(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now));
-        let Some(key) = in_force else { return Ok(None) };
+        let key = found.filter(|key| key.revoked_at.is_none())?;
+        if let Some(end) = key.expires_at.filter(|_| key.has_expired(now)) {
+            let hindsight = self.store.hindsight();
+            hindsight.saw(Mortal::Key(key.id), end.as_millisecond(), now.as_millisecond());
+            return None;
+        }
         self.key_uses.note(Use { of: key.id, at: now.as_millisecond(), from });
-        Ok(Some(Caller::Member { key: key.id, name: key.member, scopes: key.scopes, app: key.app, from }))
+        Some(Caller::Member { key: key.id, name: key.member, scopes: key.scopes, app: key.app, from })
     }
 }

@@ -4,7 +4,7 @@ use super::repeat::{Made, Once, gone, made};
 use super::{Caller, Control, Fault, Faults, Page, apps, cursor, page, page_length};
 use crate::config::{Admin, Environment, ExternalAccess};
 use crate::model::{AppName, Deployment, DeploymentId, EnvironmentName, Scope, Upstream};
-use crate::store::{NewDeployment, Prospect, ProspectFilter};
+use crate::store::{NewDeployment, Prospect, ProspectFilter, Repeat};
 
 /// Upstreams of one release, at most.
 const UPSTREAMS: usize = 64;
@@ -63,7 +63,7 @@ impl Control {
         let place = self.place(caller, &asked.app, &asked.environment)?;
         let act = caller.act_once(self.now(), asked.once.clone());
         if let Some(repeat) = self.earlier(&act).await? {
-            return self.published_before(place, &repeat.subject, repeat.ended).await;
+            return self.published_before(place, &repeat).await;
         }
         let (id, upstreams) = judge(asked, &self.config.load().admin)?;
         let (app, environment) = (place.app.clone(), place.environment.name.clone());
@@ -77,10 +77,7 @@ impl Control {
                     fresh: published.replaced,
                 })
             }
-            Made::Before(repeat) => {
-                self.reached.wait(repeat.revision).await;
-                self.published_before(place, &repeat.subject, repeat.ended).await
-            }
+            Made::Before(repeat) => self.published_before(place, &repeat).await,
         }
     }
 
@@ -173,10 +170,11 @@ impl Control {
         Ok(Switched { requests: receipt.requests, streams: receipt.streams })
     }
 
-    async fn published_before(&self, place: Place, number: &str, ended: u64) -> Result<Release, Fault> {
-        let number = number.parse().map_err(|_| gone())?;
+    async fn published_before(&self, place: Place, repeat: &Repeat) -> Result<Release, Fault> {
+        self.reached.wait(repeat.revision).await;
+        let number = repeat.subject.parse().map_err(|_| gone())?;
         let found = self.store.deployment(place.app, place.environment.name, number).await?;
-        Ok(Release { deployment: found.ok_or_else(gone)?, tokens_ended: ended, fresh: false })
+        Ok(Release { deployment: found.ok_or_else(gone)?, tokens_ended: repeat.ended, fresh: false })
     }
 
     /// The environment of these names, if the caller may see it.

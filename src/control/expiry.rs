@@ -78,6 +78,39 @@ pub(super) fn renew(
     Some(End { at: Some(at), lifetime: Some(lifetime) })
 }
 
+/// The end of what may last as long as anybody likes; `None`: for ever, or faults were added.
+pub(super) fn free(
+    lifetime: Option<&str>,
+    end: Option<&str>,
+    now: Timestamp,
+    faults: &mut Faults,
+) -> Option<Timestamp> {
+    let (field, end) = match (lifetime, end) {
+        (Some(_), Some(_)) => {
+            faults.add("expires_at", "give either `expires_in` or `expires_at`, not both");
+            return None;
+        }
+        (None, None) | (Some(NEVER), None) => return None,
+        (Some(lifetime), None) => {
+            ("expires_in", faults.take("expires_in", Lifetime::parse(lifetime))?.after(now))
+        }
+        (None, Some(text)) => match Expiry::parse_at(text) {
+            Some(Expiry::At(end)) => ("expires_at", Some(end)),
+            _ => {
+                let message = "must be a date (2026-12-31) or an RFC 3339 time (2026-12-31T18:00:00Z)";
+                faults.add("expires_at", message);
+                return None;
+            }
+        },
+    };
+    let end = end.and_then(|end| Timestamp::from_millisecond(end.as_millisecond()).ok());
+    let end = end.filter(|end| *end > now);
+    if end.is_none() {
+        faults.add(field, "must end after now and before the year 10000");
+    }
+    end
+}
+
 /// An end that is to come, and not too far off.
 fn within(
     field: &str,

@@ -8,7 +8,8 @@ use crate::store::{NotDone, Refused, StoreError};
 const TOLD: usize = 50;
 
 /// What is wrong with text that holds a credential.
-pub(super) const CREDENTIAL: &str = "holds a token or a management key: those are never stored";
+pub(super) const CREDENTIAL: &str =
+    "holds a token, a management key or a link that signs in: those are never stored";
 
 /// One wrong field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,12 @@ impl Faults {
         self.take(field, Text::parse(text))
     }
 
+    /// What was added so far.
+    #[must_use]
+    pub fn told(&self) -> &[FieldFault] {
+        &self.0
+    }
+
     /// # Errors
     /// When anything was added.
     pub fn none(self) -> Result<(), Fault> {
@@ -85,6 +92,9 @@ pub enum Fault {
     Stale,
     #[error(transparent)]
     Unavailable(#[from] StoreError),
+    /// What exactly is wrong with the key is in the log.
+    #[error("the key that secrets are sealed with cannot be used: nothing was changed")]
+    NoKey,
     #[error("the operating system gives no randomness: {0}")]
     NoRandomness(#[from] getrandom::Error),
 }
@@ -104,19 +114,26 @@ impl Fault {
             Refused::Ended(status) => {
                 Self::Conflict(format!("the token is {}: only an active one can be rotated", status.as_str()))
             }
+            Refused::Graced(end) => Self::Conflict(format!(
+                "the token's deployment was replaced, and a successor would end with it at {}: mint a new token",
+                end.strftime("%Y-%m-%dT%H:%M:%SZ")
+            )),
             Refused::Rotated(successor) => {
                 Self::Conflict(format!("the token was rotated before: its successor is {successor}"))
             }
             Refused::Later => Self::field("expires_at", "can only be brought forward"),
             Refused::Taken => Self::Conflict("a member of this name is there already".to_owned()),
             Refused::LastAdmin => Self::Conflict(
-                "nobody else has a management key that may do everything: only the operator, on the admin socket, can \
-                 remove the last who has"
+                "no other management key may do everything for as long: only the operator, on the admin socket, can end the \
+                 last that may"
                     .to_owned(),
             ),
             Refused::Current => {
                 Self::Conflict("the environment serves this deployment: publish another first".to_owned())
             }
+            Refused::Unopened(name, why) => Self::Conflict(format!(
+                "the secret {name} does not open ({why}), so that nothing was sealed anew: set it again or delete it"
+            )),
             Refused::Repeated(_) => Self::Conflict("the same call was made before".to_owned()),
             Refused::Reused => Self::field("Idempotency-Key", "was used for another request in the last 24 hours"),
         }
@@ -130,7 +147,7 @@ impl Fault {
 
 /// Whether text would show a credential wherever it is shown.
 pub(super) fn holds_credential(text: &str) -> bool {
-    [Kind::Token, Kind::Key].into_iter().any(|kind| {
+    Kind::ALL.into_iter().any(|kind| {
         text.match_indices(kind.prefix()).any(|(start, _)| {
             let found = text.as_bytes().get(start..start + LENGTH);
             found.is_some_and(|found| Plaintext::parse(kind, found).is_some())

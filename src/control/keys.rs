@@ -109,13 +109,16 @@ impl Control {
     }
 
     /// # Errors
-    /// When there is no such key that the caller may see, or the store cannot be written.
+    /// When there is no such key that the caller may see, none would be left that may do everything, or the store cannot be
+    /// written.
     pub async fn revoke_key(&self, caller: &Caller, id: &str) -> Result<Key, Fault> {
         caller.require(Scope::Admin)?;
         let missing = || Fault::NotFound("management key");
         let parsed = KeyId::parse(id).ok_or_else(missing)?;
         let key = self.store.key(parsed).await?.filter(|key| caller.may_see_key(key)).ok_or_else(missing)?;
-        let done = self.store.revoke_key(caller.act(self.now()), key.id).await;
+        // The operator needs no key to do everything.
+        let keep_an_admin = caller.member().is_some();
+        let done = self.store.revoke_key(caller.act(self.now()), key.id, keep_an_admin).await;
         let done = done.map_err(|e| Fault::refused(e, "management key"))?;
         self.reached.wait(done.revision).await;
         Ok(done.of)

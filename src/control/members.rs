@@ -4,7 +4,7 @@ use super::caller::RESERVED;
 use super::repeat::{Made, Once, gone, made};
 use super::{Caller, Control, Fault, Faults, Page, cursor, page, page_length};
 use crate::model::{Email, Member, MemberName};
-use crate::store::{MemberEdit, Removal};
+use crate::store::{MemberEdit, Removal, Repeat};
 
 /// A member as asked for; `faults` is what was already found wrong with the request.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Control {
         let mut faults = asked.faults;
         let act = caller.act_once(self.now(), asked.once);
         if let Some(repeat) = self.earlier(&act).await? {
-            return Ok((self.member_added_before(&repeat.subject).await?, false));
+            return self.member_added_before(&repeat).await;
         }
         let name = name("name", asked.name.as_deref(), &mut faults);
         let email = asked.email.as_deref().map(|email| faults.name("email", email, Email::parse));
@@ -54,12 +54,13 @@ impl Control {
                 self.reached.wait(revision).await;
                 Ok((member, true))
             }
-            Made::Before(repeat) => Ok((self.member_added_before(&repeat.subject).await?, false)),
+            Made::Before(repeat) => self.member_added_before(&repeat).await,
         }
     }
 
-    async fn member_added_before(&self, name: &str) -> Result<Member, Fault> {
-        self.find_member(name).await?.ok_or_else(gone)
+    async fn member_added_before(&self, repeat: &Repeat) -> Result<(Member, bool), Fault> {
+        self.reached.wait(repeat.revision).await;
+        Ok((self.find_member(&repeat.subject).await?.ok_or_else(gone)?, false))
     }
 
     /// # Errors

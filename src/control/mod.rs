@@ -10,12 +10,15 @@ mod deployments;
 mod expiry;
 mod fault;
 mod keys;
+mod lookup;
 mod members;
 mod repeat;
 mod rotation;
 mod rules;
 #[cfg(test)]
 pub(crate) mod sample;
+mod secrets;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -30,18 +33,22 @@ use self::caller::KeyUses;
 use self::clock::Clock;
 use crate::config::Config;
 use crate::index::Reached;
+use crate::secrets::Safe;
 use crate::store::Store;
 
 pub use apps::{AppView, EnvironmentView};
-pub use audit::{Backup, Entries, ListEntries};
+pub use audit::{Backup, Entries, ListEntries, SearchEntries};
 pub use caller::Caller;
 pub use deployments::{ListDeployments, Publish, Release, Switched};
 pub use fault::{Fault, Faults, FieldFault};
 pub use keys::{ListKeys, MintKey, MintedKey};
+pub use lookup::{Found, Holding, LookUp};
 pub use members::{AddMember, EditMember, ListMembers};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
-pub use tokens::{EditToken, ListTokens, MintToken, Revoked};
+pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};
+pub use shares::{Link, MintShare, MintedShare, Spent};
+pub use tokens::{EditToken, ListTokens, MintToken, RevokeToken, Revoked};
 pub use upkeep::Expiring;
 
 /// Items on a page where the caller does not say.
@@ -61,6 +68,7 @@ pub struct Control {
     store: Store,
     reached: Reached,
     config: Arc<ArcSwap<Config>>,
+    safe: Safe,
     clock: Clock,
     key_uses: KeyUses,
     expiring: Expiring,
@@ -68,15 +76,17 @@ pub struct Control {
 
 impl Control {
     #[must_use]
-    pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>) -> Self {
+    pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
-        Self { store, reached, config, clock, key_uses, expiring }
+        Self { store, reached, config, safe, clock, key_uses, expiring }
     }
 
     /// Now, as exactly as it is stored.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        let now = self.clock.now();
+        self.store.hindsight().tell(now.as_millisecond());
+        now
     }
 
     /// Whether the store's last read and last write succeeded.
@@ -89,6 +99,12 @@ impl Control {
     #[must_use]
     pub fn expiring(&self) -> Expiring {
         self.expiring.clone()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
     }
 
     /// The name of the query parameter that carries a token; `None` where that form is off.

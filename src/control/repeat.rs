@@ -41,7 +41,7 @@ impl Control {
         }
     }
 
-    /// The token that the same call minted before.
+    /// The token that the same call was about before.
     pub(super) async fn minted_before(&self, repeat: &Repeat) -> Result<Minted, Fault> {
         self.reached.wait(repeat.revision).await;
         let found = match TokenId::parse(&repeat.subject) {

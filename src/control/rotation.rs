@@ -24,12 +24,12 @@ impl Control {
     /// be written.
     pub async fn rotate_token(&self, caller: &Caller, id: &str, asked: Rotate) -> Result<Minted, Fault> {
         caller.require(Scope::Mint)?;
-        let mut token = self.visible_token(caller, id).await?;
         let now = self.now();
         let act = caller.act_once(now, asked.once);
         if let Some(repeat) = self.earlier(&act).await? {
             return self.minted_before(&repeat).await;
         }
+        let mut token = self.visible_token(caller, id).await?;
         let config = self.config.load_full();
         let mut faults = asked.faults;
         let overlap =

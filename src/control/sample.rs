@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::config::{
-    AccessLog, Admin, App, Config, Environment, ExternalAccess, Gateway, HostHeader, Limits, Store, Timeouts,
-    Tokens,
+    AccessLog, Admin, App, Config, EchoGuard, Environment, ExternalAccess, Gateway, HostHeader, Limits,
+    Secrets, Store, Timeouts, Tokens,
 };
 use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, Upstream};
 
@@ -49,6 +49,7 @@ pub(crate) fn config() -> Config {
             max_active: 0,
             max_active_per_member: 0,
         },
+        secrets: Secrets { key_file: "portcullis.key".into(), named: false },
         apps: vec![
             App {
                 name: AppName::parse("shop").unwrap(),
@@ -84,5 +85,8 @@ fn environment(name: &str, on_publish: OnPublish) -> Environment {
         connections: 0,
         health_check: None,
         upstream_ca: None,
+        request_headers: Vec::new(),
+        echo_guard: EchoGuard::Headers,
+        browser_sessions: true,
     }
 }

@@ -13,10 +13,10 @@ use super::*;
 use crate::board::Board;
 use crate::gateway::head::{BodyLength, Head};
 use crate::gateway::request::Request;
-use crate::gateway::wall::WallClock;
-use crate::gateway::{Settings, decide};
+use crate::gateway::{Moment, Settings, decide};
 use crate::index::Index;
 use crate::model::{Lifetime, Status};
+use crate::secrets::KeyFile;
 use crate::sync::Follower;
 
 /// Everything from a command to a decision, in one process.
@@ -38,9 +38,10 @@ impl Site {
 
     fn over(folder: TempDir, hand: Arc<Mutex<Timestamp>>, change: impl FnOnce(&mut Config)) -> Self {
         let store = Store::open(&folder.path().join("s.db")).unwrap();
-        let (index, writer) = Index::new();
+        let (index, writer) = Index::with(store.hindsight());
         let (board, _) = Board::new(0);
-        let follower = Follower::load(&store, writer, board.clone()).unwrap();
+        let safe = Safe::open(KeyFile::at(&folder.path().join("s.key"))).unwrap();
+        let follower = Follower::load(&store, writer, board.clone(), safe.clone()).unwrap();
         let mut config = sample::config();
         for app in &mut config.apps {
             for environment in &mut app.environments {
@@ -50,7 +51,7 @@ impl Site {
         }
         change(&mut config);
         let settings = Settings::new(&config, &index, &board, None).unwrap();
-        let mut control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)));
+        let mut control = Control::new(store, index.reached(), Arc::new(ArcSwap::from_pointee(config)), safe);
         control.clock = Clock::set_by(hand.clone());
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(follower.run(stopping));
@@ -81,7 +82,9 @@ impl Site {
         let raw = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
         let request = Request::accept(parts, Some(raw)).unwrap();
         let client = [127, 0, 0, 1].into();
-        match decide(&self.settings, &self.index, &request, client, now.as_millisecond()) {
+        let moment = Moment { wall: now.as_millisecond(), steady: 0 };
+        self.index.hindsight().tell(moment.wall);
+        match decide(&self.settings, &self.index, &request, client, moment) {
             Ok(_) => "ok",
             Err(reject) => reject.refusal.as_str(),
         }
@@ -99,6 +102,13 @@ impl Site {
         (minted.token.id.to_string(), minted.value.unwrap().reveal().to_owned())
     }
 
+    /// The ids of the tokens of a status, newest first.
+    async fn listed(&self, status: &str) -> Vec<String> {
+        let asked = ListTokens { status: Some(status.to_owned()), ..ListTokens::default() };
+        let page = self.control.list_tokens(&Caller::Operator, asked).await.unwrap();
+        page.items.iter().map(|token| token.id.to_string()).collect()
+    }
+
     async fn status(&self, id: &str) -> Status {
         let token = self.control.show_token(&Caller::Operator, id).await.unwrap();
         token.status(self.control.now())
@@ -107,17 +117,26 @@ impl Site {
 
 const SHOP: &str = "shop.production";
 
+fn publish(id: &str) -> Publish {
+    Publish {
+        app: "shop".to_owned(),
+        environment: "production".to_owned(),
+        id: Some(id.to_owned()),
+        ..Publish::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_ends_to_the_second() {
     let site = Site::start("2027-03-01T12:00:00Z", |_| {});
     let (id, secret) = site.mint(|_| {}).await;
     let end: Timestamp = "2027-03-01T13:00:00Z".parse().unwrap();
     let second = SignedDuration::from_secs(1);
-    assert_eq!(site.code_at(SHOP, &secret, end - second), "ok");
-    assert_eq!(site.code_at(SHOP, &secret, end), "token_expired");
     site.set(end - second);
+    assert_eq!(site.code_at(SHOP, &secret, site.now()), "ok");
     assert_eq!(site.status(&id).await, Status::Active);
     site.set(end);
+    assert_eq!(site.code_at(SHOP, &secret, site.now()), "token_expired");
     assert_eq!(site.status(&id).await, Status::Expired);
     // A day is whole: the token of a date lives to its last moment.
     let (_, secret) = site
@@ -144,7 +163,8 @@ async fn months_and_years_follow_the_calendar_and_its_leap_day() {
         ("2028-02-28T12:00:00Z", "1d", "2028-02-29T12:00:00Z"),
     ] {
         let site = Site::start(now, lifetimes);
-        let (id, secret) = site.mint(|asked| asked.expires_in = Some(life.to_owned())).await;
+        let for_life = |asked: &mut MintToken| asked.expires_in = Some(life.to_owned());
+        let ((_, secret), (id, _)) = (site.mint(for_life).await, site.mint(for_life).await);
         let end: Timestamp = end.parse().unwrap();
         assert_eq!(site.code_at(SHOP, &secret, end - SignedDuration::from_secs(1)), "ok", "{now} {life}");
         assert_eq!(site.code_at(SHOP, &secret, end), "token_expired", "{now} {life}");
@@ -164,26 +184,85 @@ async fn a_clock_that_jumps_and_comes_back_harms_nothing_that_was_not_refused() 
     let (_, secret) = site.mint(|_| {}).await;
     let start = site.now();
     assert_eq!(site.code_at(SHOP, &secret, start + 240.hours()), "token_expired");
-    assert_eq!(site.code_at(SHOP, &secret, start), "ok", "the decision itself remembers nothing");
-    // What the workers' clock has seen, it does not unsee for a step of up to an hour.
-    let wall = WallClock::default();
-    let seen = wall.now();
-    assert!(wall.now() >= seen);
+    assert_eq!(site.code_at(SHOP, &secret, start), "ok", "so large a step is believed");
 
     // Ids and numbers grow whatever the clock says, and what was replaced stays so.
     let (stopped, stopped_secret) = site.mint(|asked| asked.on_publish = Some("stop".to_owned())).await;
-    let publish = |id: &str| Publish {
-        app: "shop".to_owned(),
-        environment: "production".to_owned(),
-        id: Some(id.to_owned()),
-        ..Publish::default()
-    };
     site.control.publish(&Caller::Operator, publish("blue")).await.unwrap();
     site.set(start - SignedDuration::from_hours(5));
     assert_eq!(site.status(&stopped).await, Status::Replaced);
     assert_eq!(site.code_at(SHOP, &stopped_secret, site.now()), "deployment_replaced");
     let (earlier, _) = site.mint(|_| {}).await;
     assert!(earlier > stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_step_back_revives_nothing_that_was_refused_and_stops_nothing_else() {
+    let mut site = Site::start("2027-03-01T12:00:00Z", |_| {});
+    let (start, from) = (site.now(), [127, 0, 0, 1].into());
+    let after = |minutes| start + SignedDuration::from_mins(minutes);
+    let keep = |asked: &mut MintToken| asked.on_publish = Some("keep".to_owned());
+    let (seen, seen_secret) = site.mint(keep).await;
+    let (unseen, unseen_secret) = site.mint(keep).await;
+    let (graced, graced_secret) = site.mint(|asked| asked.on_publish = Some("grace:30m".to_owned())).await;
+    let asked = MintKey {
+        member: Some("ann".to_owned()),
+        scopes: Some(vec!["admin".to_owned()]),
+        expires_in: Some("1h".to_owned()),
+        ..MintKey::default()
+    };
+    let key = site.control.mint_key(&Caller::Operator, asked).await.unwrap().value.unwrap();
+    let caller = site.control.caller(&key, from).await.unwrap().unwrap();
+    site.set(after(59));
+    site.control.publish(&Caller::Operator, publish("blue")).await.unwrap();
+    let (_, lasting_secret) = site.mint(|_| {}).await;
+
+    site.set(after(100));
+    assert_eq!(site.code_at(SHOP, &seen_secret, site.now()), "token_expired");
+    assert_eq!(site.code_at(SHOP, &graced_secret, site.now()), "deployment_replaced");
+    assert!(site.control.caller(&key, from).await.unwrap().is_none());
+
+    for minutes in [59, 45] {
+        site.set(after(minutes));
+        assert_eq!(site.code_at(SHOP, &seen_secret, site.now()), "token_expired");
+        assert_eq!(site.code_at(SHOP, &graced_secret, site.now()), "deployment_replaced");
+        assert_eq!(site.status(&seen).await, Status::Expired);
+        assert_eq!(site.listed("expired").await, [seen.as_str()]);
+        assert_eq!(site.listed("replaced").await, [graced.as_str()]);
+        let rotated = site.control.rotate_token(&Caller::Operator, &seen, Rotate::default()).await;
+        assert!(matches!(rotated, Err(Fault::Conflict(_))));
+        assert!(site.control.caller(&key, from).await.unwrap().is_none());
+        let removed = site.control.remove_member(&caller, "ann").await;
+        assert!(matches!(removed, Err(Fault::Unauthorized)));
+
+        assert_eq!(site.code_at(SHOP, &lasting_secret, site.now()), "ok");
+        assert_eq!(site.code_at(SHOP, &unseen_secret, site.now()), "ok");
+        assert_eq!(site.status(&unseen).await, Status::Active);
+        let (_, fresh) = site.mint(|_| {}).await;
+        assert_eq!(site.code_at(SHOP, &fresh, site.now()), "ok");
+        // Not even a restart revives anything.
+        site.control.store.note_sightings().await.unwrap();
+        site = site.restart().await;
+    }
+
+    // So large a step is believed.
+    site.set(after(39));
+    assert_eq!(site.code_at(SHOP, &seen_secret, site.now()), "ok");
+    assert_eq!(site.status(&seen).await, Status::Active);
+    assert!(site.control.caller(&key, from).await.unwrap().is_some());
+    site.control.store.note_sightings().await.unwrap();
+    site = site.restart().await;
+    site.set(after(45));
+    assert_eq!(site.code_at(SHOP, &seen_secret, site.now()), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_counted_by_the_clock_that_nobody_sets() {
+    let site = Site::start("2027-03-01T12:00:00Z", |_| {});
+    let (_, secret) = site.mint(|asked| asked.rate_limit = Some("1/1s".to_owned())).await;
+    assert_eq!(site.code_at(SHOP, &secret, site.now()), "ok");
+    assert_eq!(site.code_at(SHOP, &secret, site.now() + 30.minutes()), "rate_limited");
+    assert_eq!(site.code_at(SHOP, &secret, site.now()), "rate_limited");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,15 +275,8 @@ async fn grace_is_counted_from_the_publish_that_replaced() {
         asked.on_publish = Some("grace:24h".to_owned());
     };
     let (id, secret) = site.mint(graced).await;
-    let publish = async |id: &str| {
-        let asked = Publish {
-            app: "shop".to_owned(),
-            environment: "production".to_owned(),
-            id: Some(id.to_owned()),
-            ..Publish::default()
-        };
-        site.control.publish(&Caller::Operator, asked).await.unwrap().tokens_ended
-    };
+    let publish =
+        async |id: &str| site.control.publish(&Caller::Operator, publish(id)).await.unwrap().tokens_ended;
     site.set(site.now() + 2.hours());
     assert_eq!(publish("blue").await, 0);
     let replaced = site.now();
@@ -220,6 +292,39 @@ async fn grace_is_counted_from_the_publish_that_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_not_answered_before_it_is_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("s.db")).unwrap();
+    // Nobody follows: nothing comes into force.
+    let (index, writer) = Index::new();
+    let config = Arc::new(ArcSwap::from_pointee(sample::config()));
+    let safe = Safe::open(KeyFile::at(&folder.path().join("s.key"))).unwrap();
+    let control = Control::new(store.clone(), index.reached(), config, safe);
+    let once = |key| Some(Once { key: [key; 32], request: [0; 32] });
+    let publish = || {
+        let asked = Publish { once: once(1), ..publish("blue") };
+        let control = control.clone();
+        tokio::spawn(async move { control.publish(&Caller::Operator, asked).await.unwrap().fresh })
+    };
+    let add = || {
+        let asked = AddMember { name: Some("ann".to_owned()), once: once(2), ..AddMember::default() };
+        let control = control.clone();
+        tokio::spawn(async move { control.add_member(&Caller::Operator, asked).await.unwrap().1 })
+    };
+    let mut committed = store.revisions();
+    let first = (publish(), add());
+    committed.wait_for(|revision| *revision == 2).await.unwrap();
+    let again = (publish(), add());
+    for _ in 0..50 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        assert!(!again.0.is_finished() && !again.1.is_finished());
+    }
+    writer.publish(2, []);
+    assert!(first.0.await.unwrap() && first.1.await.unwrap());
+    assert!(!again.0.await.unwrap() && !again.1.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_ended_long_enough_ago_is_forgotten() {
     let site = Site::start("2027-03-01T12:00:00Z", |config| {
         config.tokens.keep_ended = Lifetime::parse("1ms").unwrap();
@@ -228,7 +333,7 @@ async fn what_ended_long_enough_ago_is_forgotten() {
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(site.control.clone().keep_house(stopping));
     let ((gone, gone_secret), (_, kept)) = (site.mint(|_| {}).await, site.mint(|_| {}).await);
-    site.control.revoke_token(&Caller::Operator, &gone, None, Faults::default()).await.unwrap();
+    site.control.revoke_token(&Caller::Operator, &gone, RevokeToken::default()).await.unwrap();
     let at = site.index.revision();
     site.index.reached().wait(at + 1).await;
     assert_eq!(site.code_at(SHOP, &gone_secret, Timestamp::now()), "token_unknown");

@@ -6,7 +6,7 @@ use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, page, page_len
 use crate::config::{Config, Environment};
 use crate::credential::{Kind, Plaintext};
 use crate::model::{EnvironmentName, Lifetime, OnPublish, Rules, Scope, Status, Token, TokenApp, TokenId};
-use crate::store::{Limits, NewToken, Revocation, TokenEdit, TokenFilter};
+use crate::store::{Limits, NewShare, NewToken, Repeat, Revocation, TokenEdit, TokenFilter};
 
 /// How much text may be searched for.
 const LONGEST_SEARCH: usize = 200;
@@ -44,6 +44,14 @@ pub struct EditToken {
     pub faults: Faults,
 }
 
+/// A revocation as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct RevokeToken {
+    pub reason: Option<String>,
+    pub once: Option<Once>,
+    pub faults: Faults,
+}
+
 /// A revoked token, and what this revocation stopped: nothing where it was revoked before.
 #[derive(Debug)]
 pub struct Revoked {
@@ -72,6 +80,16 @@ impl Control {
     /// # Errors
     /// When a field is wrong, the caller may not, or the store cannot be written.
     pub async fn mint_token(&self, caller: &Caller, asked: MintToken) -> Result<Minted, Fault> {
+        self.mint(caller, asked, None).await
+    }
+
+    /// The same, with the link of `share` where nobody is to be shown the value.
+    pub(super) async fn mint(
+        &self,
+        caller: &Caller,
+        asked: MintToken,
+        share: Option<NewShare>,
+    ) -> Result<Minted, Fault> {
         caller.require(Scope::Mint)?;
         let config = self.config.load_full();
         let now = self.now();
@@ -119,6 +137,7 @@ impl Control {
             rules,
             expires_at: end.at,
             lifetime: end.lifetime,
+            share,
         };
         let limits =
             Limits { in_all: config.tokens.max_active, per_member: config.tokens.max_active_per_member };
@@ -188,17 +207,30 @@ impl Control {
         &self,
         caller: &Caller,
         id: &str,
-        reason: Option<&str>,
-        mut faults: Faults,
+        asked: RevokeToken,
     ) -> Result<Revoked, Fault> {
         caller.require(Scope::Mint)?;
-        let reason = faults.text::<1000>("reason", reason);
+        let act = caller.act_once(self.now(), asked.once);
+        if let Some(repeat) = self.earlier(&act).await? {
+            return self.revoked_before(&repeat).await;
+        }
+        let mut faults = asked.faults;
+        let reason = faults.text::<1000>("reason", asked.reason.as_deref());
         faults.none()?;
         let reason = reason.map(|reason| reason.to_string()).filter(|reason| !reason.is_empty());
         // Whose a token is never changes, so it may be looked at before the writing.
         let token = self.visible_token(caller, id).await?;
-        let done = self.store.revoke_token(caller.act(self.now()), token.id, reason).await;
-        self.ended(done.map_err(|e| Fault::refused(e, "token"))?).await
+        match made(self.store.revoke_token(act, token.id, reason).await, "token")? {
+            Made::Now(done) => self.ended(done).await,
+            Made::Before(repeat) => self.revoked_before(&repeat).await,
+        }
+    }
+
+    /// What the same call revoked before, and what that stopped as far as it is remembered.
+    async fn revoked_before(&self, repeat: &Repeat) -> Result<Revoked, Fault> {
+        let Minted { token, .. } = self.minted_before(repeat).await?;
+        let receipt = self.reached.wait(repeat.ended).await;
+        Ok(Revoked { token, requests: receipt.requests, streams: receipt.streams })
     }
 
     /// Revokes a token and forgets it.

@@ -65,7 +65,7 @@ impl Control {
         }
     }
 
-    /// Notes last uses of keys, and tokens in use that are about to end.
+    /// Notes last uses of keys, what was seen to have ended, and tokens in use that are about to end.
     async fn note(&self, mut stop: watch::Receiver<bool>) {
         let mut unwritten: Vec<Use<KeyId>> = Vec::new();
         let mut counted: Option<Instant> = None;
@@ -80,6 +80,8 @@ impl Control {
             if !unwritten.is_empty() && self.store.note_key_uses(unwritten.clone()).await.is_ok() {
                 unwritten.clear();
             }
+            // The store keeps what it could not write, and says itself that it could not.
+            let _ = self.store.note_sightings().await;
             if ending {
                 return;
             }

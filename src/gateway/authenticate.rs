@@ -1,10 +1,10 @@
 //! The fourth stage: whose token it is, and whether it is still alive.
 
-use super::credential::{Carrier, Presented};
+use super::credential::{Absence, Carrier, Presented};
 use super::reject::{self, Reject};
 use crate::credential::Digest;
-use crate::index::{EnvironmentState, Identity, Index};
-use crate::model::{OnPublish, Refusal};
+use crate::index::{EnvironmentState, Identity, Index, NEVER};
+use crate::model::{Mortal, OnPublish, Refusal};
 
 /// A live token, and how it came.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Authenticated {
     pub digest: Digest,
     pub carrier: Carrier,
     pub until: Until,
+    /// When the browser session is over that it came in; [`NEVER`] where it came in no session.
+    pub session_ends: i64,
 }
 
 /// When a token ends by itself, as far as is known now, and what its holder is told then.
@@ -34,27 +36,47 @@ pub fn authenticate(
     near: &EnvironmentState,
     now: i64,
 ) -> Result<Authenticated, Reject> {
-    let (value, carrier) = match presented {
-        Presented::Token { value, carrier } => (value, carrier),
-        Presented::Nothing { foreign: false } => {
-            return Err(Reject::new(Refusal::TokenMissing, "this app is private: present a token"));
-        }
-        Presented::Nothing { foreign: true } => {
-            let detail = "this app is private, and the Authorization header holds no token of this gateway (they begin with pct_)";
-            return Err(Reject::new(Refusal::TokenMissing, detail));
-        }
-    };
     const UNKNOWN: Reject =
         Reject::new(Refusal::TokenUnknown, "this is not a token that opens anything here");
-    let digest = value.ok_or(UNKNOWN)?.digest();
+    let (digest, carrier, session_ends) = match presented {
+        Presented::Token { value, carrier } => (value.ok_or(UNKNOWN)?.digest(), carrier, NEVER),
+        Presented::Session { digest, ends } => (digest, Carrier::Cookie, ends),
+        Presented::Nothing(absence) => return Err(Reject::new(Refusal::TokenMissing, missing(absence))),
+    };
     let identity = index.get(&digest).ok_or(UNKNOWN)?;
     match judge(index, &identity, near, now) {
-        Ok(until) => Ok(Authenticated { identity, digest, carrier, until }),
+        Ok(until) => {
+            let until = until.within_session(session_ends);
+            Ok(Authenticated { identity, digest, carrier, until, session_ends })
+        }
         Err(refusal) => Err(reject::ended(refusal).of(identity.id)),
     }
 }
 
-/// Whether a token lives, and until when.
+impl Until {
+    /// The same for what was let in by a session that is over at `ends`.
+    #[must_use]
+    pub fn within_session(self, ends: i64) -> Self {
+        if ends < self.at { Self { at: ends, refusal: Refusal::TokenMissing } } else { self }
+    }
+}
+
+const fn missing(absence: Absence) -> &'static str {
+    match absence {
+        Absence::Plain => "this app is private: present a token",
+        Absence::Foreign => {
+            "this app is private, and the Authorization header holds no token of this gateway (they begin with pct_)"
+        }
+        Absence::SessionOver => {
+            "this app is private, and the browser session is over: present the token again"
+        }
+        Absence::Elsewhere => {
+            "this app is private, and a browser session does not count for what the page of another origin asks for"
+        }
+    }
+}
+
+/// Whether a token lives, and until when. What has ended by itself is remembered as that.
 ///
 /// # Errors
 /// When it has ended: how.
@@ -67,13 +89,22 @@ pub fn judge(
     if identity.revoked {
         return Err(Refusal::TokenRevoked);
     }
+    let of = Mortal::Token(identity.id);
+    let now = index.hindsight().judged_at(of, now);
     let expiry = Until { at: identity.expires, refusal: Refusal::TokenExpired };
     let until = match replacement(index, identity, near) {
-        Some(at) if at <= now => return Err(Refusal::DeploymentReplaced),
+        Some(at) if at <= now => {
+            index.hindsight().saw(of, at, now);
+            return Err(Refusal::DeploymentReplaced);
+        }
         Some(at) if at < expiry.at => Until { at, refusal: Refusal::DeploymentReplaced },
         _ => expiry,
     };
-    if expiry.at <= now { Err(expiry.refusal) } else { Ok(until) }
+    if expiry.at <= now {
+        index.hindsight().saw(of, expiry.at, now);
+        return Err(expiry.refusal);
+    }
+    Ok(until)
 }
 
 /// When a token ends with its deployment, if that was replaced.

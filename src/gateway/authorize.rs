@@ -28,6 +28,7 @@ pub struct Permit {
 pub struct Pass {
     host: Host,
     digest: Digest,
+    session_ends: i64,
     pub token: TokenId,
     /// The app and the name of the environment that was asked for.
     pub environment: (NameRef, NameRef),
@@ -46,6 +47,12 @@ impl Permit {
         self.holder.as_ref()
     }
 
+    /// What the token is looked up by; `None` where no token was needed.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.pass.as_ref().map(|pass| pass.digest)
+    }
+
     /// Takes out what has to hold for as long as the request runs; `None` where no token was needed.
     pub(super) fn take_pass(&mut self) -> Option<Pass> {
         self.pass.take()
@@ -59,7 +66,7 @@ impl Permit {
 }
 
 /// Compares what the token is bound to with what is asked for. Counts toward the token's rate what passes all else;
-/// `now` is in Unix milliseconds.
+/// `now` is in milliseconds of a clock that cannot be set.
 ///
 /// # Errors
 /// When the token is another app's or environment's, the environment lets no token in, or the token's rules are not
@@ -71,14 +78,11 @@ pub fn authorize(
     route: &Arc<Route>,
     now: i64,
 ) -> Result<Permit, Reject> {
-    let Authenticated { identity, digest, carrier, until } = authenticated;
+    let Authenticated { identity, digest, carrier, until, session_ends } = authenticated;
     let refuse = |refusal, detail| Err(Reject::new(refusal, detail).of(identity.id));
-    within(&identity, route).map_err(|refusal| reject::ended(refusal).of(identity.id))?;
+    admit(&identity, client, route)?;
     if let Some(restrictions) = &identity.restrictions {
         let rules = &restrictions.rules;
-        if !rules.allow_from(client) {
-            return refuse(Refusal::AddressNotAllowed, "this token may not be used from this address");
-        }
         if !rules.allow_to(&request.method, request.path()) {
             return refuse(
                 Refusal::InsufficientScope,
@@ -92,8 +96,22 @@ pub fn authorize(
         }
     }
     let environment = (route.state.app, route.state.name);
-    let pass = Pass { host: request.named_host(), digest, token: identity.id, environment, until };
+    let pass =
+        Pass { host: request.named_host(), digest, session_ends, token: identity.id, environment, until };
     Ok(Permit { route: route.clone(), holder: Some(identity), pass: Some(pass), carrier: Some(carrier) })
+}
+
+/// Whether the holder of a token may come in at all, whatever it is that they ask for then.
+///
+/// # Errors
+/// When the token is another app's or environment's, the environment lets no token in, or not from this address.
+pub fn admit(identity: &Identity, client: IpAddr, route: &Route) -> Result<(), Reject> {
+    within(identity, route).map_err(|refusal| reject::ended(refusal).of(identity.id))?;
+    if identity.restrictions.as_ref().is_none_or(|restrictions| restrictions.rules.allow_from(client)) {
+        return Ok(());
+    }
+    let detail = "this token may not be used from this address";
+    Err(Reject::new(Refusal::AddressNotAllowed, detail).of(identity.id))
 }
 
 /// Whether a token is for this environment, and that lets tokens in.
@@ -114,9 +132,9 @@ fn within(identity: &Identity, route: &Route) -> Result<(), Refusal> {
 pub fn again(routes: &Routes, index: &Index, pass: &Pass, now: i64) -> Result<Until, Refusal> {
     let route = routes.route(pass.host.as_str()).map_err(|reject| reject.refusal)?;
     let identity = index.get(&pass.digest).ok_or(Refusal::TokenUnknown)?;
-    let until = authenticate::judge(index, &identity, &route.state, now)?;
+    let until = authenticate::judge(index, &identity, &route.state, now)?.within_session(pass.session_ends);
     within(&identity, route)?;
-    Ok(until)
+    if until.at <= now { Err(until.refusal) } else { Ok(until) }
 }
 
 /// A permit for what the configuration opens to everyone: public paths, and CORS preflights where they are let through.
@@ -139,7 +157,8 @@ pub fn public(request: &Request, presented: &Presented, route: &Arc<Route>) -> O
     }
     let carrier = match presented {
         Presented::Token { carrier, .. } => Some(*carrier),
-        Presented::Nothing { .. } => None,
+        Presented::Session { .. } => Some(Carrier::Cookie),
+        Presented::Nothing(_) => None,
     };
     Some(Permit { route: route.clone(), holder: None, pass: None, carrier })
 }

@@ -1,10 +1,11 @@
-//! The third stage: which token a request presents, and in which of the three ways.
+//! The third stage: which token a request presents, and in which of the three ways in which one can be written. The fourth
+//! way, a session, is in `session`.
 
 use http::{HeaderMap, HeaderName, Uri, header};
 
 use super::query;
 use super::reject::Reject;
-use crate::credential::{Kind, LENGTH, Plaintext};
+use crate::credential::{Digest, Kind, LENGTH, Plaintext};
 
 /// How tokens are presented to this gateway.
 #[derive(Clone, Debug)]
@@ -17,10 +18,29 @@ pub struct Ways {
 /// What a request presents.
 #[derive(Clone, Debug)]
 pub enum Presented {
-    /// Nothing; `foreign` where an `Authorization` of the app's own is there.
-    Nothing { foreign: bool },
+    Nothing(Absence),
     /// Something in a token's place; `None` where it has not even a token's shape.
-    Token { value: Option<Plaintext>, carrier: Carrier },
+    Token {
+        value: Option<Plaintext>,
+        carrier: Carrier,
+    },
+    /// A browser's session with the token of this digest, and when it is over, in Unix milliseconds.
+    Session {
+        digest: Digest,
+        ends: i64,
+    },
+}
+
+/// Why a request that presents nothing may yet have been meant to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    Plain,
+    /// An `Authorization` of the app's own is there.
+    Foreign,
+    /// A session that has lasted as long as one may.
+    SessionOver,
+    /// A session that another page makes use of.
+    Elsewhere,
 }
 
 /// Where the token was, and so what must go before the request does.
@@ -29,6 +49,7 @@ pub enum Carrier {
     Header,
     Authorization,
     Query,
+    Cookie,
 }
 
 /// Finds the token of a request.
@@ -38,11 +59,11 @@ pub enum Carrier {
 pub fn present(ways: &Ways, headers: &HeaderMap, uri: &Uri) -> Result<Presented, Reject> {
     const TWICE: Reject =
         Reject::ambiguous("a token is presented more than once: send it in one way, one time");
-    let mut presented = Presented::Nothing { foreign: false };
+    let mut presented = None;
     let mut take = |value: Option<Plaintext>, carrier| match presented {
-        Presented::Token { .. } => Err(TWICE),
-        Presented::Nothing { .. } => {
-            presented = Presented::Token { value, carrier };
+        Some(_) => Err(TWICE),
+        None => {
+            presented = Some(Presented::Token { value, carrier });
             Ok(())
         }
     };
@@ -51,14 +72,14 @@ pub fn present(ways: &Ways, headers: &HeaderMap, uri: &Uri) -> Result<Presented,
         take(Plaintext::parse(Kind::Token, value.as_bytes()), Carrier::Header)?;
     }
 
-    let mut foreign = false;
+    let mut absence = Absence::Plain;
     for (place, value) in headers.get_all(header::AUTHORIZATION).iter().enumerate() {
         if place > 0 {
             return Err(Reject::ambiguous("Authorization is there more than once"));
         }
         match bearer(value.as_bytes()) {
             Some(token) => take(Plaintext::parse(Kind::Token, token), Carrier::Authorization)?,
-            None => foreign = true,
+            None => absence = Absence::Foreign,
         }
     }
 
@@ -69,10 +90,7 @@ pub fn present(ways: &Ways, headers: &HeaderMap, uri: &Uri) -> Result<Presented,
         }
     }
 
-    if let Presented::Nothing { .. } = presented {
-        return Ok(Presented::Nothing { foreign });
-    }
-    Ok(presented)
+    Ok(presented.unwrap_or(Presented::Nothing(absence)))
 }
 
 /// The token of an `Authorization` value, if it is a bearer token of ours.
@@ -157,10 +175,10 @@ mod tests {
         for value in ["Basic eA==", "Bearer eyJ", "Bearerpct_x", "Bearer", "pct_x", ""] {
             assert!(matches!(
                 judge("/", &[("Authorization", value)]),
-                Ok(Presented::Nothing { foreign: true })
+                Ok(Presented::Nothing(Absence::Foreign))
             ));
         }
-        assert!(matches!(judge("/?bypasss=1", &[]), Ok(Presented::Nothing { foreign: false })));
+        assert!(matches!(judge("/?bypasss=1", &[]), Ok(Presented::Nothing(Absence::Plain))));
         let both = judge("/", &[("Authorization", "Basic eA=="), ("X-Portcullis-Token", TOKEN)]);
         assert_eq!(carrier(both), (Carrier::Header, true));
     }

@@ -6,25 +6,29 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
 
 use super::authorize::Permit;
+use super::client::{Client, FORWARDED_FOR, FORWARDED_PROTO};
 use super::connection::Connection;
 use super::credential::{Carrier, Ways};
 use super::head::BodyLength;
-use super::headers::{self, Client, FORWARDED_FOR, REQUEST_ID};
+use super::headers::{self, REQUEST_ID};
+use super::inject::Injected;
 use super::query;
+use super::record::Record;
 use super::request::Request;
+use super::session;
 use super::trace::{self, Hop};
 use super::upgrade;
 use super::upstream::Target;
 use crate::config::HostHeader;
 use crate::model::ID_LENGTH;
 
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-portcullis-token-id");
@@ -52,6 +56,8 @@ pub(crate) struct Crossing {
     forwarded: [(HeaderName, Option<HeaderValue>); 3],
     request_id: HeaderValue,
     hop: Hop,
+    /// What the configuration sets.
+    injected: Option<Arc<Injected>>,
 }
 
 /// Where fields go on their way to the app.
@@ -67,10 +73,11 @@ impl Crossing {
         ways: &Ways,
         client: Client,
         connection: &Connection,
-        request_id: &HeaderValue,
+        record: &Record,
     ) -> Self {
         let websocket = upgrade::is_websocket(&request);
         let Request { method, uri, headers: mut fields, body, tunnel, .. } = request;
+        session::strip(&mut fields);
         let wants_trailers = fields.get_all(header::TE).iter().any(|te| headers::lists(te, "trailers"));
         let forwarded_for = match client.trusted {
             false => connection.client_value.clone(),
@@ -105,7 +112,8 @@ impl Crossing {
             key: tunnel.then(upgrade::key),
             forwarded_for,
             forwarded,
-            request_id: request_id.clone(),
+            request_id: record.request_id.clone(),
+            injected: record.injected.clone(),
         }
     }
 
@@ -158,7 +166,12 @@ impl Crossing {
             }
         }
         out.copy(&REQUEST_ID, &self.request_id);
-        out.set(&trace::PARENT, &self.hop.parent);
+        if !self.is_injected(&trace::PARENT) {
+            out.set(&trace::PARENT, &self.hop.parent);
+        }
+        for (name, value) in self.injected.iter().flat_map(|injected| &injected.fields) {
+            out.copy(name, value);
+        }
 
         let Some(identity) = self.permit.holder() else { return };
         out.set(&TOKEN_ID, identity.id.text(&mut [0; ID_LENGTH]).as_bytes());
@@ -203,7 +216,12 @@ impl Crossing {
             || (*name == header::AUTHORIZATION && self.permit.carrier() == Some(Carrier::Authorization))
             || (*name == trace::STATE && !self.hop.goes_on);
         let may_cross = || headers::may_cross(name.as_str(), &self.token_header, self.client.trusted);
-        !is_ours && !ends_here && may_cross()
+        !is_ours && !ends_here && !self.is_injected(name) && may_cross()
+    }
+
+    /// Whether the configuration has the word under this name.
+    fn is_injected(&self, name: &HeaderName) -> bool {
+        self.injected.as_ref().is_some_and(|injected| injected.replaces(name))
     }
 }
 

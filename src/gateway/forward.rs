@@ -10,6 +10,7 @@ use http::{Method, Response, StatusCode};
 use super::authorize::Permit;
 use super::clock;
 use super::crossing::Crossing;
+use super::echo::Redactor;
 use super::headers;
 use super::record::Record;
 use super::reject::{self, Reject};
@@ -109,10 +110,12 @@ pub(super) fn pass_on(
     if matches!(body, Source::Http2(..)) && is_doubtful() {
         return Err((GARBLED, record));
     }
-    headers::to_client(&mut parts.headers, permit, &record.request_id);
+    headers::to_client(&mut parts.headers, permit, &record);
+    let injected = record.injected.as_ref();
+    let redactor = injected.and_then(|injected| Redactor::new(injected, &record.method, &mut parts));
     record.status = parts.status.as_u16();
     occupied.slot().begin();
-    let mut response = Response::from_parts(parts, Body::download(body, record, occupied, lease));
+    let mut response = Response::from_parts(parts, Body::download(body, record, occupied, lease, redactor));
     *response.version_mut() = http::Version::HTTP_11;
     response.extensions_mut().clear();
     Ok(response)

@@ -1,18 +1,15 @@
 //! What of a message's fields may cross the gateway. References: RFC 9110, sections 6.5.1, 7.6.1 and 7.6.2.
 
-use std::net::IpAddr;
-
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
-use ipnet::IpNet;
 
 use super::authorize::Permit;
 use super::credential::Ways;
 use super::query;
+use super::record::Record;
 use crate::credential::Kind;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Where a proxy before us may repeat the URL that it was asked for, token and all.
 const REPEATED_URL: [HeaderName; 4] = [
@@ -22,36 +19,6 @@ const REPEATED_URL: [HeaderName; 4] = [
     HeaderName::from_static("x-rewrite-url"),
 ];
 
-/// Who is at the other end of a connection, as far as that is believed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    pub address: IpAddr,
-    /// The peer's own word on `X-Forwarded-*` and `X-Request-Id` counts.
-    pub trusted: bool,
-}
-
-impl Client {
-    /// The client behind the peer: the last address in `X-Forwarded-For` that no trusted proxy is known to have.
-    pub(super) fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let peer = peer.to_canonical();
-        let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-        if !is_trusted(&peer) {
-            return Self { address: peer, trusted: false };
-        }
-        let fields: Vec<&str> =
-            headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-        let mut address = peer;
-        for hop in fields.iter().rev().flat_map(|field| field.rsplit(',')) {
-            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
-            address = hop.to_canonical();
-            if !is_trusted(&address) {
-                break;
-            }
-        }
-        Self { address, trusted: true }
-    }
-}
-
 /// The request's own identifier, if it comes from a proxy that is believed and is fit for a log.
 pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let value = headers.get(REQUEST_ID)?;
@@ -59,7 +26,7 @@ pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let fit = (1..=128).contains(&value.len()) && value.as_bytes().iter().all(plain);
     // It goes into the log and on to the app, where no credential may go.
     let holds = |kind: Kind| memchr::memmem::find(value.as_bytes(), kind.prefix().as_bytes()).is_some();
-    (fit && !holds(Kind::Token) && !holds(Kind::Key)).then(|| value.clone())
+    (fit && !Kind::ALL.into_iter().any(holds)).then(|| value.clone())
 }
 
 /// Whether the app may be told what a client says under this name.
@@ -68,18 +35,18 @@ pub(super) fn may_cross(name: &str, token_header: &HeaderName, trusted: bool) ->
 }
 
 /// The app's head as the client may have it.
-pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, request_id: &HeaderValue) {
+pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, record: &Record) {
     strip_named(headers);
     strip(headers, is_hop_by_hop);
-    headers.insert(REQUEST_ID, request_id.clone());
+    record.guard(headers);
+    headers.insert(REQUEST_ID, record.request_id.clone());
     if permit.carrier().is_some() {
         // The answer belongs to whoever holds the token: no shared cache may hand it to another.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
     }
 }
 
-/// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). The HTTP library prefers one of two
-/// and passes both on, and a client may prefer the other.
+/// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). Of two, a client may prefer either.
 pub(super) fn ends_once(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -242,7 +209,7 @@ fn starts_with_folded(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len() && is_folded_bytes(&name.as_bytes()[..prefix.len()], prefix.as_bytes())
 }
 
-fn is_folded(name: &str, other: &str) -> bool {
+pub(super) fn is_folded(name: &str, other: &str) -> bool {
     is_folded_bytes(name.as_bytes(), other.as_bytes())
 }
 
@@ -310,20 +277,6 @@ mod tests {
         strip_named(&mut headers);
         strip(&mut headers, is_hop_by_hop);
         assert_eq!(names(&headers), ["accept", "trailer"]);
-    }
-
-    #[test]
-    fn the_client_is_the_last_hop_nobody_vouches_for() {
-        let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let find = |peer: &str, chain: &[&str]| {
-            let fields: Vec<_> = chain.iter().map(|value| ("x-forwarded-for", *value)).collect();
-            Client::find(peer.parse().unwrap(), &map(&fields), &trusted).address.to_string()
-        };
-        assert_eq!(find("1.1.1.1", &["9.9.9.9"]), "1.1.1.1");
-        assert_eq!(find("10.0.0.1", &["8.8.8.8, 9.9.9.9", "10.0.0.2"]), "9.9.9.9");
-        assert_eq!(find("10.0.0.1", &["nonsense, 10.0.0.3"]), "10.0.0.3");
-        assert_eq!(find("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9");
-        assert_eq!(find("10.0.0.1", &[]), "10.0.0.1");
     }
 
     #[test]

@@ -2,17 +2,21 @@
 //!
 //! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
 //! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `crossing`, `forward`,
-//! `response`, `record`. [`handle`] is the whole path.
+//! `response`, `record`. What the configuration adds on the way to the app is `inject`; that it does not come back, `echo`.
+//! [`handle`] is the whole path.
 
 pub mod authenticate;
 pub mod authorize;
 pub mod capacity;
+mod client;
 mod clock;
 mod connection;
 pub mod credential;
 mod crossing;
+mod echo;
 mod extent;
 mod farewell;
+mod form;
 mod forward;
 mod frames;
 pub mod framing;
@@ -23,18 +27,26 @@ mod hex;
 mod http;
 mod http1;
 mod http2;
+mod inject;
+pub mod landing;
 mod lane;
 mod line;
 pub mod listen;
 pub mod memory;
 mod messages;
+pub mod navigation;
+mod own;
+mod page;
 pub mod query;
 mod record;
 pub mod reject;
 pub mod request;
 mod response;
 pub mod route;
+pub mod session;
 mod settings;
+mod share;
+mod signin;
 mod slots;
 mod socket;
 mod stamp;
@@ -45,23 +57,24 @@ mod trace;
 mod upgrade;
 mod upload;
 pub mod upstream;
-pub mod wall;
 pub mod worker;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ::http::header::ALLOW;
 use ::http::request::Parts;
-use ::http::{HeaderValue, Method, Request as Message, Response};
+use ::http::{HeaderValue, Request as Message, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use self::authorize::Permit;
+use self::client::Client;
 use self::crossing::Crossing;
 use self::head::BodyLength;
-use self::headers::Client;
 use self::lane::{Lane, Seen};
+use self::own::Visit;
+use self::page::Audience;
 use self::record::Record;
 use self::reject::Reject;
 use self::request::Request;
@@ -71,13 +84,12 @@ use self::upload::Upload;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
 use crate::index::Index;
-use crate::model::Refusal;
+use crate::model::{RESERVED, Refusal};
+use crate::secrets::Vault;
 use crate::telemetry::AccessLog;
 
+pub use clock::Moment;
 pub use settings::{InForce, Settings};
-
-/// Paths under this are the gateway's own on every host.
-const RESERVED: &str = "/.portcullis/";
 
 /// How far the end of serving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +107,11 @@ pub struct Gateway {
     pub index: Arc<Index>,
     pub board: Arc<Board>,
     pub settings: InForce,
+    pub vault: Vault,
     pub log: AccessLog,
     pub throttle: throttle::Throttle,
-    pub wall_clock: wall::WallClock,
+    /// When it started.
+    pub since: Instant,
 }
 
 impl Gateway {
@@ -110,7 +124,7 @@ impl Gateway {
 }
 
 /// The whole decision, from an accepted request to the proof that it may be forwarded. Pure but for the use of a
-/// token's rate: no I/O, no clock; `now` is in Unix milliseconds.
+/// token's rate and for what was seen to have ended: no I/O, no clock.
 ///
 /// # Errors
 /// The first refusal that applies, in the contract's order.
@@ -119,15 +133,16 @@ pub fn decide(
     index: &Index,
     request: &Request,
     client: IpAddr,
-    now: i64,
+    now: Moment,
 ) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host())?;
+    let presented = session::present(settings.seal.as_deref(), request, presented, route, now.wall);
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
     }
-    let authenticated = authenticate::authenticate(index, presented, &route.state, now)?;
-    authorize::authorize(authenticated, request, client, route, now)
+    let authenticated = authenticate::authenticate(index, presented, &route.state, now.wall)?;
+    authorize::authorize(authenticated, request, client, route, now.steady)
 }
 
 /// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
@@ -159,13 +174,15 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         Seen::Head(raw) => Request::accept(parts, raw),
         Seen::Stream { ended } => Request::accept_stream(parts, ended, settings.limits.headers),
     };
-    let request = match accepted {
+    let mut request = match accepted {
         Ok(request) => request,
         Err(reject) => return refuse(&lane, reject, record),
     };
+    request.secure = client.is_secure(lane.connection(), &request.headers);
     record.routed(settings.routes.route(request.host()).ok());
     if request.path().starts_with(RESERVED) {
-        return own(worker, &lane, &request, record);
+        let visit = Visit { request, body, client };
+        return Box::pin(own::answer(worker, &lane, &settings, visit, record)).await;
     }
     let now = worker.now();
     let mut permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
@@ -173,23 +190,33 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     {
         Ok(permit) => permit,
         Err(reject) => {
-            let reject = throttled(worker, &settings, client, reject, now);
+            let reject = throttled(worker, &settings, client, reject, now.steady);
             return refuse(&lane, reject, record);
         }
     };
 
+    if let Some(holder) = permit.holder() {
+        (record.token, record.let_in) = (Some(holder.id), true);
+        worker.used(holder.id, LastUse { at: now.wall, client: client.address });
+    }
+    if let Some(redirect) = signin::exchange(&settings, &request, &permit, now.wall) {
+        lane.finished();
+        return response::redirect(&lane, redirect, record);
+    }
+    match permit.route().injected(&worker.gateway.vault, now.wall) {
+        Ok(injected) => record.injected = injected,
+        Err(reject) => {
+            let token = permit.holder().map(|holder| holder.id);
+            return refuse(&lane, Reject { token, ..reject }, record);
+        }
+    }
     let timeouts = permit.route().timeouts;
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
     let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
     worker.stir();
-    if let Some(holder) = permit.holder() {
-        record.token = Some(holder.id);
-        worker.used(holder.id, LastUse { at: now, client: client.address });
-    }
     let limit = settings.limits.body_bytes;
     let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
-    let crossing =
-        Crossing::new(request, permit, &settings.ways, client, lane.connection(), &record.request_id);
+    let crossing = Crossing::new(request, permit, &settings.ways, client, lane.connection(), &record);
     drop(settings);
     match forward::forward(worker, crossing, upload, occupied, record).await {
         Ok(response) => response,
@@ -238,27 +265,10 @@ fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
     record.method = parts.method.clone();
     record.target = parts.uri.path_and_query().and_then(record::kept);
     record.protocol = parts.version;
+    if navigation::is_for_a_person(&parts.headers) {
+        record.audience = Audience::Person(None);
+    }
     record
-}
-
-/// Answers on the gateway's own paths.
-fn own(worker: &Rc<Worker>, lane: &Lane, request: &Request, record: Box<Record>) -> Response<Body> {
-    let readable = matches!(request.method, Method::GET | Method::HEAD) && !request.tunnel;
-    let response = match request.path() {
-        "/.portcullis/healthz" if readable => response::health(lane, worker.gateway.board.draining(), record),
-        "/.portcullis/healthz" => {
-            let reject = Reject::new(Refusal::MethodNotAllowed, "this path answers GET and HEAD");
-            let mut response = refuse(lane, reject, record);
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        _ => {
-            let reject = Reject::new(Refusal::NotFound, "the gateway has no such path of its own");
-            return refuse(lane, reject, record);
-        }
-    };
-    lane.finished();
-    response
 }
 
 /// Answers with a refusal. A request whose body is still on its way is the connection's last.

@@ -9,16 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use tokio::time::Instant;
 
 use super::clock;
-use super::line::Line;
+use super::echo;
+use super::inject::Injected;
+use super::line::{Line, key};
+use super::page::Audience;
 use super::route::Route;
 use super::slots::Slot;
 use super::upstream::Target;
 use super::worker::Worker;
-use crate::board::{Cells, Denial, Outcome};
+use crate::board::{Cells, Count, Denial, Outcome};
 use crate::credential::Kind;
 use crate::model::{ID_LENGTH, Refusal, TokenId};
 
@@ -73,14 +76,19 @@ pub(super) struct Record {
     pub method: Method,
     pub target: Option<PathAndQuery>,
     pub protocol: Version,
+    pub audience: Audience,
     route: Option<Arc<Route>>,
     pub token: Option<TokenId>,
+    /// Whether the token was let in, and noted as used.
+    pub let_in: bool,
     pub refusal: Option<Refusal>,
     pub status: u16,
     pub upstream: Option<Arc<Target>>,
     pub upstream_began: Option<Instant>,
     pub upstream_us: Option<u64>,
     pub slot: Option<Rc<Slot>>,
+    /// What the app was given, which must not come back from it.
+    pub injected: Option<Arc<Injected>>,
     /// Of an answer of our own.
     pub document_bytes: u64,
     pub ended: Ended,
@@ -104,14 +112,17 @@ impl Record {
             method: Method::default(),
             target: None,
             protocol: Version::HTTP_11,
+            audience: Audience::Program,
             route: None,
             token: None,
+            let_in: false,
             refusal: None,
             status: 0,
             upstream: None,
             upstream_began: None,
             upstream_us: None,
             slot: None,
+            injected: None,
             document_bytes: 0,
             ended: Ended::ClientGone,
             tunnel: false,
@@ -143,6 +154,20 @@ impl Record {
         }
     }
 
+    /// Takes out of the app's fields what must not come back.
+    pub(super) fn guard(&self, fields: &mut HeaderMap) {
+        if let Some(injected) = &self.injected {
+            self.redacted(echo::clean(fields, injected));
+        }
+    }
+
+    /// So many secrets were replaced in the answer.
+    pub(super) fn redacted(&self, count: u64) {
+        if let Some(cells) = self.cells().filter(|_| count > 0) {
+            cells.redacted(count);
+        }
+    }
+
     /// The upstream's head has come, or failed to.
     pub(super) fn upstream_answered(&mut self) {
         self.upstream_us = self.upstream_began.map(|began| micros(clock::look() - began));
@@ -157,6 +182,11 @@ impl Record {
 
     fn count(&self, duration: Duration) {
         let Some(cells) = self.cells() else { return };
+        let failed = self.logged_status() >= 500;
+        if let Some(token) = self.token.filter(|_| failed || self.refusal.is_some()) {
+            let (failed, refused) = (u32::from(failed), u32::from(!failed));
+            self.worker.fell_short(token, Count { requests: u32::from(!self.let_in), refused, failed });
+        }
         if self.route.is_none() {
             // Known to be a stranger's only now.
             cells.begin();
@@ -200,37 +230,38 @@ impl Record {
             None => self.ended,
         };
         let mut line = Line::begin(out);
-        line.word("ts", self.worker.stamp.borrow_mut().text(jiff::Timestamp::now()));
-        line.text("request_id", self.request_id.to_str().unwrap_or_default());
-        line.maybe("app", self.route.as_deref().map(|route| route.app.as_str()));
-        line.maybe("environment", self.route.as_deref().map(|route| route.environment.as_str()));
+        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(jiff::Timestamp::now()));
+        line.text(key!("request_id"), self.request_id.to_str().unwrap_or_default());
+        line.maybe(key!("app"), self.route.as_deref().map(|route| route.app.as_str()));
+        line.maybe(key!("environment"), self.route.as_deref().map(|route| route.environment.as_str()));
         match self.token {
-            Some(token) => line.word("token_id", token.text(&mut [0; ID_LENGTH])),
-            None => line.null("token_id"),
+            Some(token) => line.word(key!("token_id"), token.text(&mut [0; ID_LENGTH])),
+            None => line.null(key!("token_id")),
         }
-        line.word("code", self.refusal.map_or("ok", Refusal::as_str));
-        line.number("status", u64::from(self.logged_status()));
-        line.text("method", &without_credentials(self.method.as_str()));
-        line.text("path", &self.target.as_ref().map(redacted).unwrap_or_default());
+        line.word(key!("code"), self.refusal.map_or("ok", Refusal::as_str));
+        line.number(key!("status"), u64::from(self.logged_status()));
+        line.text(key!("method"), &without_credentials(self.method.as_str()));
+        line.text(key!("path"), &self.target.as_ref().map(redacted).unwrap_or_default());
         line.word(
-            "protocol",
+            key!("protocol"),
             match self.protocol {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
         );
-        line.address("client", self.client);
-        line.maybe("upstream", self.upstream.as_deref().map(|target| &*target.name));
-        line.number("bytes_in", self.received());
-        line.number("bytes_out", self.sent());
-        line.number("duration_us", micros(duration));
+        line.address(key!("client"), self.client);
+        line.maybe(key!("upstream"), self.upstream.as_deref().map(|target| &*target.name));
+        line.number(key!("bytes_in"), self.received());
+        line.number(key!("bytes_out"), self.sent());
+        line.number(key!("duration_us"), micros(duration));
         match self.upstream_us {
-            Some(micros) => line.number("upstream_us", micros),
-            None => line.null("upstream_us"),
+            Some(micros) => line.number(key!("upstream_us"), micros),
+            None => line.null(key!("upstream_us")),
         }
-        line.word("ended", ended.as_str());
+        line.word(key!("ended"), ended.as_str());
         line.end();
+        out.push(b'\n');
     }
 }
 
@@ -238,7 +269,6 @@ impl Record {
     /// The refusal that this request ended with, for whoever asks why.
     fn denial(&self, code: Refusal) -> Denial {
         let path = self.target.as_ref().map(|target| without_credentials(target.path())).unwrap_or_default();
-        let shown = path.chars().take(SHOWN).collect::<String>();
         Denial {
             at: jiff::Timestamp::now().as_millisecond(),
             request_id: self.request_id.to_str().unwrap_or_default().into(),
@@ -246,8 +276,8 @@ impl Record {
             app: self.route.as_deref().map(|route| route.app.clone()),
             environment: self.route.as_deref().map(|route| route.environment.clone()),
             token: self.token,
-            method: without_credentials(self.method.as_str()).chars().take(SHOWN).collect::<String>().into(),
-            path: shown.into(),
+            method: shown(&without_credentials(self.method.as_str())).into(),
+            path: shown(&path).into(),
             client: self.client,
         }
     }
@@ -262,6 +292,11 @@ impl Drop for Record {
         }
         self.worker.log(|lines| self.write(lines, duration));
     }
+}
+
+/// What is shown of a text of the client's.
+fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN)]
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -297,7 +332,7 @@ fn without_credentials(text: &str) -> Cow<'_, str> {
         return clean;
     }
     let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(text).into();
-    for prefix in [Kind::Token.prefix(), Kind::Key.prefix()] {
+    for prefix in Kind::ALL.map(Kind::prefix) {
         // One that was encoded is not worth finding the bounds of.
         if memchr::memmem::find_iter(&decoded, prefix).count() > clean.matches(prefix).count() {
             clean = Cow::Owned(format!("/{MARK}"));

@@ -65,6 +65,7 @@ impl Reject {
 pub const fn ended(refusal: Refusal) -> Reject {
     let detail = match refusal {
         Refusal::UnknownHost => "no app here answers to this host any more",
+        Refusal::TokenMissing => "the browser session is over: present the token again",
         Refusal::TokenExpired => "the token has expired",
         Refusal::TokenRevoked => "the token has been revoked",
         Refusal::DeploymentReplaced => "the deployment that the token was minted for has been replaced",

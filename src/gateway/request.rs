@@ -20,6 +20,8 @@ pub struct Request {
     pub body: BodyLength,
     /// HTTP/2's way to ask for a WebSocket. It is judged and passed on as the GET that HTTP/1 asks with.
     pub tunnel: bool,
+    /// The client's own connection is encrypted, as far as is known. Not so until said.
+    pub secure: bool,
     host: Host,
 }
 
@@ -58,7 +60,7 @@ impl Request {
         }
         let host = host(&parts)?;
         let Parts { method, uri, version, headers, .. } = parts;
-        Ok(Self { method, uri, version, headers, body: raw.body, tunnel: false, host })
+        Ok(Self { method, uri, version, headers, body: raw.body, tunnel: false, secure: false, host })
     }
 
     /// Judges the head of an HTTP/2 stream, which `ended` with it or did not, as strictly as if it had come over
@@ -98,7 +100,7 @@ impl Request {
         let host = stream_host(&mut parts)?;
         let Parts { method, uri, version, headers, .. } = parts;
         let method = if tunnel { Method::GET } else { method };
-        Ok(Self { method, uri, version, headers, body, tunnel, host })
+        Ok(Self { method, uri, version, headers, body, tunnel, secure: false, host })
     }
 
     /// The host asked for, in lower case and without its port; empty if none was named.

@@ -7,12 +7,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use serde::Serialize;
 
+use super::echo::Redactor;
 use super::headers;
 use super::lane::Lane;
+use super::line::{Line, key};
+use super::page;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
+use super::signin::Redirect;
 use super::slots::{Occupied, SlotLimits};
 use super::upstream::Chosen;
 use super::upstream::source::Source;
@@ -44,6 +47,16 @@ pub(super) struct Download {
     record: Box<Record>,
     occupied: Occupied,
     lease: Option<Lease>,
+    redactor: Option<Box<Redaction>>,
+}
+
+/// An answer in which secrets are looked for.
+#[derive(Debug)]
+struct Redaction {
+    redactor: Box<Redactor>,
+    /// What is to follow what was held back.
+    trailers: Option<Frame<Bytes>>,
+    over: bool,
 }
 
 /// Where the connection that an answer comes over is kept once the answer was read to its end.
@@ -60,8 +73,15 @@ pub(crate) struct Broken;
 
 impl Body {
     /// The body of an answer that the app has begun.
-    pub(super) fn download(body: Source, record: Box<Record>, occupied: Occupied, lease: Lease) -> Self {
-        let mut download = Download { body, record, occupied, lease: Some(lease) };
+    pub(super) fn download(
+        body: Source,
+        record: Box<Record>,
+        occupied: Occupied,
+        lease: Lease,
+        redactor: Option<Box<Redactor>>,
+    ) -> Self {
+        let redactor = redactor.map(|redactor| Box::new(Redaction { redactor, trailers: None, over: false }));
+        let mut download = Download { body, record, occupied, lease: Some(lease), redactor };
         if download.body.is_end_stream() {
             download.complete();
         }
@@ -71,8 +91,9 @@ impl Body {
 
 impl Document {
     fn new(lane: &Lane, document: Vec<u8>, record: Box<Record>) -> Self {
-        // HTTP/2 would send what answers a HEAD as it is.
-        let bytes = (record.method != http::Method::HEAD).then(|| Bytes::from(document));
+        // HTTP/2 would send what answers a HEAD as it is. Of nothing, nobody takes any.
+        let empty = record.method == http::Method::HEAD || document.is_empty();
+        let bytes = (!empty).then(|| Bytes::from(document));
         let held = bytes.as_ref().filter(|_| matches!(lane, Lane::Http2(_))).map(|_| {
             let (worker, idle) = (record.worker(), lane.connection().idle_timeout());
             let held = worker.slots.enter(None, SlotLimits { idle, client: idle }, lane);
@@ -112,7 +133,34 @@ impl Download {
         }
     }
 
+    /// The next part of the answer, searched where it is to be.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            if let Some(ended) = self.redactor.as_mut().and_then(|redaction| redaction.next_after_end()) {
+                return Poll::Ready(ended.map(Ok));
+            }
+            let frame = ready!(self.poll_next(cx));
+            let Some(redaction) = &mut self.redactor else { return Poll::Ready(frame) };
+            let out = match frame {
+                Some(Err(broken)) => return Poll::Ready(Some(Err(broken))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        let (out, found) = redaction.redactor.push(data);
+                        self.record.redacted(found);
+                        out
+                    }
+                    Err(trailers) => redaction.end(Some(trailers)),
+                },
+                None => redaction.end(None),
+            };
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out))));
+            }
+        }
+    }
+
+    /// The next part as the app sent it.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let slot = self.occupied.slot();
         slot.answer_held(false);
         let frame = ready!(self.body.poll_frame(cx));
@@ -140,10 +188,28 @@ impl Download {
                 // Nothing follows trailers, and hyper may not ask whether anything does.
                 self.complete();
                 let settings = self.record.worker().gateway.settings.load();
-                let passed = |trailers| Frame::trailers(headers::trailers(trailers, &settings.ways.header));
+                let passed = |trailers| {
+                    let mut trailers = headers::trailers(trailers, &settings.ways.header);
+                    self.record.guard(&mut trailers);
+                    Frame::trailers(trailers)
+                };
                 Poll::Ready(frame.into_trailers().ok().map(|trailers| Ok(passed(trailers))))
             }
         }
+    }
+}
+
+impl Redaction {
+    /// Nothing but trailers follows; returns what was held back.
+    fn end(&mut self, trailers: Option<Frame<Bytes>>) -> Bytes {
+        self.over = true;
+        self.trailers = trailers;
+        self.redactor.finish()
+    }
+
+    /// After the end: the trailers, once, and then nothing.
+    fn next_after_end(&mut self) -> Option<Option<Frame<Bytes>>> {
+        self.over.then(|| self.trailers.take())
     }
 }
 
@@ -162,7 +228,10 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Document(document) => document.bytes.is_none(),
-            Self::Download(download) => download.body.is_end_stream(),
+            Self::Download(download) => match &download.redactor {
+                Some(redaction) => redaction.over && redaction.trailers.is_none(),
+                None => download.body.is_end_stream(),
+            },
             Self::None => true,
         }
     }
@@ -172,21 +241,11 @@ impl http_body::Body for Body {
             Self::Document(document) => {
                 SizeHint::with_exact(document.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Self::Download(download) if download.redactor.is_some() => SizeHint::default(),
             Self::Download(download) => download.body.size_hint(),
             Self::None => SizeHint::with_exact(0),
         }
     }
-}
-
-/// A problem document, as RFC 9457 shapes it.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'a str,
-    status: u16,
-    code: &'a str,
-    detail: &'a str,
-    request_id: &'a str,
 }
 
 /// Turns a refusal into an answer. The only place where that happens.
@@ -194,18 +253,14 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     let status = reject.refusal.status();
     record.refusal = Some(reject.refusal);
     record.token = reject.token.or(record.token);
-    let request_id = record.request_id.clone();
-    let problem = Problem {
-        r#type: "about:blank",
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        code: reject.refusal.as_str(),
-        detail: reject.detail,
-        request_id: request_id.to_str().unwrap_or_default(),
-    };
-    let document = serde_json::to_vec(&problem).unwrap_or_default();
     let challenge = challenge(&reject, &record);
-    let mut response = document_response(lane, status, "application/problem+json", document, record);
+    let mut response = match page::refusal(&reject, &record) {
+        Some(html) => page(lane, status, html, record),
+        None => {
+            let document = problem(&reject, record.request_id.to_str().unwrap_or_default());
+            document_response(lane, status, "application/problem+json", document, record)
+        }
+    };
     let headers = response.headers_mut();
     if let Some(challenge) = challenge {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -223,6 +278,26 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     response
 }
 
+/// A page for a person.
+pub(super) fn page(lane: &Lane, status: StatusCode, html: String, record: Box<Record>) -> Response<Body> {
+    let mut response = document_response(lane, status, "text/html; charset=utf-8", html.into(), record);
+    page::protect(response.headers_mut());
+    response
+}
+
+/// Sends a browser that is signed in on its way, without telling there where it came from.
+pub(super) fn redirect(lane: &Lane, redirect: Redirect, record: Box<Record>) -> Response<Body> {
+    let Redirect { landing, cookie } = redirect;
+    let location = HeaderValue::from_str(landing.as_str()).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    let status = StatusCode::SEE_OTHER;
+    let mut response = document_response(lane, status, "text/plain; charset=utf-8", Vec::new(), record);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::SET_COOKIE, cookie);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
 /// Whether the gateway serves, for load balancers and monitors.
 pub(super) fn health(lane: &Lane, draining: bool, record: Box<Record>) -> Response<Body> {
     let (status, word) = match draining {
@@ -230,6 +305,21 @@ pub(super) fn health(lane: &Lane, draining: bool, record: Box<Record>) -> Respon
         true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     };
     document_response(lane, status, "text/plain; charset=utf-8", word.into(), record)
+}
+
+/// A problem document, as RFC 9457 shapes it.
+fn problem(reject: &Reject, request_id: &str) -> Vec<u8> {
+    let status = reject.refusal.status();
+    let mut document = Vec::with_capacity(512);
+    let mut line = Line::begin(&mut document);
+    line.word(key!("type"), "about:blank");
+    line.word(key!("title"), status.canonical_reason().unwrap_or_default());
+    line.number(key!("status"), status.as_u16().into());
+    line.word(key!("code"), reject.refusal.as_str());
+    line.text(key!("detail"), reject.detail);
+    line.text(key!("request_id"), request_id);
+    line.end();
+    document
 }
 
 fn document_response(
@@ -256,12 +346,15 @@ fn document_response(
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
     let realm = record.route().map_or("portcullis", |route| route.app.as_str());
-    let value = match reject.challenge {
+    let mut value = ["Bearer realm=\"", realm, "\""].concat();
+    match reject.challenge {
         Challenge::None => return None,
-        Challenge::Bare => format!("Bearer realm=\"{realm}\""),
+        Challenge::Bare => {}
         Challenge::Error(error) => {
-            format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{}\"", reject.detail)
+            for part in [", error=\"", error, "\", error_description=\"", reject.detail, "\""] {
+                value.push_str(part);
+            }
         }
-    };
+    }
     HeaderValue::try_from(value).ok()
 }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 
+use super::inject::{Injected, Injections};
 use super::reject::Reject;
 use super::upstream::stock::Stock;
 use super::upstream::trust::NoTrust;
@@ -15,6 +16,7 @@ use crate::board::{Board, Traffic};
 use crate::config::{App, Environment, ExternalAccess, HostHeader, Timeouts};
 use crate::index::{EnvironmentState, Index};
 use crate::model::{AppName, EnvironmentName, HostPattern, PathPattern, Refusal, Upstream};
+use crate::secrets::Vault;
 
 /// One environment of one app, resolved for the request path.
 #[derive(Debug)]
@@ -29,7 +31,10 @@ pub struct Route {
     pub timeouts: Timeouts,
     pub public_paths: Vec<PathPattern>,
     pub preflight: bool,
+    pub browser_sessions: bool,
     pub traffic: Arc<Traffic>,
+    /// `None`: requests get nothing from the configuration.
+    injections: Option<Injections>,
     /// What upstreams are made from.
     configured: Environment,
     served: ArcSwap<Served>,
@@ -134,10 +139,20 @@ impl Route {
             timeouts: environment.timeouts,
             public_paths: environment.public_paths.clone(),
             preflight: environment.preflight,
+            browser_sessions: environment.browser_sessions,
             traffic: board.traffic(&app.name, &environment.name),
+            injections: Injections::new(app, environment),
             configured: environment.clone(),
             served: ArcSwap::from_pointee(served),
         })
+    }
+
+    /// What a request gets from the configuration at `now`, in Unix milliseconds.
+    ///
+    /// # Errors
+    /// When a secret that it needs cannot be used.
+    pub(super) fn injected(&self, vault: &Vault, now: i64) -> Result<Option<Arc<Injected>>, Reject> {
+        self.injections.as_ref().map(|injections| injections.get(vault, now)).transpose()
     }
 
     /// Whether the environment lets tokens in.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::credential::Ways;
 use super::route::Routes;
+use super::session::Seal;
 use super::upstream::stock::Stock;
 use super::upstream::trust::NoTrust;
 use crate::board::Board;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub ways: Ways,
     pub limits: Limits,
     pub trusted_proxies: Vec<IpNet>,
+    /// What browser sessions are sealed with. `None`: there are none.
+    pub seal: Option<Arc<Seal>>,
 }
 
 /// The settings in force. Whoever reads them waits for nobody.
@@ -51,6 +54,7 @@ impl Settings {
             },
             limits: config.gateway.limits.clone(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
+            seal: previous.and_then(|previous| previous.seal.clone()),
         })
     }
 }

@@ -14,7 +14,7 @@ use super::clock;
 use super::lane::Lane;
 use super::reject::Reject;
 use crate::board::{Affected, Stopped};
-use crate::model::Refusal;
+use crate::model::{Hindsight, Mortal, Refusal};
 
 /// One worker's requests in flight.
 #[derive(Debug, Default)]
@@ -127,9 +127,9 @@ impl Slots {
     }
 
     /// Ends what has expired by the wall clock or been silent too long by the other.
-    pub(super) fn sweep(&self, wall: i64, now: Instant) {
+    pub(super) fn sweep(&self, hindsight: &Hindsight, wall: i64, now: Instant) {
         for (_, slot) in self.table.borrow().iter() {
-            if let Some(refusal) = slot.overdue(wall, now) {
+            if let Some(refusal) = slot.overdue(hindsight, wall, now) {
                 slot.end(refusal);
             }
         }
@@ -163,12 +163,15 @@ impl Slot {
     }
 
     /// What this request has run out of, if anything.
-    fn overdue(&self, wall: i64, now: Instant) -> Option<Refusal> {
+    fn overdue(&self, hindsight: &Hindsight, wall: i64, now: Instant) -> Option<Refusal> {
         let since = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
         let client_stands = |waiting: &Cell<Option<Instant>>| {
             waiting.get().is_some_and(|waiting| since(waiting, self.limits.client))
         };
         if let Some(until) = self.until.get().filter(|until| until.at <= wall) {
+            if let Some(pass) = &self.pass {
+                hindsight.saw(Mortal::Token(pass.token), until.at, wall);
+            }
             return Some(until.refusal);
         }
         // Once the answer has begun, a client may well be silent for long: that is how two-way streams are.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 const ADDRESSES: usize = 65_536;
 const MINUTE: i64 = 60_000;
 
-/// Failures by address. Times are Unix milliseconds.
+/// Failures by address. Times are milliseconds of a clock that cannot be set.
 #[derive(Debug, Default)]
 pub struct Throttle {
     table: Mutex<Table>,
@@ -47,8 +47,7 @@ impl Throttle {
         else {
             return Ok(());
         };
-        // A clock that was set back must not lock anyone out for longer than a minute.
-        let next = (*whole_at).clamp(now, now + MINUTE) + share;
+        let next = (*whole_at).max(now) + share;
         if next > now + MINUTE {
             let wait = (next - now - MINUTE).max(1);
             return Err(u32::try_from(wait.div_euclid(1000) + 1).unwrap_or(60));

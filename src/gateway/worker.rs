@@ -15,14 +15,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::authorize::{self, Pass};
-use super::clock;
+use super::clock::{self, Moment};
 use super::connection::Connection;
 use super::slots::Slots;
 use super::stamp::Stamp;
 use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
 use crate::board::client::Clients;
-use crate::board::{Affected, Cells, Denial, Ending, LastUse, Post, Stopped, Traffic};
+use crate::board::{Affected, Cells, Count, Denial, Ending, LastUse, Post, Stopped, Traffic};
 use crate::model::TokenId;
 use crate::tls::Terminator;
 
@@ -157,15 +157,18 @@ impl Worker {
         &self.post.clients
     }
 
-    /// The wall clock in Unix milliseconds; it does not go back by less than an hour.
-    pub(super) fn now(&self) -> i64 {
-        self.gateway.wall_clock.now()
+    /// Reads the wall clock; the other was read where bytes arrived.
+    pub(super) fn now(&self) -> Moment {
+        let wall = jiff::Timestamp::now().as_millisecond();
+        self.gateway.index.hindsight().tell(wall);
+        let steady = clock::now().saturating_duration_since(self.gateway.since).as_millis();
+        Moment { wall, steady: i64::try_from(steady).unwrap_or(i64::MAX) }
     }
 
     /// Ends what is in flight and would no longer be let in.
     fn end(&self, affected: &Affected) -> Vec<Stopped> {
         let (settings, now) = (self.gateway.settings.load(), self.now());
-        let judge = |pass: &Pass| authorize::again(&settings.routes, &self.gateway.index, pass, now);
+        let judge = |pass: &Pass| authorize::again(&settings.routes, &self.gateway.index, pass, now.wall);
         self.slots.judge(affected, judge)
     }
 
@@ -177,6 +180,11 @@ impl Worker {
     /// Notes the use of a token.
     pub(super) fn used(&self, token: TokenId, last: LastUse) {
         self.post.used(token, last);
+    }
+
+    /// Counts a request with a token that was not let in, or failed.
+    pub(super) fn fell_short(&self, token: TokenId, count: Count) {
+        self.post.fell_short(token, count);
     }
 
     /// Makes a connection known for as long as the returned registration lives.
@@ -238,7 +246,7 @@ impl Worker {
             }
             tokio::time::sleep(TICK).await;
             let now = clock::look();
-            self.slots.sweep(self.now(), now);
+            self.slots.sweep(self.gateway.index.hindsight(), self.now().wall, now);
             self.pool.sweep(now);
         }
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{AppName, KeyId, MemberName};
+use super::{AppName, KeyId, MemberName, Status};
 
 /// One thing a management key may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +85,32 @@ pub struct Key {
     pub hint: String,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// When it was seen to have ended: for it, time does not go back behind that.
+    pub seen_ended: Option<Timestamp>,
     /// By itself, or with its member.
     pub revoked_at: Option<Timestamp>,
     pub revoked_by: Option<String>,
     pub last_used_at: Option<Timestamp>,
     pub last_used_from: Option<IpAddr>,
+}
+
+impl Key {
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        if self.revoked_at.is_some() {
+            Status::Revoked
+        } else if self.has_expired(now) {
+            Status::Expired
+        } else {
+            Status::Active
+        }
+    }
+
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        let now = self.seen_ended.map_or(now, |seen| now.max(seen));
+        self.expires_at.is_some_and(|end| end <= now)
+    }
 }
 
 #[cfg(test)]

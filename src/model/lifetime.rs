@@ -144,13 +144,33 @@ impl Expiry {
     /// Reads an explicit end: a date (the end of that day, UTC) or an RFC 3339 time.
     #[must_use]
     pub fn parse_at(text: &str) -> Option<Self> {
-        // jiff reads a date with anything after it as a date: only the bare form means the end of the day.
-        if text.len() == 10 {
+        if is_like(text, "0000-00-00") {
             let next = text.parse::<Date>().ok()?.checked_add(1.day()).ok()?;
             return Some(Self::At(next.to_zoned(TimeZone::UTC).ok()?.timestamp()));
         }
-        text.parse().ok().map(Self::At)
+        is_rfc_3339(text).then(|| text.parse().ok().map(Self::At))?
     }
+}
+
+/// Whether `text` has the form of RFC 3339's `date-time`. jiff reads much more: ISO 8601's other spellings, offsets of
+/// more than a day, names of time zones.
+fn is_rfc_3339(text: &str) -> bool {
+    let Some((start, rest)) = text.split_at_checked("0000-00-00T00:00:00".len()) else { return false };
+    let digits = rest
+        .strip_prefix('.')
+        .map_or(0, |rest| 1 + rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+    let (fraction, offset) = rest.split_at(digits);
+    let of_utc = matches!(offset, "Z" | "z");
+    let numeric = (is_like(offset, "+00:00") || is_like(offset, "-00:00"))
+        && &offset[1..3] < "24"
+        && &offset[4..] < "60";
+    is_like(&start.replace(['t', ' '], "T"), "0000-00-00T00:00:00") && fraction != "." && (of_utc || numeric)
+}
+
+/// Whether `text` is `form` with any digits where that has zeros.
+fn is_like(text: &str, form: &str) -> bool {
+    let alike = |(c, form): (u8, u8)| if form == b'0' { c.is_ascii_digit() } else { c == form };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(alike)
 }
 
 #[cfg(test)]
@@ -190,7 +210,42 @@ mod tests {
             Expiry::parse_at("2026-12-31T10:00:00+01:00"),
             Some(Expiry::At(at("2026-12-31T09:00:00Z")))
         );
-        for bad in ["2026-02-30", "tomorrow", "2026-12-31T10:00:00", ""] {
+        for bad in ["2026-02-30", "tomorrow", "20261231", "2026-W53-4", "+2026-12-31", "2026-12-31Z", ""] {
+            assert_eq!(Expiry::parse_at(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_one_of_rfc_3339() {
+        let ten = Some(Expiry::At(at("2026-12-31T10:00:00Z")));
+        for good in [
+            "2026-12-31T10:00:00Z",
+            "2026-12-31t10:00:00z",
+            "2026-12-31 10:00:00+00:00",
+            "2026-12-31T10:00:00.000Z",
+            "2026-12-31T12:30:00+02:30",
+            "2026-12-30T10:01:00-23:59",
+        ] {
+            assert_eq!(Expiry::parse_at(good), ten, "{good:?}");
+        }
+        for bad in [
+            "2026-12-31T10:00:00",
+            "2026-12-31T10Z",
+            "2026-12-31T10:00Z",
+            "2026-12-31T100000Z",
+            "2026-12-31T10:00:00,5Z",
+            "2026-12-31T10:00:00.Z",
+            "2026-12-31T10:00:00+25:00",
+            "2026-12-31T10:00:00+01:60",
+            "2026-12-31T10:00:00+01",
+            "2026-12-31T10:00:00+0100",
+            "+002026-12-31T10:00:00Z",
+            "2026-12-31T10:00:00Z[Europe/Paris]",
+            "2026-12-31T25:00:00Z",
+            "2026-02-30T10:00:00Z",
+            "2026-12-31T10:00:00é",
+            "2026-12-31T10:00:0é0Z",
+        ] {
             assert_eq!(Expiry::parse_at(bad), None, "{bad:?}");
         }
     }

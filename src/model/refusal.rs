@@ -25,6 +25,7 @@ pub enum Refusal {
     HeadersTooLarge,
     UpstreamUnreachable,
     UpstreamInvalid,
+    SecretUnavailable,
     UpstreamUnavailable,
     UpstreamTimeout,
     /// No such path of the gateway's own.
@@ -33,7 +34,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, each at the place that its number is.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidRequest,
         Self::UnknownHost,
         Self::TokenMissing,
@@ -55,6 +56,7 @@ impl Refusal {
         Self::HeadersTooLarge,
         Self::UpstreamUnreachable,
         Self::UpstreamInvalid,
+        Self::SecretUnavailable,
         Self::UpstreamUnavailable,
         Self::UpstreamTimeout,
         Self::NotFound,
@@ -85,6 +87,7 @@ impl Refusal {
             Self::HeadersTooLarge => "headers_too_large",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamInvalid => "upstream_invalid",
+            Self::SecretUnavailable => "secret_unavailable",
             Self::UpstreamUnavailable => "upstream_unavailable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::NotFound => "not_found",
@@ -115,7 +118,7 @@ impl Refusal {
             Self::UriTooLong => S::URI_TOO_LONG,
             Self::ExpectationFailed => S::EXPECTATION_FAILED,
             Self::HeadersTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::UpstreamUnreachable | Self::UpstreamInvalid => S::BAD_GATEWAY,
+            Self::UpstreamUnreachable | Self::UpstreamInvalid | Self::SecretUnavailable => S::BAD_GATEWAY,
             Self::UpstreamUnavailable => S::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => S::GATEWAY_TIMEOUT,
         }

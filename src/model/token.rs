@@ -121,6 +121,8 @@ pub struct Token {
     /// By itself, or with its member.
     pub revoked: Option<Ended>,
     pub replaced: Option<Replaced>,
+    /// When it was seen to have ended: for it, time does not go back behind that.
+    pub seen_ended: Option<Timestamp>,
     pub predecessor: Option<TokenId>,
     pub successor: Option<TokenId>,
     /// Changes with each edit.
@@ -134,7 +136,7 @@ impl Token {
             Status::Revoked
         } else if self.replaced_at(now).is_some() {
             Status::Replaced
-        } else if self.expires_at.is_some_and(|end| end <= now) {
+        } else if self.expires_at.is_some_and(|end| end <= self.judged_at(now)) {
             Status::Expired
         } else {
             Status::Active
@@ -145,17 +147,25 @@ impl Token {
     #[must_use]
     pub fn replaced_at(&self, now: Timestamp) -> Option<Timestamp> {
         let at = self.replaced.as_ref()?.at.as_millisecond();
-        let ended = self.on_publish.has_ended(at, now.as_millisecond());
-        ended.then(|| self.on_publish.end(at).and_then(|end| Timestamp::from_millisecond(end).ok()))?
+        let ended = self.on_publish.has_ended(at, self.judged_at(now).as_millisecond());
+        self.grace_ends_at().filter(|_| ended)
+    }
+
+    fn judged_at(&self, now: Timestamp) -> Timestamp {
+        self.seen_ended.map_or(now, |seen| now.max(seen))
+    }
+
+    /// When the grace ends, or has ended, that the publish of another deployment left it.
+    #[must_use]
+    pub fn grace_ends_at(&self) -> Option<Timestamp> {
+        let end = self.on_publish.end(self.replaced.as_ref()?.at.as_millisecond())?;
+        Timestamp::from_millisecond(end).ok()
     }
 
     /// When it will end by itself, as far as is known: by its expiry, or with the grace that a publish left it.
     #[must_use]
     pub fn ends_at(&self) -> Option<Timestamp> {
-        let grace =
-            self.replaced.as_ref().and_then(|replaced| self.on_publish.end(replaced.at.as_millisecond()));
-        let grace = grace.and_then(|end| Timestamp::from_millisecond(end).ok());
-        [grace, self.expires_at].into_iter().flatten().min()
+        [self.grace_ends_at(), self.expires_at].into_iter().flatten().min()
     }
 }
 

@@ -2,22 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use crate::board::Board;
 use crate::config::{AccessLog, Limits, Loaded};
 use crate::gateway::Settings;
 use crate::gateway::memory::Most;
 use crate::index::Index;
-use crate::store::Store;
+use crate::secrets::{KeyFile, Lack, Place, Safe};
+use crate::store::{SealedSecret, Store};
+
+/// What is worth knowing about a configuration that would serve.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub warnings: Vec<String>,
+    pub note: String,
+}
 
 /// Everything that `serve` would read and judge before its first side effect.
 ///
-/// Returns what is worth knowing about it.
-///
 /// # Errors
 /// When what the configuration names cannot be used.
-pub fn check(loaded: &Loaded) -> Result<String> {
+pub fn check(loaded: &Loaded) -> Result<Checked> {
     let config = &loaded.config;
     for (key, path) in
         [("store.path", Some(&config.store.path)), ("admin.socket", Some(&config.admin.socket))]
@@ -27,10 +33,36 @@ pub fn check(loaded: &Loaded) -> Result<String> {
     if let AccessLog::File(path) = &config.gateway.access_log {
         folder_of("gateway.access_log.path", Some(path))?;
     }
-    Store::inspect(&config.store.path)?;
+    folder_of("secrets.key_file", Some(&config.secrets.key_file))?;
+    let stored = Store::inspect(&config.store.path)?;
+    let safe = Safe::open(KeyFile::find(&config.secrets.key_file, config.secrets.named));
+    let safe = safe.context("secrets.key_file")?;
+    let warnings = match stored {
+        Some(stored) => {
+            let all = stored.iter().map(|stored| (&stored.secret, &stored.sealed));
+            safe.judge(all).context("secrets.key_file")?;
+            lacking(loaded, &safe, stored)
+        }
+        None => Vec::new(),
+    };
     // Upstreams are judged by certificates that the system may not have.
     Settings::new(config, &Index::new().0, &Board::new(0).0, None)?;
-    Ok(memory(&config.gateway.limits))
+    Ok(Checked { warnings, note: memory(&config.gateway.limits) })
+}
+
+/// What the store cannot give that the configuration needs. Access tokens are asked for by a gateway that runs.
+fn lacking(loaded: &Loaded, safe: &Safe, stored: Vec<SealedSecret>) -> Vec<String> {
+    for SealedSecret { secret, sealed } in stored {
+        safe.put(secret, &sealed);
+    }
+    let now = jiff::Timestamp::now().as_millisecond();
+    let lacking = loaded.lacking(|name, app, environment| {
+        let (product, environment) = (app.product.clone(), environment.name.clone());
+        let place = Place { app: app.name.clone(), product, environment };
+        let lack = safe.vault.lack(name, Some(&place), now).filter(|lack| *lack != Lack::NoToken);
+        lack.map(Lack::told)
+    });
+    lacking.iter().map(ToString::to_string).collect()
 }
 
 fn memory(limits: &Limits) -> String {

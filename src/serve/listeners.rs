@@ -40,6 +40,8 @@ pub(super) struct Plan(Vec<Step>);
 #[derive(Debug)]
 struct Step {
     configured: SocketAddr,
+    /// With the port that was given.
+    address: SocketAddr,
     /// The listener that stays, by its place among the open ones.
     kept: Option<usize>,
     bound: Option<Bound>,
@@ -55,6 +57,18 @@ struct Bound {
 }
 
 impl Plan {
+    /// Puts the ports that were given in the place of port 0, so that nobody is sent there.
+    pub(super) fn name_ports(&self, config: &mut config::Gateway) {
+        let plain = self.0.iter().filter(|step| step.terminator.is_none());
+        config.listen = plain.map(|step| step.address).collect();
+        for entry in &mut config.tls {
+            let mut encrypted = self.0.iter().filter(|step| step.terminator.is_some());
+            if let Some(step) = encrypted.find(|step| step.configured == entry.listen) {
+                entry.listen = step.address;
+            }
+        }
+    }
+
     pub(super) fn terminators(&self) -> impl Iterator<Item = &Arc<Terminator>> {
         self.0.iter().filter_map(|step| step.terminator.as_ref())
     }
@@ -91,7 +105,7 @@ impl Listeners {
                 .map(|pairs| terminator(address, &pairs, resumption))
                 .transpose()
                 .context("gateway.tls")?;
-            steps.push(Step { configured, kept, bound, terminator });
+            steps.push(Step { configured, address, kept, bound, terminator });
         }
         Ok(Plan(steps))
     }

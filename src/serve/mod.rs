@@ -9,7 +9,9 @@ mod check;
 mod inherited;
 mod listeners;
 mod process;
+mod questions;
 mod reload;
+mod sealing;
 mod signals;
 mod workers;
 
@@ -35,20 +37,20 @@ use self::signals::Signals;
 use self::workers::Workers;
 use crate::admin::{ReloadDoor, ReloadRequest, Site, Sources};
 use crate::board::Board;
-use crate::config::{AccessLog, Config, Loaded};
-use crate::control::Control;
+use crate::config::{self, AccessLog, Config, Loaded};
+use crate::control::{Control, Needed};
 use crate::gateway::capacity::Capacity;
 use crate::gateway::throttle::Throttle;
 use crate::gateway::upstream::supervisor;
-use crate::gateway::wall::WallClock;
 use crate::gateway::{Drain, Gateway, InForce, Settings, listen};
 use crate::index::Index;
+use crate::secrets::{KeyFile, Safe, keeper};
 use crate::store::Store;
 use crate::sync::Follower;
 use crate::telemetry::{self, LogThread, Output, Sink};
 use crate::tls::{Resumption, Terminators};
 
-pub use check::check;
+pub use check::{Checked, check};
 
 /// How long the admin side and the follower may take to finish once nothing more can come.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -104,8 +106,10 @@ impl Server {
         let resumption = Resumption::new().context("TLS")?;
         let mut listeners = Listeners::default();
         let plan = listeners.plan(&config.gateway, &mut inherited, &resumption)?;
+        plan.name_ports(&mut config.gateway);
         // The store first: its lock settles whose the admin socket is, should two start at once.
         let store = Store::open(&config.store.path)?;
+        let safe = open_safe(&config.secrets, &store)?;
         let doors = Doors::open(&config.admin, &mut inherited, &resumption)?;
         // In the place of port 0, so that nobody is sent there.
         config.admin.listen = doors.address();
@@ -114,10 +118,12 @@ impl Server {
         let (log, log_thread) =
             telemetry::AccessLog::start(output).context("no thread for the access log")?;
 
-        let (index, writer) = Index::new();
+        let (index, writer) = Index::with(store.hindsight());
         let (board, mailboxes) = Board::new(config.gateway.workers);
-        let follower = Follower::load(&store, writer, board.clone())?;
-        let settings = InForce::new(Settings::new(&config, &index, &board, None)?);
+        let follower = Follower::load(&store, writer, board.clone(), safe.clone())?;
+        let mut settings = Settings::new(&config, &index, &board, None)?;
+        sealing::provide(&mut settings, &config)?;
+        let settings = InForce::new(settings);
         let terminators = Arc::new(Terminators::default());
         let sources = Sources {
             board: board.clone(),
@@ -131,23 +137,27 @@ impl Server {
             index: index.clone(),
             board: board.clone(),
             settings,
+            vault: safe.vault.clone(),
             log,
             throttle: Throttle::default(),
-            wall_clock: WallClock::default(),
+            since: Instant::now(),
         });
         let connections = config.gateway.limits.connections;
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let control = Control::new(store.clone(), index.reached(), config.clone());
+        let control = Control::new(store.clone(), index.reached(), config.clone(), safe.clone());
+        warn_of_needs(&control);
 
         let (drain, draining) = watch::channel(Drain::No);
         let (stop_rest, rest_stopping) = watch::channel(false);
         let Workers { doors: ways, threads: workers } = Workers::start(&gateway, mailboxes, &draining)?;
         let capacity = Arc::new(Capacity::new(connections));
         let ways = listen::Workers { doors: ways, capacity, board: board.clone() };
-        let releases = board.releases.attend();
+        let (releases, questions) = (board.releases.attend(), board.questions.attend());
         let rest = vec![
             runtime.spawn(follower.run(rest_stopping.clone())),
             runtime.spawn(control.clone().keep_house(rest_stopping.clone())),
+            runtime.spawn(keeper::run(safe.vault, rest_stopping.clone())),
+            runtime.spawn(questions::answer(control.clone(), questions, rest_stopping.clone())),
             runtime.spawn(supervisor::run(gateway.clone(), releases, rest_stopping)),
         ];
         let (reloads, wishes) = mpsc::channel(RELOADS);
@@ -283,6 +293,25 @@ impl Server {
         drop(self.gateway);
         self.runtime.shutdown_timeout(LAST_WORDS);
         self.log.join(LAST_LINES);
+    }
+}
+
+/// The keys, and whether they open everything that is stored.
+fn open_safe(config: &config::Secrets, store: &Store) -> Result<Safe> {
+    let file = KeyFile::find(&config.key_file, config.named);
+    let safe = Safe::open(file).context("secrets.key_file")?;
+    let (stored, sealed_under) = store.feed().secrets()?;
+    let all = stored.iter().map(|stored| (&stored.secret, &stored.sealed));
+    safe.unlock(sealed_under.as_deref(), all).context("secrets.key_file")?;
+    Ok(safe)
+}
+
+/// Tells the operator which requests will be refused for want of a secret.
+fn warn_of_needs(control: &Control) {
+    // Access tokens have not been asked for yet.
+    let lacking = control.needs().unmet().into_iter().filter(|needed| needed.reason != "no_token");
+    for Needed { app, environment, secret, told, .. } in lacking {
+        tracing::warn!("requests to {app} in {environment} are refused: $Secret{{{secret}}} {told}");
     }
 }
 

@@ -1,13 +1,14 @@
 //! The process itself, as the operating system sees it.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use sd_notify::NotifyState;
 
 use crate::config::Config;
 
 /// Asks the operating system for what many connections need, and for silence about what passes through memory.
 pub(super) fn prepare(config: &Config) {
-    // A core dump would hold tokens.
+    // A core dump would hold tokens and secrets, and so does memory for whoever may look into it as the same user.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let files = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });

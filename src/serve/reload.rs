@@ -11,7 +11,7 @@ use super::administration::{self, Administration};
 use super::certificates;
 use super::inherited::Inherited;
 use super::listeners::{self, Listeners};
-use super::{process, sink};
+use super::{process, sealing, sink};
 use crate::admin::{ReloadFault, ReloadRequest, Reloaded};
 use crate::board::Affected;
 use crate::config::{Config, LoadError, Loaded};
@@ -102,17 +102,19 @@ impl Reloader {
             let output = Output::open(sink(&config.gateway.access_log));
             Some(output.context("gateway.access_log.path")?)
         };
-        let settings = Settings::new(
+        let mut settings = Settings::new(
             &config,
             &self.gateway.index,
             &self.gateway.board,
             Some(&self.gateway.settings.load()),
         )?;
+        sealing::provide(&mut settings, &config)?;
         // A plan that comes to nothing must not have used them up.
         let mut inherited = self.inherited.copy().context("inherited sockets")?;
         let resumption = &self.resumption;
         let listeners = self.listeners.plan(&config.gateway, &mut inherited, resumption)?;
         let administration = self.administration.plan(&config.admin, &mut inherited, resumption)?;
+        listeners.name_ports(&mut config.gateway);
         config.admin.listen = administration.address();
         reloaded.changed.retain(|key| !reloaded.restart_needed.contains(key));
         let terminators = listeners.terminators().chain(administration.terminator());
@@ -160,6 +162,10 @@ fn keep_what_cannot_change(config: &mut Config, now: &Config) -> Vec<String> {
     if config.store.path != now.store.path {
         config.store.path.clone_from(&now.store.path);
         kept.push("store.path".to_owned());
+    }
+    if config.secrets.key_file != now.secrets.key_file {
+        config.secrets = now.secrets.clone();
+        kept.push("secrets.key_file".to_owned());
     }
     if config.admin.socket != now.admin.socket {
         config.admin.socket.clone_from(&now.admin.socket);

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::Repeat;
-use crate::model::{Status, TokenId};
+use crate::model::{SecretName, Status, TokenId};
 
 /// Why a store was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,8 @@ pub enum Refused {
     Limit { per_member: bool, limit: u64, live: u64 },
     #[error("the token is {}", .0.as_str())]
     Ended(Status),
+    #[error("the token lives by a grace until {0}")]
+    Graced(Timestamp),
     #[error("the token has the successor {0}")]
     Rotated(TokenId),
     #[error("an expiry can only be brought forward")]
@@ -69,6 +73,8 @@ pub enum Refused {
     LastAdmin,
     #[error("the deployment is the current one")]
     Current,
+    #[error("the secret {0} does not open: {1}")]
+    Unopened(SecretName, String),
     #[error("the same call was made before")]
     Repeated(Repeat),
     #[error("another call was made under the same name")]

@@ -17,12 +17,14 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::model::Hindsight;
 use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use record::{
-    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewToken,
-    Once, Published, Removal, Repeat, Revocation, Rotation, TokenEdit, TokenFilter, Use,
+    Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewSecret,
+    NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,
+    SecretEdit, Share, Side, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;
@@ -42,6 +44,7 @@ struct Inner {
     readers: Reader,
     health: Arc<Health>,
     operations: Arc<Operations>,
+    hindsight: Arc<Hindsight>,
     path: PathBuf,
     /// One copy at a time: each takes as much room as the store itself.
     backups: Arc<Semaphore>,
@@ -56,18 +59,19 @@ impl Store {
         let health = Arc::new(Health::default());
         let opened = sqlite::open(path)?;
         let operations = Arc::<Operations>::default();
-        let path = opened.path.clone();
-        let readers = Reader::new(&path, READERS, health.clone(), operations.clone());
+        let (path, hindsight) = (opened.path.clone(), opened.hindsight.clone());
+        let readers = Reader::new(&path, hindsight.clone(), READERS, health.clone(), operations.clone());
         let writer = Writer::start(opened, health.clone(), operations.clone())?;
         let backups = Arc::new(Semaphore::new(1));
-        Ok(Self(Arc::new(Inner { writer, readers, health, operations, path, backups })))
+        Ok(Self(Arc::new(Inner { writer, readers, health, operations, hindsight, path, backups })))
     }
 
-    /// Whether the store at `path` could be opened, if there is one. Leaves no trace. Blocks.
+    /// Whether the store at `path` could be opened, if there is one, and the secrets in it, where those can be read now.
+    /// Leaves no trace. Blocks.
     ///
     /// # Errors
     /// When it could not; the error is that of [`Self::open`].
-    pub fn inspect(path: &Path) -> Result<(), OpenError> {
+    pub fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>, OpenError> {
         sqlite::inspect(path)
     }
 
@@ -87,6 +91,12 @@ impl Store {
     #[must_use]
     pub fn operations(&self) -> Arc<Operations> {
         self.0.operations.clone()
+    }
+
+    /// What was seen to have ended, for all who judge by the wall clock.
+    #[must_use]
+    pub fn hindsight(&self) -> Arc<Hindsight> {
+        self.0.hindsight.clone()
     }
 
     /// The revision last committed, as it moves.

@@ -2,19 +2,30 @@
 
 use jiff::Timestamp;
 
-use super::sqlite::{audit, deployments, environments, keys, members, repeats, tokens};
+use super::sqlite::{audit, deployments, environments, keys, members, repeats, secrets, shares, tokens};
 use super::{
-    Act, Entry, EntryFilter, EnvironmentRow, KeyFilter, Prospect, ProspectFilter, Repeat, Store, StoreError,
-    TokenFilter,
+    Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, SealedSecret, Share,
+    Store, StoreError, TokenFilter,
 };
 use crate::credential::Digest;
-use crate::model::{AppName, Deployment, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId};
+use crate::model::{
+    AppName, Deployment, Entry, EnvironmentName, Key, KeyId, Member, MemberName, Secret, SecretName, Token,
+    TokenId,
+};
 
 impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub async fn token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
         self.0.readers.read(move |conn| tokens::get(conn, id)).await
+    }
+
+    /// The link that signs in whose code has this digest.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn share(&self, digest: Digest) -> Result<Option<Share>, StoreError> {
+        self.0.readers.read(move |conn| shares::find(conn, &digest)).await
     }
 
     /// The tokens that `filter` lets through, newest first.
@@ -71,6 +82,31 @@ impl Store {
         self.0.readers.read(move |conn| keys::by_digest(conn, &digest)).await
     }
 
+    /// What these digests are of, each that is of anything.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn held(&self, digests: Vec<Digest>) -> Result<Vec<(Digest, Held)>, StoreError> {
+        self.0
+            .readers
+            .read(move |conn| {
+                let mut found = Vec::new();
+                for digest in digests {
+                    let token = match tokens::by_digest(conn, &digest)? {
+                        Some(token) => Some(token),
+                        None => shares::token(conn, &digest)?,
+                    };
+                    let held = match token {
+                        Some(token) => Some(Held::Token(Box::new(token))),
+                        None => keys::by_digest(conn, &digest)?.map(|key| Held::Key(Box::new(key))),
+                    };
+                    found.extend(held.map(|held| (digest, held)));
+                }
+                Ok(found)
+            })
+            .await
+    }
+
     /// The keys that `filter` lets through, newest first.
     ///
     /// # Errors
@@ -124,6 +160,33 @@ impl Store {
         number: u32,
     ) -> Result<Option<Deployment>, StoreError> {
         self.0.readers.read(move |conn| deployments::by_number(conn, &app, &environment, number)).await
+    }
+
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn secret(&self, name: SecretName) -> Result<Option<SealedSecret>, StoreError> {
+        self.0.readers.read(move |conn| secrets::get(conn, &name)).await
+    }
+
+    /// The secrets whose number is below `before`, newest first, each with its number; `within`: only those for an app.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn secrets(
+        &self,
+        within: Option<AppName>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(i64, Secret)>, StoreError> {
+        self.0.readers.read(move |conn| secrets::list(conn, within.as_ref(), before, limit)).await
+    }
+
+    /// The key that every secret is sealed with, once one was.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn sealing_key(&self) -> Result<Option<String>, StoreError> {
+        self.0.readers.read(secrets::sealing_key).await
     }
 
     /// # Errors

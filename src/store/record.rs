@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Deployment, DeploymentId, EnvironmentName, KeyId, Label, Lifetime, MemberName, Network,
-    OnPublish, Rate, Rules, Scopes, Status, Text, TokenApp, TokenId, TokenScope, Upstream,
+    AppName, Deployment, DeploymentId, EnvironmentName, Grant, Key, KeyId, Label, Landing, Lifetime,
+    MemberName, Network, OnPublish, Rate, Rules, Scopes, Sealed, Secret, SecretKind, SecretName, SecretScope,
+    Status, Text, Token, TokenApp, TokenId, TokenScope, Upstream,
 };
 
 /// Who does something, and when: the head of its audit entry.
@@ -37,7 +37,7 @@ pub struct Once {
 pub struct Repeat {
     /// The id or name of what was made.
     pub subject: String,
-    /// What it had ended, where it ended something.
+    /// How many it had ended, where it ended something; of a revocation, the revision that tells.
     pub ended: u64,
     /// The revision at which it certainly holds.
     pub revision: u64,
@@ -56,6 +56,37 @@ pub struct NewToken {
     pub rules: Rules,
     pub expires_at: Option<Timestamp>,
     pub lifetime: Option<Lifetime>,
+    /// The link that browsers sign in with it by, where nobody is to be shown its value.
+    pub share: Option<NewShare>,
+}
+
+/// A link to store beside its token.
+#[derive(Debug)]
+pub struct NewShare {
+    pub digest: Digest,
+    /// Where it leads.
+    pub landing: Landing,
+    /// How often it may be used.
+    pub uses: u32,
+}
+
+/// A link that signs in, and its token.
+#[derive(Debug)]
+pub struct Share {
+    pub token: Digest,
+    pub id: String,
+    pub app: String,
+    pub environment: String,
+    pub landing: Landing,
+    pub uses: u32,
+    pub used: u32,
+}
+
+/// What a digest is of.
+#[derive(Debug)]
+pub enum Held {
+    Token(Box<Token>),
+    Key(Box<Key>),
 }
 
 /// How many live tokens there may be. 0: no limit.
@@ -104,6 +135,41 @@ pub struct NewKey {
     pub app: Option<AppName>,
     pub expires_at: Option<Timestamp>,
 }
+
+/// A secret with its value, which nobody reads without the key.
+#[derive(Clone, Debug)]
+pub struct SealedSecret {
+    pub secret: Secret,
+    pub sealed: Sealed,
+}
+
+/// A value for a name, sealed for all that is here.
+#[derive(Debug)]
+pub struct NewSecret {
+    pub name: SecretName,
+    pub kind: SecretKind,
+    pub description: Text<1000>,
+    pub scope: SecretScope,
+    pub grant: Option<Grant>,
+    pub sealed: Sealed,
+    pub expires_at: Option<Timestamp>,
+    /// The revision that the caller has seen; `None`: nothing was there.
+    pub seen: Option<u64>,
+}
+
+/// How a secret is to be, sealed anew for it.
+#[derive(Debug)]
+pub struct SecretEdit {
+    pub description: Text<1000>,
+    pub scope: SecretScope,
+    pub sealed: Sealed,
+    pub expires_at: Option<Timestamp>,
+    /// The revision that the caller has seen.
+    pub seen: u64,
+}
+
+/// Opens what is sealed and seals it under another key, or says why it cannot.
+pub type Reseal = Box<dyn FnMut(&SealedSecret) -> Result<Sealed, String> + Send>;
 
 /// A release to publish.
 #[derive(Debug)]
@@ -178,25 +244,32 @@ pub struct Use<I> {
     pub from: IpAddr,
 }
 
-/// An entry of the audit log.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    pub seq: u64,
-    pub at: Timestamp,
-    pub actor: String,
-    pub action: String,
-    pub subject: String,
-    pub detail: Value,
-}
-
-/// Which entries of the audit log to read, oldest first. Every part that is there must match.
-#[derive(Clone, Debug)]
+/// Which entries of the audit log to read. Every part that is there must match.
+#[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
     /// Only what the member with this key did.
     pub own: Option<KeyId>,
     pub within: Option<AppName>,
-    pub after: u64,
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub subject: Option<String>,
+    pub side: Side,
     pub limit: usize,
+}
+
+/// From where to read the audit log, and which way.
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// What came after this entry, oldest first.
+    After(u64),
+    /// What came before this entry, newest first.
+    Before(u64),
+}
+
+impl Default for Side {
+    fn default() -> Self {
+        Self::After(0)
+    }
 }
 
 /// Which tokens to list. Every part that is there must match.

@@ -7,13 +7,17 @@ use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::sqlite::{audit, backup, deployments, environments, keys, members, repeats, tokens};
-use super::{
-    Act, Limits, MemberEdit, NewDeployment, NewKey, NewToken, NotDone, Published, Removal, Revocation,
-    Rotation, Store, StoreError, TokenEdit, Use,
+use super::sqlite::{
+    audit, backup, deployments, environments, keys, members, repeats, secrets, shares, sightings, tokens,
 };
+use super::{
+    Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Published, Removal, Reseal,
+    Revocation, Rotation, SealedSecret, SecretEdit, Share, Store, StoreError, TokenEdit, Use,
+};
+use crate::credential::Digest;
 use crate::model::{
-    AppName, Deployment, DeploymentId, Email, EnvironmentName, Key, KeyId, Member, MemberName, Token, TokenId,
+    AppName, Deployment, DeploymentId, Email, EnvironmentName, Key, KeyId, Member, MemberName, SecretName,
+    Token, TokenId,
 };
 
 /// A copy of the store in a file that is gone once this is.
@@ -37,6 +41,14 @@ impl Store {
     /// When it was refused or could not be written.
     pub async fn mint_token(&self, act: Act, new: NewToken, limits: Limits) -> Result<(Token, u64), NotDone> {
         self.0.writer.command(move |work| tokens::mint::mint(work, &act, &new, limits)).await
+    }
+
+    /// Uses a link that signs in, where it may be; what it was like before, `None` where there is none.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn spend_share(&self, act: Act, digest: Digest) -> Result<Option<Share>, NotDone> {
+        self.0.writer.command(move |work| shares::spend(work, &act, &digest)).await
     }
 
     /// Stores a successor of a token, and brings the end of that one forward.
@@ -82,12 +94,17 @@ impl Store {
         self.0.writer.command(move |work| keys::mint(work, &act, &new)).await
     }
 
-    /// Revokes a management key, once.
+    /// Revokes a management key, once; `keep_an_admin`: unless no key were left that may do everything.
     ///
     /// # Errors
     /// When it was refused or could not be written.
-    pub async fn revoke_key(&self, act: Act, id: KeyId) -> Result<Revocation<Key>, NotDone> {
-        self.0.writer.command(move |work| keys::revoke(work, &act, id)).await
+    pub async fn revoke_key(
+        &self,
+        act: Act,
+        id: KeyId,
+        keep_an_admin: bool,
+    ) -> Result<Revocation<Key>, NotDone> {
+        self.0.writer.command(move |work| keys::revoke(work, &act, id, keep_an_admin)).await
     }
 
     /// # Errors
@@ -159,6 +176,51 @@ impl Store {
         self.0.writer.command(move |work| environments::switch(work, &act, &app, &environment, on)).await
     }
 
+    /// Gives a name a value.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn put_secret(&self, act: Act, new: NewSecret) -> Result<(SealedSecret, u64), NotDone> {
+        self.0.writer.command(move |work| secrets::put(work, &act, &new)).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn edit_secret(
+        &self,
+        act: Act,
+        name: SecretName,
+        edit: SecretEdit,
+    ) -> Result<(SealedSecret, u64), NotDone> {
+        self.0.writer.command(move |work| secrets::edit(work, &act, &name, &edit)).await
+    }
+
+    /// Revokes a secret's value, once.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn revoke_secret(
+        &self,
+        act: Act,
+        name: SecretName,
+    ) -> Result<Revocation<SealedSecret>, NotDone> {
+        self.0.writer.command(move |work| secrets::revoke(work, &act, &name)).await
+    }
+
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn delete_secret(&self, act: Act, name: SecretName) -> Result<(SealedSecret, u64), NotDone> {
+        self.0.writer.command(move |work| secrets::delete(work, &act, &name)).await
+    }
+
+    /// Seals every secret under another key, all of them or none; returns how many.
+    ///
+    /// # Errors
+    /// When it was refused, one of them does not open, or it could not be written.
+    pub async fn rekey_secrets(&self, act: Act, key: String, mut reseal: Reseal) -> Result<u64, NotDone> {
+        self.0.writer.command(move |work| secrets::rekey(work, &act, &key, &mut reseal)).await
+    }
+
     /// Notes in the audit log that the configuration was read again, and which keys that changed.
     ///
     /// # Errors
@@ -213,6 +275,19 @@ impl Store {
     /// When not all could be written; noting them again is harmless.
     pub async fn note_last_uses(&self, uses: Vec<Use<TokenId>>) -> Result<(), StoreError> {
         self.0.writer.bulk(tokens::upkeep::LastUses::new(uses)).await.map(drop)
+    }
+
+    /// Notes what was seen to have ended since the last call, if anything was.
+    ///
+    /// # Errors
+    /// When not all could be written; the next call tries again.
+    pub async fn note_sightings(&self) -> Result<(), StoreError> {
+        let Some(changes) = self.0.hindsight.changes() else { return Ok(()) };
+        let written = self.0.writer.bulk(sightings::Keep::new(changes.clone())).await;
+        if written.is_err() {
+            self.0.hindsight.unsaved(changes);
+        }
+        written.map(drop)
     }
 
     /// The same of management keys.

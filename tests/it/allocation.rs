@@ -2,17 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
 
 use portcullis::board::Board;
 use portcullis::config;
 use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::head::{BodyLength, Head};
 use portcullis::gateway::request::Request;
-use portcullis::gateway::{Settings, decide};
+use portcullis::gateway::session::{Reach, Seal, Session};
+use portcullis::gateway::{Moment, Settings, decide};
 use portcullis::index::{Identity, Index, NEVER, Standing, Writer};
 use portcullis::model::{
     AppName, EnvironmentName, Network, OnPublish, Rate, Rules, TokenApp, TokenId, TokenScope,
 };
+use portcullis::secrets::Key;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -65,7 +68,8 @@ fn accepted(target: &str, fields: &[(&str, &str)]) -> Request {
 fn a_decision_allocates_nothing() {
     let loaded = config::parse(CONFIG, Path::new("proxy.toml"), Path::new(""), []).unwrap();
     let (index, writer) = Index::new();
-    let settings = Settings::new(&loaded.config, &index, &Board::new(0).0, None).unwrap();
+    let mut settings = Settings::new(&loaded.config, &index, &Board::new(0).0, None).unwrap();
+    let seal = settings.seal.insert(Arc::new(Seal::new(&Key::generate().unwrap()))).clone();
     let app = AppName::parse("shop").unwrap();
     let standing = Standing { opened: true, published: vec![1_500], ..Standing::default() };
     writer.set(&TokenApp::One(app), &EnvironmentName::parse("production").unwrap(), standing);
@@ -107,6 +111,12 @@ fn a_decision_allocates_nothing() {
     let bearer = format!("Bearer {good}");
     let query = format!("/a?b=c&project%2Dprotection-bypass={good}");
     let shop = ("Host", "shop.localhost");
+    let session = |token: &str, since| {
+        let token = Plaintext::parse(Kind::Token, token.as_bytes()).unwrap().digest();
+        let sealed = seal.seal(&Session { token, since, reach: Reach::Site }, "shop.localhost").unwrap();
+        format!("a=b; portcullis=c; portcullis={sealed}; d=e")
+    };
+    let sessions = [session(&good, 0), session(&revoked, 0), session(&good, -24 * 60 * 60 * 1000)];
     for (request, outcome) in [
         (header("shop.localhost", &good), "ok"),
         (header("A.Shop.Localhost:8080", &good), "ok"),
@@ -114,6 +124,13 @@ fn a_decision_allocates_nothing() {
         (accepted("/a", &[shop, ("Authorization", &bearer)]), "ok"),
         (accepted("/a", &[("Authorization", "Basic dTpw"), ("X-Portcullis-Token", &good), shop]), "ok"),
         (accepted(&query, &[shop]), "ok"),
+        (accepted("/a", &[shop, ("Cookie", &sessions[0])]), "ok"),
+        (accepted("/a", &[shop, ("Cookie", &sessions[1])]), "token_revoked"),
+        (accepted("/a", &[shop, ("Cookie", &sessions[2])]), "token_missing"),
+        (
+            accepted("/a", &[shop, ("Cookie", &sessions[0]), ("X-Portcullis-Token", &unknown)]),
+            "token_unknown",
+        ),
         (accepted("/a", &[shop]), "token_missing"),
         (accepted("/a", &[shop, ("Authorization", "Basic dTpw")]), "token_missing"),
         (header("shop.localhost", &unknown), "token_unknown"),
@@ -135,7 +152,7 @@ fn a_decision_allocates_nothing() {
     ] {
         let mut decision = None;
         let used = allocation_counter::measure(|| {
-            decision = Some(decide(&settings, &index, &request, CLIENT, 2_000))
+            decision = Some(decide(&settings, &index, &request, CLIENT, Moment { wall: 2_000, steady: 0 }))
         });
         let code = match decision.unwrap() {
             Ok(_) => "ok",

@@ -268,6 +268,34 @@ fn a_dry_run_tells_whom_it_would_cut_off_and_does_nothing() {
 }
 
 #[test]
+fn a_grace_is_told_wherever_an_end_is() {
+    let gateway = Gateway::before(&App::echo());
+    let operator = Caller::operator(&gateway);
+    let graced = pinned(&gateway, "grace:30m");
+    let ends = |token: &Value| {
+        let end = |name: &str| token[name].as_str().unwrap().parse::<Timestamp>().unwrap();
+        (end("ends_at"), end("expires_at"))
+    };
+    let (ends_at, expires_at) = ends(&token(&gateway, &graced));
+    assert_eq!(ends_at, expires_at);
+    let ahead = operator.get(200, &format!("POST {PATH}?dry_run=true"), Some(json!({ "id": "blue" })));
+    let (ends_at, unchanged) = ends(&ahead["would_keep"][0]);
+    assert!(ends_at < unchanged && unchanged == expires_at, "{ahead}");
+
+    publish(&gateway, "blue");
+    let (ends_at, unchanged) = ends(&token(&gateway, &graced));
+    assert!(ends_at < unchanged && unchanged == expires_at);
+    for line in [&["token", "show", &graced.id][..], &["token", "list"]] {
+        let ran = gateway.cli(line);
+        assert!(ran.stdout.contains("in 30 minutes"), "{ran:?}");
+    }
+    // A successor would end with it.
+    let rotated = operator.ask(&format!("POST /v1/tokens/{}/rotate", graced.id), None);
+    assert_eq!((rotated.status, rotated.code().as_str()), (409, "conflict"), "{rotated:?}");
+    assert_eq!(code(&gateway, &graced), "ok");
+}
+
+#[test]
 fn old_deployments_can_be_put_away() {
     let gateway = Gateway::before(&App::echo());
     let operator = Caller::operator(&gateway);

@@ -44,13 +44,41 @@ fn a_repeat_answers_with_the_token_and_without_its_value() {
     assert_eq!(repeated.json()["token"]["id"], rotated.json()["token"]["id"]);
     assert_eq!(ann.ask_with(&rotate, &[("Idempotency-Key", "a")], None).status, 422);
 
-    gateway.revoke(&token.id);
-    assert_eq!(mint(&ann, "a", "CI").json()["token"]["status"], "revoked", "as it is now");
+    operator.get(200, &format!("DELETE /v1/tokens/{}", minted(&rotated.json()).id), None);
     operator.get(200, &format!("DELETE /v1/tokens/{}", token.id), None);
-    assert_eq!(mint(&ann, "a", "CI").code(), "conflict", "and nothing new comes of it");
+    assert_eq!(ann.ask_with(&rotate, &[("Idempotency-Key", "c")], None).code(), "conflict");
+    assert_eq!(ann.ask_with(&rotate, &[("Idempotency-Key", "d")], None).status, 404);
+    let token = minted(&mint(&ann, "e", "CI").json());
+
+    gateway.revoke(&token.id);
+    assert_eq!(mint(&ann, "e", "CI").json()["token"]["status"], "revoked", "as it is now");
+    operator.get(200, &format!("DELETE /v1/tokens/{}", token.id), None);
+    assert_eq!(mint(&ann, "e", "CI").code(), "conflict", "and nothing new comes of it");
     for wrong in ["", "a\tb"] {
         assert_eq!(mint(&ann, wrong, "CI").status, 422, "{wrong:?}");
     }
+}
+
+#[test]
+fn a_repeated_revocation_tells_what_the_first_ended() {
+    let app = App::start(|exchange| exchange.wire.wait_for_end());
+    let gateway = Gateway::before(&app);
+    let ann = Caller::member(&gateway, "ann", &["read", "mint"], None);
+    let token = ann.mint("production");
+    let revoke = format!("POST /v1/tokens/{}/revoke", token.id);
+    let lost = || Some(json!({ "reason": "lost" }));
+    let named = |body| ann.ask_with(&revoke, &[("Idempotency-Key", "a")], body);
+    let mut waits = gateway.connect();
+    waits.send(with_token("GET /", "shop.localhost", &token.secret));
+    app.wait_for(1);
+    let first = named(lost());
+    assert_eq!((first.status, &first.json()["ended"]["requests"]), (200, &json!(1)), "{first:?}");
+    assert_eq!(waits.answer().code(), "token_revoked");
+    assert_eq!(named(lost()).json(), first.json());
+    let other = named(Some(json!({ "reason": "found" })));
+    assert_eq!((other.status, &other.json()["errors"][0]["field"]), (422, &json!("Idempotency-Key")));
+    let again = ann.get(200, &revoke, lost());
+    assert_eq!(again["ended"], json!({ "requests": 0, "streams": 0 }), "it had ended already");
 }
 
 #[test]
@@ -63,14 +91,17 @@ fn every_call_that_creates_honours_the_name() {
         ("POST /v1/members", json!({ "name": "ann" }), 1),
         ("POST /v1/keys", json!({ "member": "bob", "scopes": ["read"] }), 2),
         (publish, json!({ "id": "blue" }), 3),
+        ("POST /v1/shares", json!({ "app": "shop", "environment": "production", "expires_in": "1h" }), 4),
     ] {
         let key = number.to_string();
         let ask = || operator.ask_with(line, &[("Idempotency-Key", &key)], Some(body.clone()));
         let (first, second) = (ask(), ask());
         assert_eq!((first.status, second.status), (201, 200), "{line}: {second:?}");
         let (mut first, second) = (first.json(), second.json());
-        if first["secret"].is_string() {
-            first["secret"] = Value::Null;
+        for shown in ["secret", "url", "path"] {
+            if first[shown].is_string() {
+                first[shown] = Value::Null;
+            }
         }
         assert_eq!(first, second, "{line}");
     }

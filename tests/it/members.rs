@@ -117,6 +117,7 @@ fn a_removal_outlives_a_kill() {
 #[test]
 fn the_last_admin_stays_but_for_the_operator() {
     let gateway = Gateway::before(&App::echo());
+    let operator = Caller::operator(&gateway);
     let boss = Caller::member(&gateway, "boss", &["admin"], None);
     // Neither of these may do everything everywhere.
     Caller::member(&gateway, "ann", &["read", "mint", "deploy", "delete", "secrets"], None);
@@ -128,7 +129,19 @@ fn the_last_admin_stays_but_for_the_operator() {
     second.get(200, "DELETE /v1/members/boss", None);
     assert_eq!(boss.ask("GET /v1/whoami", None).status, 401);
     assert_eq!(second.ask("DELETE /v1/members/second", None).status, 409);
-    Caller::operator(&gateway).get(200, "DELETE /v1/members/second", None);
+
+    // Nor by giving up their keys, and one that ends tomorrow is not enough where there was one that lasts.
+    let second_key = operator.ids("GET /v1/keys").into_iter().next().unwrap();
+    let give_up = format!("DELETE /v1/keys/{second_key}");
+    assert_eq!(second.ask(&give_up, None).code(), "conflict");
+    let brief = json!({ "member": "third", "scopes": ["admin"], "expires_in": "24h" });
+    operator.get(201, "POST /v1/keys", Some(brief));
+    assert_eq!(second.ask(&give_up, None).code(), "conflict");
+    operator.get(201, "POST /v1/keys", Some(json!({ "member": "third", "scopes": ["admin"] })));
+    second.get(200, &give_up, None);
+    for member in ["second", "third"] {
+        operator.get(200, &format!("DELETE /v1/members/{member}"), None);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::support::app::App;
 use crate::support::caller::Caller;
 use crate::support::exchange::with_token;
 use crate::support::gateway::Gateway;
+use crate::support::leak::digest;
 use crate::support::wire::{Answer, connect, request};
 
 /// The document, and which of its operations were held against it.
@@ -139,6 +140,16 @@ fn every_call_answers_as_it_is_described() {
     }
     let token = format!("/v1/tokens/{id}");
     api.ask(&operator, "GET /v1/tokens/{id}", &get(&token), None);
+    let link = json!({
+        "app": "shop", "environment": "production", "expires_in": "1h", "uses": 3, "path": "/start?a=b",
+        "origin": "https://shop.localhost",
+    });
+    for status in [201, 200] {
+        let answer = operator.ask_with("POST /v1/shares", &[("Idempotency-Key", "y")], Some(link.clone()));
+        assert_eq!(answer.status, status);
+        api.judge("POST /v1/shares", &answer);
+    }
+    api.ask(&operator, "POST /v1/shares", "POST /v1/shares", Some(link));
     let edit = json!({ "label": "new", "scopes": null, "rate_limit": null });
     api.ask(&operator, "PATCH /v1/tokens/{id}", &format!("PATCH {token}"), Some(edit));
     assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &secret)).status, 200);
@@ -191,10 +202,32 @@ fn every_call_answers_as_it_is_described() {
     let member = Caller::member(&gateway, "ann", &["read"], Some("shop"));
     for caller in [&operator, &member] {
         api.ask(caller, "GET /v1/whoami", "GET /v1/whoami", None);
+        api.ask(caller, "POST /v1/dashboard-links", "POST /v1/dashboard-links", None);
     }
+    let digests = [operator.mint("production").secret, text(&key, "/secret")].map(|secret| digest(&secret));
+    api.ask(&operator, "POST /v1/lookup", "POST /v1/lookup", Some(json!({ "digests": digests })));
     let revoke = format!("DELETE /v1/keys/{}", text(&key, "/key/id"));
     api.ask(&operator, "DELETE /v1/keys/{id}", &revoke, None);
     api.ask(&operator, "DELETE /v1/members/{name}", "DELETE /v1/members/ann", None);
+    let grant =
+        json!({ "token_url": "http://127.0.0.1:1/", "client_id": "a", "scopes": ["b"], "auth": "post" });
+    let full = json!({
+        "value": "a", "type": "oauth-token", "description": "b", "apps": ["shop"], "products": ["c"],
+        "environments": ["production"], "expires_in": "7d", "grant": grant,
+    });
+    let secret = "/v1/secrets/SHOP_KEY";
+    for status in [201, 200] {
+        let answer =
+            api.ask(&operator, "PUT /v1/secrets/{key}", &format!("PUT {secret}"), Some(full.clone()));
+        assert_eq!(answer.status, status);
+    }
+    api.ask(&operator, "GET /v1/secrets", "GET /v1/secrets", None);
+    api.ask(&operator, "GET /v1/secrets/{key}", &get(secret), None);
+    let edit = json!({ "description": "c", "products": null, "expires_at": null });
+    api.ask(&operator, "PATCH /v1/secrets/{key}", &format!("PATCH {secret}"), Some(edit));
+    api.ask(&operator, "POST /v1/secrets/{key}/revoke", &format!("POST {secret}/revoke"), None);
+    api.ask(&operator, "POST /v1/secrets/rekey", "POST /v1/secrets/rekey", None);
+    api.ask(&operator, "DELETE /v1/secrets/{key}", &format!("DELETE {secret}"), None);
     for line in [
         "GET /v1/audit",
         "GET /v1/backup",
@@ -229,11 +262,13 @@ fn each_field_and_parameter_that_is_taken_is_described_and_no_other() {
         // One of the calls before may have ended them.
         let token = operator.mint("production").id;
         operator.ask("POST /v1/members", Some(json!({ "name": "ann" })));
+        operator.ask("PUT /v1/secrets/SHOP_KEY", Some(json!({ "value": "a" })));
         let line = operation
             .replace("/tokens/{id}", &format!("/tokens/{token}"))
             .replace("{app}", "shop")
             .replace("{environment}", "production")
             .replace("{name}", "ann")
+            .replace("{key}", "SHOP_KEY")
             .replace("{request_id}", "x")
             .replace("{id}", "x");
         let doc = api.operation(&operation);

@@ -47,12 +47,14 @@ fn none() -> Value {
 
 const CALLS: &[Call] = &[
     call("GET /v1/whoami", Wants::Key, About::Nothing, 200, none),
+    call("POST /v1/dashboard-links", Wants::Key, About::Nothing, 201, none),
     call("GET /v1/tokens", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/tokens/{id}", Wants::Scope("read"), About::Token, 200, none),
     call("PATCH /v1/tokens/{id}", Wants::Scope("mint"), About::Token, 200, || json!({ "label": "x" })),
     call("POST /v1/tokens/{id}/rotate", Wants::Scope("mint"), About::Token, 201, none),
     call("POST /v1/tokens/{id}/revoke", Wants::Scope("mint"), About::Token, 200, none),
     call("DELETE /v1/tokens/{id}", Wants::Scope("delete"), About::Token, 200, none),
+    call("POST /v1/shares", Wants::Scope("mint"), About::Nothing, 422, || json!({ "uses": 0 })),
     call("GET /v1/apps", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/apps/shop", Wants::Scope("read"), About::App, 200, none),
     call(
@@ -93,8 +95,22 @@ const CALLS: &[Call] = &[
     ),
     call("GET /v1/keys", Wants::Scope("read"), About::Nothing, 200, none),
     call("DELETE /v1/keys/key_00000000000000000000000000", Wants::Scope("admin"), About::Nothing, 404, none),
+    call("GET /v1/secrets", Wants::Scope("read"), About::Nothing, 200, none),
+    call("GET /v1/secrets/NOTHING", Wants::Scope("read"), About::Nothing, 404, none),
+    call("PUT /v1/secrets/NOTHING", Wants::Scope("secrets"), About::Nothing, 422, || json!({ "value": "" })),
+    call(
+        "PATCH /v1/secrets/NOTHING",
+        Wants::Scope("secrets"),
+        About::Nothing,
+        404,
+        || json!({ "apps": null }),
+    ),
+    call("POST /v1/secrets/NOTHING/revoke", Wants::Scope("secrets"), About::Nothing, 404, none),
+    call("DELETE /v1/secrets/NOTHING", Wants::Scope("secrets"), About::Nothing, 404, none),
+    call("POST /v1/secrets/rekey", Wants::Workspace, About::Nothing, 200, none),
     call("GET /v1/denials", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/denials/nothing", Wants::Scope("read"), About::Nothing, 404, none),
+    call("POST /v1/lookup", Wants::Scope("read"), About::Nothing, 200, || json!({ "digests": [] })),
     call("GET /v1/audit", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/members", Wants::Workspace, About::Nothing, 200, none),
     call("POST /v1/members", Wants::Workspace, About::Nothing, 422, || json!({ "name": "" })),
@@ -213,8 +229,8 @@ fn what_is_not_listed_is_denied() {
         "GET /v1/tokens/",
         "GET /v1/tokens/a/b",
         "GET /v2/tokens",
-        "GET /",
         "GET /v1/../v1/apps",
+        "GET /tokens/a/b/c",
     ] {
         assert_eq!(boss.ask(line, None).status, 404, "{line}");
     }

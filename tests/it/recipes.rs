@@ -192,6 +192,24 @@ fn curl_has_four_ways() {
 }
 
 #[test]
+fn an_api_gets_its_key_and_callers_do_not() {
+    let recipe = Recipe::named("An API that wants a key of its own");
+    let app = App::echo();
+    let api = recipe.one("toml").replace("https://api.example.net", &app.url());
+    let gateway = Setup::new(&app).and(&api).start();
+    let address = format!("http://{}", gateway.address());
+    let site = Site { gateway, address };
+    let set = recipe.one("sh").replace("$PAYMENT_API_KEY", "key-of-the-api");
+    let ran = site.shell(&set, "");
+    assert!(ran.code == 0 && ran.stdout.starts_with("Set PAYMENT_API_KEY (api-key, for payments"), "{ran:?}");
+    let body = serde_json::json!({ "app": "payments", "environment": "production", "expires_in": "1h" });
+    let token = site.gateway.mint_with(body).secret;
+    let fields = [("Host", "payments.example.com"), ("Authorization", &*format!("Bearer {token}"))];
+    assert_eq!(site.gateway.ask(request("GET /", &fields)).status, 200);
+    assert_eq!(app.only().head.get("authorization"), Some("Bearer key-of-the-api"));
+}
+
+#[test]
 fn a_redirect_loses_a_query_token_and_keeps_a_header() {
     let app = App::start(|exchange| match exchange.head.target() {
         "/old" => {

@@ -17,7 +17,7 @@ use super::process::Process;
 use crate::board::Totals;
 use crate::board::client::{Clients, HangUp, Protocol};
 use crate::board::upstream::Standing;
-use crate::control::Expiring;
+use crate::control::{Expiring, Needs};
 use crate::model::Refusal;
 use crate::telemetry::{BOUNDS, Spread};
 use crate::tls::Certificate;
@@ -27,12 +27,13 @@ use crate::tls::Certificate;
 pub(super) struct Families {
     sources: Sources,
     expiring: Expiring,
+    needs: Needs,
     process: Process,
 }
 
 impl Families {
-    pub(super) fn new(sources: Sources, expiring: Expiring) -> Self {
-        Self { sources, expiring, process: Process::new() }
+    pub(super) fn new(sources: Sources, expiring: Expiring, needs: Needs) -> Self {
+        Self { sources, expiring, needs, process: Process::new() }
     }
 }
 
@@ -41,6 +42,7 @@ impl Collector for Families {
         let mut page = Page(encoder);
         self.requests(&mut page)?;
         self.upstreams(&mut page)?;
+        self.secrets(&mut page)?;
         self.connections(&mut page)?;
         self.tls(&mut page)?;
         self.index(&mut page)?;
@@ -90,7 +92,24 @@ impl Families {
         page.counters("response_body", help, Some(&Unit::Bytes), each(|totals| totals.sent))?;
         page.counters("tunnels", "Upgraded connections", None, each(|totals| totals.tunnels))?;
         let help = "Upgraded connections that have not ended";
-        page.gauges("tunnels_open", help, None, each(|totals| totals.tunnels_open))
+        page.gauges("tunnels_open", help, None, each(|totals| totals.tunnels_open))?;
+        let help = "Secrets that an app sent back and that were taken out of its answers";
+        page.counters("echoes_redacted", help, None, each(|totals| totals.redacted))
+    }
+
+    fn secrets(&self, page: &mut Page<'_>) -> Result {
+        let unmet = self.needs.unmet();
+        let samples = unmet.iter().map(|needed| {
+            let labels = vec![
+                ("app", needed.app.as_str()),
+                ("environment", needed.environment.as_str()),
+                ("secret", needed.secret.as_str()),
+                ("reason", needed.reason),
+            ];
+            (labels, 1_u64)
+        });
+        let help = "1 for each secret that requests to an environment need and cannot have: they are refused";
+        page.gauges("secret_unavailable", help, None, samples)
     }
 
     fn upstreams(&self, page: &mut Page<'_>) -> Result {

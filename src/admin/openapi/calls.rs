@@ -51,7 +51,7 @@ const PAGES: &[Parameter] = &[LIMIT, CURSOR];
 const ONCE: &[Parameter] = &[Parameter::new(
     "Idempotency-Key",
     "A name for this call, 1 to 255 printable ASCII characters: with the same body it happens once in 24 hours, and a \
-     repeat answers 200 without a value.",
+     repeat answers 200 with what is there now, without a value.",
     Kind::Word,
 )];
 const IF_MATCH: &[Parameter] = &[Parameter::new(
@@ -88,6 +88,7 @@ pub(super) fn path_parameter(name: &str) -> Value {
         "name" => "A member's name.",
         "app" => "An app's name.",
         "environment" => "The name of one of its environments.",
+        "key" => "A secret's name.",
         "request_id" => "The `X-Request-Id` of the refusal.",
         _ => "",
     };
@@ -157,6 +158,7 @@ impl Doc {
             ("tokens", rest) => Self::of_token(method, rest),
             ("members" | "keys", _) => Self::of_member_or_key(method, noun),
             ("apps", rest) => Self::of_app(method, rest),
+            ("secrets", rest) => Self::of_secret(method, rest),
             ("denials", _) => Self::new("Tell why a request was refused").gives(200, OK, one::<wire::Denial>),
             _ => Self::new(""),
         }
@@ -173,6 +175,21 @@ impl Doc {
                 .gives(201, MADE, one::<wire::MintedToken>)
                 .gives(200, BEFORE, one::<wire::MintedToken>)
                 .tagged(),
+            ("POST", "/v1/shares") => {
+                Self::new("Mint a link that signs a browser in, with a token of its own that nobody is shown")
+                    .takes(one::<wire::MintShare>)
+                    .happens_once()
+                    .gives(
+                        201,
+                        "Made, and in force. The one answer that holds the link.",
+                        one::<wire::MintedShare>,
+                    )
+                    .gives(
+                        200,
+                        "Made before, by the same call: `url` and `path` are null.",
+                        one::<wire::MintedShare>,
+                    )
+            }
             ("GET", "/v1/members") => {
                 Self::new("List members, newest first").asks(PAGES).gives(200, OK, page::<wire::Member>)
             }
@@ -193,11 +210,17 @@ impl Doc {
             ("GET", "/v1/apps") => {
                 Self::new("List the apps and their environments").gives(200, OK, page::<wire::App>)
             }
+            ("GET", "/v1/secrets") => Self::new("List upstream secrets, newest first, without their values")
+                .asks(PAGES)
+                .gives(200, OK, page::<wire::Secret>),
             ("GET", "/v1/denials") => Self::new("List recent refusals, newest first").asks(DENIALS).gives(
                 200,
                 OK,
                 page::<wire::Denial>,
             ),
+            ("POST", "/v1/lookup") => Self::new("Tell what credentials are, by their digests")
+                .takes(one::<wire::LookUp>)
+                .gives(200, "Those that are known here, as they are now.", page::<wire::Holding>),
             ("GET", "/v1/audit") => Self::new("List what was changed, oldest first").asks(AUDIT).gives(
                 200,
                 OK,
@@ -213,6 +236,10 @@ impl Doc {
             )
             .may_conflict()
             .gives(200, "What that changed.", one::<wire::Reloaded>),
+            ("POST", "/v1/dashboard-links") => Self::new(
+                "Make a link that signs a browser in to the dashboard, once, as the caller",
+            )
+            .gives(201, "Made. The one answer that holds it.", one::<wire::DashboardLink>),
             ("GET", "/v1/whoami") => Self::new("Tell who calls").gives(200, OK, one::<wire::Whoami>),
             ("GET", "/v1/openapi.json") => {
                 Self::new("This document").gives(200, OK, |_| json!({ "type": "object" }))
@@ -221,7 +248,7 @@ impl Doc {
                 Self::new("Tell that the process lives").gives(200, OK, one::<wire::Health>)
             }
             ("GET", "/readyz") => {
-                Self::new("Tell whether it can do its work").gives(200, OK, one::<wire::Health>)
+                Self::new("Tell whether it can do its work").gives(200, OK, one::<wire::Readiness>)
             }
             ("GET", "/metrics") => {
                 let mut doc = Self::new("Tell what is counted anywhere in the program");
@@ -248,6 +275,7 @@ impl Doc {
             ("POST", "{id}/revoke") => {
                 Self::new("Revoke a token, with what it has in flight; again is harmless")
                     .may_take(one::<wire::Revoke>)
+                    .happens_once()
                     .gives(200, "The token, and what that ended.", one::<wire::RevokedToken>)
             }
             ("POST", "{id}/rotate") => Self::new("Mint a successor with the same bindings")
@@ -272,11 +300,39 @@ impl Doc {
             ("DELETE", "members") => Self::new("Remove a member, and end all that they made")
                 .may_conflict()
                 .gives(200, "What that ended.", one::<wire::RemovedMember>),
-            ("DELETE", "keys") => Self::new("Revoke a management key; again is harmless").gives(
-                200,
-                OK,
-                one::<wire::RevokedKey>,
-            ),
+            ("DELETE", "keys") => Self::new("Revoke a management key; again is harmless")
+                .may_conflict()
+                .gives(200, OK, one::<wire::RevokedKey>),
+            _ => Self::new(""),
+        }
+    }
+
+    fn of_secret(method: &str, rest: &str) -> Self {
+        match (method, rest) {
+            ("PUT", "{key}") => Self::new("Give a name a value; what is absent stays, but for the expiry")
+                .takes(one::<wire::PutSecret>)
+                .meets()
+                .gives(201, "Set, and in force.", one::<wire::Secret>)
+                .gives(200, "Set in the place of the value before, and in force.", one::<wire::Secret>)
+                .tagged(),
+            ("GET", "{key}") => {
+                Self::new("Show a secret, without its value").gives(200, OK, one::<wire::Secret>).tagged()
+            }
+            ("PATCH", "{key}") => Self::new("Edit a secret; what is absent stays, the value in any case")
+                .may_take(one::<wire::EditSecret>)
+                .meets()
+                .may_conflict()
+                .gives(200, OK, one::<wire::Secret>)
+                .tagged(),
+            ("DELETE", "{key}") => {
+                Self::new("Delete a secret, with its value").gives(200, "As it was.", one::<wire::Secret>)
+            }
+            ("POST", "{key}/revoke") => Self::new("End a secret's value for good; again is harmless")
+                .gives(200, OK, one::<wire::Secret>)
+                .tagged(),
+            ("POST", "rekey") => Self::new("Seal every secret under a new key, all of them or none")
+                .happens_once()
+                .gives(200, "What was sealed anew.", one::<wire::Rekeyed>),
             _ => Self::new(""),
         }
     }

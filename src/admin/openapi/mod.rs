@@ -15,7 +15,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::call::{Answer, Call};
 use super::fields::Fields;
-use super::routes::{Need, ROUTES, Route};
+use super::routes::{Need, ROUTES, Route, Serves};
 use super::wire;
 use calls::Doc;
 
@@ -90,7 +90,7 @@ fn document() -> Value {
     let mut schemas = Schemas::default();
     let problem = schemas.add::<wire::Problem>();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in ROUTES.iter().filter(|route| matches!(route.serves, Serves::Calls(_))) {
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
         item[route.method.as_str().to_ascii_lowercase()] = operation(route, &problem, &mut schemas);
     }
@@ -218,6 +218,7 @@ fn text_header(means: &str) -> Value {
 
 fn needs(need: Need) -> String {
     match need {
+        Need::Open => "Needs no key.".to_owned(),
         Need::Nothing => "Needs no key on this machine.".to_owned(),
         Need::Key => "Needs any management key.".to_owned(),
         Need::Scope(scope) => format!("Needs the scope `{}`.", scope.as_str()),
@@ -227,6 +228,7 @@ fn needs(need: Need) -> String {
 
 fn security(need: Need) -> Value {
     match need {
+        Need::Open => json!([{}]),
         Need::Nothing => json!([{}, { "management_key": [] }]),
         Need::Key => json!([{ "management_key": [] }]),
         Need::Scope(scope) => json!([{ "management_key": [scope.as_str()] }]),

@@ -8,6 +8,7 @@ use crate::admin::wire::{MintToken, Token};
 use crate::cli::failure::Failure;
 use crate::cli::reach::Reach;
 use crate::cli::screen::Screen;
+use crate::cli::text;
 
 #[derive(Args)]
 pub(in crate::cli) struct Create {
@@ -65,8 +66,23 @@ impl Create {
                 on_publish: self.on_publish.clone(),
             },
         )?;
-        self.form.print(&answer, screen, |token| heading(token, Timestamp::now()))
+        self.form.print(&answer, screen, |token| announced(token, Timestamp::now()))
     }
+}
+
+/// The heading, and what nobody who hands a token to a webhook may overlook.
+pub(super) fn announced(token: &Token, now: Timestamp) -> String {
+    let heading = heading(token, now);
+    let Some(deployment) = token.deployment.as_ref().filter(|_| token.on_publish != "keep") else {
+        return heading;
+    };
+    let when = token.on_publish.strip_prefix("grace:");
+    let when = when.map_or_else(|| "when".to_owned(), |grace| format!("{} after", text::plain(grace)));
+    format!(
+        "{heading}\nIt ends sooner, {when} another deployment than {} is published, unless it is minted with \
+         --on-publish keep.",
+        text::plain(deployment)
+    )
 }
 
 pub(super) fn heading(token: &Token, now: Timestamp) -> String {

@@ -84,7 +84,7 @@ fn row(token: &Token, screen: &Screen, now: Timestamp) -> Vec<Cell> {
         screen.status(&token.status),
         cell(&format!("…{}", token.hint)),
         cell(&token.created_by),
-        cell(&moment::away(token.expires_at, now)),
+        cell(&moment::away(token.ends_at, now)),
         cell(&moment::away(token.last_used_at, now)),
     ]
 }

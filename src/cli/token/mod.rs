@@ -90,7 +90,7 @@ impl Form {
 }
 
 /// `expires_in` and `expires_at` as the API takes them.
-type End = (Option<String>, Option<String>);
+pub(super) type End = (Option<String>, Option<String>);
 
 fn expiry(wish: &str) -> Option<End> {
     if wish == "never" || Lifetime::parse(wish).is_ok() {
@@ -100,7 +100,7 @@ fn expiry(wish: &str) -> Option<End> {
 }
 
 /// The same, or what would be right.
-fn required_expiry(wish: &str, reach: &Reach) -> Result<End, Failure> {
+pub(super) fn required_expiry(wish: &str, reach: &Reach) -> Result<End, Failure> {
     expiry(wish).ok_or_else(|| {
         let (wish, choices) = (text::plain(wish), reach.expiry_choices());
         Failure::Usage(format!("--expires: `{wish}` is none of what it takes: {choices}"))
@@ -131,15 +131,15 @@ fn announcement(minted: &MintedToken, secret: &str, heading: &str) -> String {
 }
 
 /// A token in a sentence.
-fn described(token: &Token) -> String {
+pub(super) fn described(token: &Token) -> String {
     let label =
         if token.label.is_empty() { String::new() } else { format!(" “{}”", text::plain(&token.label)) };
     let app = if token.app == "*" { "every app".to_owned() } else { text::plain(&token.app) };
     format!("{}{label} for {app}, {}", text::plain(&token.id), text::plain(&token.environment))
 }
 
-fn ends(token: &Token, now: Timestamp) -> String {
-    token.expires_at.map_or_else(|| "never".to_owned(), |at| moment::both(at, now))
+pub(super) fn ends(token: &Token, now: Timestamp) -> String {
+    token.ends_at.map_or_else(|| "never".to_owned(), |at| moment::both(at, now))
 }
 
 #[cfg(test)]
@@ -176,11 +176,11 @@ mod tests {
             r#"{"id":"tok_1","label":"CI\u001b","description":"","app":"shop","environment":"production",
                 "deployment":"initial","on_publish":"stop","scopes":[],"allowed_addresses":[],"rate_limit":null,
                 "hint":"Lq17","status":"active","created_at":"2026-11-21T12:00:00Z","created_by":"operator",
-                "expires_at":"2026-11-28T12:00:00Z","last_used_at":null,"revoked_at":null,"revoked_by":null,
+                "expires_at":"2026-11-28T12:00:00Z","ends_at":"2026-11-28T12:00:00Z","last_used_at":null,"revoked_at":null,"revoked_by":null,
                 "revoke_reason":null,"successor":null,"revision":1}"#,
         )
         .unwrap();
-        let heading = creation::heading(&token, now);
+        let heading = creation::announced(&token, now);
         let minted = MintedToken {
             token,
             secret: Some("pct_x".into()),
@@ -190,7 +190,9 @@ mod tests {
         assert_eq!(
             announcement(&minted, "pct_x", &heading),
             "Minted tok_1 “CI\\u{1b}” for shop, production.\n\
-             It expires: 2026-11-28T12:00:00Z (in 7 days)\n\n    pct_x\n\n\
+             It expires: 2026-11-28T12:00:00Z (in 7 days)\n\
+             It ends sooner, when another deployment than initial is published, unless it is minted with \
+             --on-publish keep.\n\n    pct_x\n\n\
              To send it, as a header or at the end of the URL:\n\n    Authorization: Bearer pct_x\n    \
              ?project-protection-bypass=pct_x\n\n\
              This is the only time the value is shown: keep it where secrets are kept."

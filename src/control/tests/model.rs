@@ -192,7 +192,7 @@ async fn apply(site: &Site, model: &mut Model, command: &Command) {
         Command::Revoke(any) => {
             let Some(place) = model.pick(any) else { return };
             let id = model.tokens[place].id.clone();
-            control.revoke_token(operator, &id, None, Faults::default()).await.unwrap();
+            control.revoke_token(operator, &id, RevokeToken::default()).await.unwrap();
             model.tokens[place].revoked = true;
         }
         Command::Delete(any) => {
@@ -203,7 +203,11 @@ async fn apply(site: &Site, model: &mut Model, command: &Command) {
         Command::Rotate { of, overlap } => {
             let Some(place) = model.pick(of) else { return };
             let old = &model.tokens[place];
-            let may = model.status(old, now) == Status::Active && !old.rotated;
+            // Not by a grace alone: the successor would end with it.
+            let graced = old.app.is_some_and(|app| {
+                matches!(old.rule, OnPublish::Grace(_)) && old.minted_under < model.apps[app].published.len()
+            });
+            let may = model.status(old, now) == Status::Active && !old.rotated && !graced;
             let asked = Rotate { overlap: Some(format!("{overlap}m")), ..Rotate::default() };
             let rotated = control.rotate_token(operator, &old.id, asked).await;
             assert_eq!(rotated.is_ok(), may, "{:?}", rotated.err());

@@ -17,8 +17,7 @@ use super::Target;
 use super::sender::Fate;
 use super::stream::Stream;
 
-/// What is still to be written.
-#[derive(Debug)]
+/// What is still to be written. Not for formatting: it holds secrets.
 pub(super) struct Departure {
     /// The head, or what stands before a piece of the body.
     text: Vec<u8>,

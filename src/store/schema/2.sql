@@ -63,3 +63,9 @@ CREATE TABLE repeats (
     PRIMARY KEY (caller, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repeats_by_age ON repeats (at);
+
+-- What was refused because its time was over, and when that was first seen: a clock that is set back revives none of it.
+CREATE TABLE sightings (
+    subject TEXT PRIMARY KEY NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -4,9 +4,10 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::{Value, json};
 
-use super::super::{Act, Entry, EntryFilter};
+use super::super::{Act, EntryFilter, Side};
 use super::work::{Halt, Work};
 use super::{moment, parsed};
+use crate::model::Entry;
 
 /// Who acts where nobody asked.
 pub(super) const PROGRAM: &str = "portcullis";
@@ -40,8 +41,19 @@ pub(in crate::store) fn reload(work: &mut Work<'_>, act: &Act, changed: &[String
 }
 
 pub(in crate::store) fn list(conn: &Connection, filter: &EntryFilter) -> rusqlite::Result<Vec<Entry>> {
-    let mut sql = "SELECT seq, at, actor, action, subject, detail FROM audit WHERE seq > ?".to_owned();
-    let mut values = vec![Sql::from(i64::try_from(filter.after).unwrap_or(i64::MAX))];
+    let (beyond, order, from) = match filter.side {
+        Side::After(seq) => (">", "ASC", seq),
+        Side::Before(seq) => ("<", "DESC", seq),
+    };
+    let mut sql = format!("SELECT seq, at, actor, action, subject, detail FROM audit WHERE seq {beyond} ?");
+    let mut values = vec![Sql::from(i64::try_from(from).unwrap_or(i64::MAX))];
+    let named = [("actor", &filter.actor), ("action", &filter.action), ("subject", &filter.subject)];
+    for (column, wanted) in named {
+        if let Some(wanted) = wanted {
+            sql.push_str(&format!(" AND {column} = ?"));
+            values.push(wanted.clone().into());
+        }
+    }
     if let Some(key) = filter.own {
         sql.push_str(" AND member = (SELECT member FROM keys WHERE id = ?)");
         values.push(key.to_string().into());
@@ -50,7 +62,7 @@ pub(in crate::store) fn list(conn: &Connection, filter: &EntryFilter) -> rusqlit
         sql.push_str(" AND detail ->> '$.app' = ?");
         values.push(app.to_string().into());
     }
-    sql.push_str(" ORDER BY seq LIMIT ?");
+    sql.push_str(&format!(" ORDER BY seq {order} LIMIT ?"));
     values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
     conn.prepare_cached(&sql)?.query_map(params_from_iter(values), entry)?.collect()
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::{fs, io};
 
 use serde_json::json;
@@ -26,7 +27,7 @@ fn attempt(path: &Path) -> Result<NamedTempFile, StoreError> {
     // Readable by its owner alone from the first byte on.
     let target = Builder::new().prefix(&prefix(path)).tempfile_in(folder(path)).map_err(io)?;
     let name = target.path().to_str().ok_or_else(|| StoreError("its path is not UTF-8".to_owned()))?;
-    file::connect(path)?.execute("VACUUM INTO ?", [name])?;
+    file::connect(path, &Arc::default())?.execute("VACUUM INTO ?", [name])?;
     Ok(target)
 }
 

@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::{EnvironmentRow, StoreError};
+use super::super::{EnvironmentRow, SealedSecret, StoreError};
 use super::reader::Reader;
-use super::{Unreadable, environments, parsed, tokens};
+use super::{Unreadable, environments, parsed, secrets, tokens};
 use crate::credential::Digest;
-use crate::model::{EnvironmentName, KeyId, MemberName, OnPublish, Rules, TokenApp, TokenId};
+use crate::model::{EnvironmentName, KeyId, MemberName, OnPublish, Rules, SecretName, TokenApp, TokenId};
 
 /// Revisions kept; a follower further behind loads everything anew.
 const KEPT: u64 = 100_000;
@@ -19,6 +19,7 @@ pub(super) enum Notice<'a> {
     Environment(&'a TokenApp, &'a EnvironmentName),
     Key(KeyId),
     Member(&'a MemberName),
+    Secret(&'a SecretName),
     /// The row of a member whose tokens ended with it.
     Removed(i64),
 }
@@ -29,6 +30,7 @@ const ENVIRONMENT: &str = "environment";
 /// What version 1 of the schema called it.
 const OPENED: &str = "opened";
 const REMOVED: &str = "removed";
+const SECRET: &str = "secret";
 
 /// What the gateway must know of a token.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ pub struct Binding {
 pub enum Loaded {
     Token(Binding),
     Environment(EnvironmentRow),
+    Secret(Box<SealedSecret>),
 }
 
 /// What one revision changed, as it stands now.
@@ -61,6 +64,8 @@ pub enum Changed {
     Token(Binding),
     Forgotten(TokenId, Digest),
     Environment(EnvironmentRow),
+    Secret(Box<SealedSecret>),
+    NoSecret(SecretName),
     /// Nothing that the gateway reads.
     Other,
 }
@@ -93,6 +98,9 @@ impl Feed {
             for environment in environments::list(conn)? {
                 each(Loaded::Environment(environment));
             }
+            for secret in secrets::all(conn)? {
+                each(Loaded::Secret(Box::new(secret)));
+            }
             let mut all = conn.prepare_cached(SELECT_BINDING)?;
             let mut rows = all.query([])?;
             while let Some(row) = rows.next()? {
@@ -100,6 +108,14 @@ impl Feed {
             }
             Ok(revision)
         })
+    }
+
+    /// Every secret, and the key that they are sealed with, once anything was.
+    ///
+    /// # Errors
+    /// When the store cannot be read or holds something unreadable.
+    pub fn secrets(&self) -> Result<(Vec<SealedSecret>, Option<String>), StoreError> {
+        self.0.read_blocking(|conn| Ok((secrets::all(conn)?, secrets::sealing_key(conn)?)))
     }
 
     /// Hands over at most `limit` revisions that follow `after`.
@@ -127,7 +143,7 @@ impl Feed {
                     let mut theirs = conn.prepare_cached(&format!("{SELECT_BINDING} WHERE t.member = ?"))?;
                     let mut rows = theirs.query([row.get::<_, String>("subject")?])?;
                     while let Some(row) = rows.next()? {
-                        each(revision, Changed::Token(binding(row)?));
+                        each(revision, readable(row)?);
                     }
                 } else {
                     each(revision, changed(conn, row)?);
@@ -152,6 +168,7 @@ pub(super) fn append(conn: &Connection, revision: u64, notice: Notice<'_>) -> ru
         Notice::Environment(app, name) => (ENVIRONMENT, format!("{app}/{name}"), None),
         Notice::Key(id) => ("key", id.to_string(), None),
         Notice::Member(name) => ("member", name.to_string(), None),
+        Notice::Secret(name) => (SECRET, name.to_string(), None),
         Notice::Removed(member) => (REMOVED, member.to_string(), None),
     };
     conn.prepare_cached("INSERT INTO feed (revision, kind, subject, digest) VALUES (?, ?, ?, ?)")?
@@ -189,16 +206,28 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<Binding> {
     })
 }
 
+/// A token as its row has it. One that cannot be read is refused, rather than hold up every later change.
+fn readable(row: &Row<'_>) -> rusqlite::Result<Changed> {
+    match binding(row) {
+        Err(e @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+            let id = tokens::token_id(row, "id")?;
+            tracing::error!(token = %id, error = %e, "a token's row cannot be read: the token is refused");
+            Ok(Changed::Forgotten(id, Digest::from_bytes(row.get("digest")?)))
+        }
+        bound => bound.map(Changed::Token),
+    }
+}
+
 fn changed(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<Changed> {
     match row.get::<_, String>("kind")?.as_str() {
         TOKEN => {
             let id = tokens::token_id(row, "subject")?;
             let found = conn
                 .prepare_cached(&format!("{SELECT_BINDING} WHERE t.id = ?"))?
-                .query_row([id.to_string()], binding)
+                .query_row([id.to_string()], readable)
                 .optional()?;
             // Gone already: a later revision says so, with its digest.
-            Ok(found.map_or(Changed::Other, Changed::Token))
+            Ok(found.unwrap_or(Changed::Other))
         }
         FORGOTTEN => {
             Ok(Changed::Forgotten(tokens::token_id(row, "subject")?, Digest::from_bytes(row.get("digest")?)))
@@ -207,6 +236,13 @@ fn changed(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<Changed> {
             let subject = row.get::<_, String>("subject")?;
             let (app, name) = subject.split_once('/').unwrap_or((&subject, ""));
             Ok(environments::get(conn, app, name)?.map_or(Changed::Other, Changed::Environment))
+        }
+        SECRET => {
+            let name = parsed(row, "subject", SecretName::parse)?;
+            Ok(match secrets::get(conn, &name)? {
+                Some(secret) => Changed::Secret(Box::new(secret)),
+                None => Changed::NoSecret(name),
+            })
         }
         _ => Ok(Changed::Other),
     }

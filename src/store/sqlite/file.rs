@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -11,9 +12,9 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 
-use super::super::OpenError;
-use super::{backup, migrate};
-use crate::model::OnPublish;
+use super::super::{OpenError, SealedSecret};
+use super::{backup, migrate, secrets, sightings};
+use crate::model::{Hindsight, OnPublish};
 
 /// How long a write or a read waits for another program that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
@@ -29,6 +30,8 @@ const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 pub(in crate::store) struct Opened {
     /// Without symbolic links.
     pub(in crate::store) path: PathBuf,
+    /// What was seen to have ended, which every connection judges by.
+    pub(in crate::store) hindsight: Arc<Hindsight>,
     pub(super) connection: Connection,
     pub(super) lock: File,
 }
@@ -50,7 +53,8 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
         Err(e) => return Err(io(e.into())),
     }
     let failed = |e| OpenError::of(path.clone(), e);
-    let mut connection = connect(&path).map_err(failed)?;
+    let hindsight = Arc::<Hindsight>::default();
+    let mut connection = connect(&path, &hindsight).map_err(failed)?;
     // Before anything about it is changed: it may be somebody else's.
     let version = migrate::judge(&connection, &path)?;
     for kept in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm"), beside(&path, ".lock")] {
@@ -58,16 +62,18 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     }
     prepare(&connection).map_err(failed)?;
     migrate::bring_up(&mut connection, version).map_err(failed)?;
+    hindsight.restore(sightings::read(&connection).map_err(failed)?);
     backup::sweep(&path);
-    Ok(Opened { path, connection, lock })
+    Ok(Opened { path, hindsight, connection, lock })
 }
 
-/// Judges the store without touching it. One that is in use, or was when its gateway was killed, is left to `open`.
-pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
+/// Judges the store without touching it, and tells its secrets; `None` where that is not possible. One that is in use,
+/// or was when its gateway was killed, is judged by `open`.
+pub(in crate::store) fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>, OpenError> {
     let io = |cause| OpenError::Io { path: path.to_owned(), cause };
     match File::open(path) {
         Ok(_) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
         Err(e) => return Err(io(e)),
     }
     let path = real_file(path).map_err(io)?;
@@ -75,8 +81,15 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
     // A log that a kill left behind belongs to the database, and only opening it for good would put the two together.
     let unsettled = fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
-    if in_use || unsettled {
-        return Ok(());
+    if in_use {
+        // Whoever uses it has made all that reading needs.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        return Ok(Connection::open_with_flags(&path, flags)
+            .and_then(|connection| secrets::all(&connection))
+            .ok());
+    }
+    if unsettled {
+        return Ok(None);
     }
     // Immutable: SQLite then leaves no log of its own behind, whose owner would be whoever runs the check.
     let name = path.to_str().ok_or_else(|| io(io::Error::other("its path is not UTF-8")))?;
@@ -84,7 +97,9 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<(), OpenError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags).map_err(|e| OpenError::of(path.clone(), e))?;
-    migrate::judge(&connection, &path).map(drop)
+    let version = migrate::judge(&connection, &path)?;
+    // One that is older holds none.
+    Ok(if migrate::is_current(version) { secrets::all(&connection).ok() } else { Some(Vec::new()) })
 }
 
 /// The path without symbolic links, of something that is a file.
@@ -106,14 +121,14 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A connection for reading.
-pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = connect(path)?;
+pub(super) fn connect_to_read(path: &Path, hindsight: &Arc<Hindsight>) -> rusqlite::Result<Connection> {
+    let connection = connect(path, hindsight)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 
 /// A connection to a store that is there.
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, hindsight: &Arc<Hindsight>) -> rusqlite::Result<Connection> {
     // Not CREATE: a file that vanished must not come back empty.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -126,6 +141,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
         let (at, now): (i64, i64) = (context.get(1)?, context.get(2)?);
         Ok(rule.is_some_and(|rule| rule.has_ended(at, now)))
     })?;
+    sightings::register(&connection, hindsight.clone())?;
     Ok(connection)
 }
 

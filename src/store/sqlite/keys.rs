@@ -18,7 +18,7 @@ use crate::model::{AppName, Key, KeyId, MemberName, Scope, Scopes};
 
 const SELECT: &str =
     "SELECT k.id, m.name AS member, m.removed_at IS NOT NULL AS orphaned, k.scopes, k.app, k.label,
-    k.hint, k.created_at, k.expires_at, coalesce(k.revoked_at, m.removed_at) AS revoked_at,
+    k.hint, k.created_at, k.expires_at, nullif(judged_at(k.id, 0), 0) AS seen_ended, coalesce(k.revoked_at, m.removed_at) AS revoked_at,
     coalesce(k.revoked_by, m.removed_by) AS revoked_by, k.last_used_at, k.last_used_from
     FROM keys k JOIN members m ON m.id = k.member";
 
@@ -53,11 +53,19 @@ pub(in crate::store) fn mint(work: &mut Work<'_>, act: &Act, new: &NewKey) -> Re
     Ok((get(work.conn, id)?.ok_or(Refused::Missing)?, revision))
 }
 
-pub(in crate::store) fn revoke(work: &mut Work<'_>, act: &Act, id: KeyId) -> Result<Revocation<Key>, Halt> {
+pub(in crate::store) fn revoke(
+    work: &mut Work<'_>,
+    act: &Act,
+    id: KeyId,
+    keep_an_admin: bool,
+) -> Result<Revocation<Key>, Halt> {
     begin(work, act)?;
     let before = get(work.conn, id)?.ok_or(Refused::Missing)?;
     if before.revoked_at.is_some() {
         return Ok(Revocation { of: before, revision: work.revision(), fresh: false });
+    }
+    if keep_an_admin {
+        members::keep_an_admin(work, act, |key, _| key == id.to_string())?;
     }
     work.conn.prepare_cached("UPDATE keys SET revoked_at = ?, revoked_by = ? WHERE id = ?")?.execute((
         act.at.as_millisecond(),
@@ -86,10 +94,8 @@ impl LastUses {
 
 impl Bulk for LastUses {
     fn piece(&mut self, work: &mut Work<'_>, until: Instant) -> rusqlite::Result<bool> {
-        let mut update = work.conn.prepare_cached(
-            "UPDATE keys SET last_used_at = ?1, last_used_from = ?2
-             WHERE id = ?3 AND (last_used_at IS NULL OR last_used_at < ?1)",
-        )?;
+        let mut update =
+            work.conn.prepare_cached("UPDATE keys SET last_used_at = ?, last_used_from = ? WHERE id = ?")?;
         for Use { of, at, from } in self.0.by_ref() {
             update.execute((at, from.to_string(), of.to_string()))?;
             if Instant::now() >= until {
@@ -147,6 +153,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         hint: row.get("hint")?,
         created_at: moment(row, "created_at")?,
         expires_at: time(row, "expires_at")?,
+        seen_ended: time(row, "seen_ended")?,
         revoked_at: time(row, "revoked_at")?,
         revoked_by: row.get("revoked_by")?,
         last_used_at: time(row, "last_used_at")?,

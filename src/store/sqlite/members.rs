@@ -9,10 +9,11 @@ use super::repeats::{begin, made};
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::{audit, moment, parsed, parsed_if};
-use crate::model::{Email, Member, MemberName, Scope, Scopes};
+use crate::model::{Email, Member, MemberName, Scope};
 
 const SELECT: &str = "SELECT id, name, email, created_at, revision FROM members";
-const KEY_IN_FORCE: &str = "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)";
+const KEY_IN_FORCE: &str =
+    "k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > judged_at(k.id, ?))";
 
 /// The row of a member that is not removed.
 pub(super) fn find(conn: &Connection, name: &MemberName) -> rusqlite::Result<Option<i64>> {
@@ -85,8 +86,8 @@ pub(in crate::store) fn remove(
 ) -> Result<Removal, Halt> {
     begin(work, act)?;
     let member = find(work.conn, name)?.ok_or(Refused::Missing)?;
-    if keep_an_admin && admins(work, act)? == [member] {
-        return Err(Refused::LastAdmin.into());
+    if keep_an_admin {
+        self::keep_an_admin(work, act, |_, of| of == member)?;
     }
     let now = act.at.as_millisecond();
     let live = live("?1");
@@ -111,23 +112,33 @@ pub(in crate::store) fn remove(
     Ok(Removal { tokens, keys, revision: work.announce(Notice::Removed(member))? })
 }
 
-/// The members with a key in force that may do everything everywhere.
-fn admins(work: &Work<'_>, act: &Act) -> rusqlite::Result<Vec<i64>> {
+/// Refuses what takes from everyone the keys that may do everything everywhere, or leaves only such as expire where one
+/// goes that does not; `goes` tells of a key and its member whether it would.
+pub(super) fn keep_an_admin(
+    work: &Work<'_>,
+    act: &Act,
+    goes: impl Fn(&str, i64) -> bool,
+) -> Result<(), Halt> {
     let sql = format!(
-        "SELECT DISTINCT k.member, k.scopes FROM keys k JOIN members m ON m.id = k.member
-         WHERE m.removed_at IS NULL AND k.app IS NULL AND {KEY_IN_FORCE} ORDER BY k.member"
+        "SELECT k.id, k.member, k.scopes, k.expires_at IS NULL AS lasts FROM keys k
+         JOIN members m ON m.id = k.member WHERE m.removed_at IS NULL AND k.app IS NULL AND {KEY_IN_FORCE}"
     );
-    let mut admins = Vec::new();
+    // Of those that go and those that stay: whether there is one, and whether one lasts.
+    let (mut going, mut staying) = ((false, false), (false, false));
     let mut query = work.conn.prepare_cached(&sql)?;
     let mut rows = query.query([act.at.as_millisecond()])?;
     while let Some(row) = rows.next()? {
-        let scopes = parsed(row, "scopes", super::keys::scopes)?;
-        if Scopes::allow(scopes, Scope::Admin) {
-            admins.push(row.get("member")?);
+        if !parsed(row, "scopes", super::keys::scopes)?.allow(Scope::Admin) {
+            continue;
         }
+        let side =
+            if goes(&row.get::<_, String>("id")?, row.get("member")?) { &mut going } else { &mut staying };
+        *side = (true, side.1 || row.get("lasts")?);
     }
-    admins.dedup();
-    Ok(admins)
+    if going.0 && !staying.0 || going.1 && !staying.1 {
+        return Err(Refused::LastAdmin.into());
+    }
+    Ok(())
 }
 
 pub(in crate::store) fn get(conn: &Connection, name: &MemberName) -> rusqlite::Result<Option<Member>> {

@@ -7,7 +7,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::super::OpenError;
 
 /// Step `n` makes version `n + 1` out of version `n`. Steps that were released never change.
-const STEPS: &[&str] = &[include_str!("../schema/1.sql"), include_str!("../schema/2.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../schema/1.sql"),
+    include_str!("../schema/2.sql"),
+    include_str!("../schema/3.sql"),
+    include_str!("../schema/4.sql"),
+    include_str!("../schema/5.sql"),
+];
 /// Marks a database as a store of this program ("PCLS").
 const APPLICATION: i64 = 0x5043_4C53;
 
@@ -17,6 +23,11 @@ pub(super) fn bring_up(connection: &mut Connection, from: i64) -> rusqlite::Resu
         apply(connection, step, version)?;
     }
     Ok(())
+}
+
+/// Whether the schema is this program's.
+pub(super) fn is_current(version: i64) -> bool {
+    usize::try_from(version).is_ok_and(|version| version == STEPS.len())
 }
 
 /// Whether this program can use the database; returns the version of its schema.

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::super::StoreError;
 use super::{Health, file};
+use crate::model::Hindsight;
 use crate::telemetry::Operations;
 
 /// A bounded set of connections, opened as they are needed. Clones share it.
@@ -19,6 +20,7 @@ pub(in crate::store) struct Reader(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    hindsight: Arc<Hindsight>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     health: Arc<Health>,
@@ -28,12 +30,14 @@ struct Inner {
 impl Reader {
     pub(in crate::store) fn new(
         path: &Path,
+        hindsight: Arc<Hindsight>,
         connections: usize,
         health: Arc<Health>,
         operations: Arc<Operations>,
     ) -> Self {
         Self(Arc::new(Inner {
             path: path.to_owned(),
+            hindsight,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections)),
             health,
@@ -43,7 +47,8 @@ impl Reader {
 
     /// One more connection to the same store, which no one else uses.
     pub(in crate::store) fn alone(&self) -> Self {
-        Self::new(&self.0.path, 1, self.0.health.clone(), self.0.operations.clone())
+        let Inner { path, hindsight, health, operations, .. } = &*self.0;
+        Self::new(path, hindsight.clone(), 1, health.clone(), operations.clone())
     }
 
     /// Runs `read` in a read transaction on a thread that may block.
@@ -86,7 +91,7 @@ impl Reader {
         let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => file::connect_to_read(&self.0.path)?,
+            None => file::connect_to_read(&self.0.path, &self.0.hindsight)?,
         };
         let transaction = connection.unchecked_transaction()?;
         let answer = read(&transaction)?;

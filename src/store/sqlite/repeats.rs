@@ -24,7 +24,7 @@ pub(super) fn begin(work: &Work<'_>, act: &Act) -> Result<(), Halt> {
             .prepare_cached(
                 "SELECT 1 FROM keys k JOIN members m ON m.id = k.member
                  WHERE k.id = ? AND k.revoked_at IS NULL AND m.removed_at IS NULL
-                 AND (k.expires_at IS NULL OR k.expires_at > ?)",
+                 AND (k.expires_at IS NULL OR k.expires_at > judged_at(k.id, ?))",
             )?
             .exists((key.to_string(), act.at.as_millisecond()))?;
         if !in_force {

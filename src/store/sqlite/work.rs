@@ -85,7 +85,7 @@ impl Work<'_> {
     }
 }
 
-fn meta(conn: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn meta(conn: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     conn.prepare_cached("SELECT value FROM meta WHERE name = ?")?
         .query_row([name], |row| row.get(0))
         .optional()

@@ -35,7 +35,7 @@ async fn whoever_is_no_longer_in_force_does_nothing_more() {
     let (minted, _) = mint(&store).await;
     let (revoked, ann) = with_key(&store, "ann").await;
     let (_, bob) = with_key(&store, "bob").await;
-    store.revoke_key(act(), revoked).await.unwrap();
+    store.revoke_key(act(), revoked, false).await.unwrap();
     store.remove_member(act(), MemberName::parse("bob").unwrap(), false).await.unwrap();
     let mut expired = key("eve");
     expired.expires_at = Some(Timestamp::now() - 1.second());
@@ -125,7 +125,7 @@ async fn what_ends_soon_and_is_in_use_is_noted_once() {
     assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 1);
     assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 0);
     assert_eq!(count(48).await, 1);
-    let entries = store.audit(EntryFilter { own: None, within: None, after: 0, limit: 100 }).await.unwrap();
+    let entries = store.audit(EntryFilter { limit: 100, ..EntryFilter::default() }).await.unwrap();
     let noted: Vec<_> = entries.iter().filter(|entry| entry.action == "token.expiring").collect();
     assert_eq!([&noted[0].subject, &noted[1].subject], [&used.to_string(), &graced.to_string()]);
     assert_ne!(noted[0].subject, unused.to_string());

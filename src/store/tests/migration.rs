@@ -47,10 +47,7 @@ async fn a_store_of_version_1_goes_on() {
     assert!(kept.rules.are_none() && kept.created_by.as_ref().unwrap().as_str() == "ann");
     assert_eq!((tokens[1].lifetime, tokens[1].app.clone()), (None, TokenApp::Every));
     assert_eq!(store.member(MemberName::parse("ann").unwrap()).await.unwrap().unwrap().revision, 1);
-    assert_eq!(
-        store.audit(EntryFilter { own: None, within: None, after: 0, limit: 10 }).await.unwrap().len(),
-        1
-    );
+    assert_eq!(store.audit(EntryFilter { limit: 10, ..EntryFilter::default() }).await.unwrap().len(), 1);
     let mut seen = Vec::new();
     store.feed().follow(0, 10, |revision, changed| seen.push((revision, changed))).unwrap();
     assert!(matches!(&seen[..], [(1, Changed::Environment(row)), (2, Changed::Token(_))] if row.opened));

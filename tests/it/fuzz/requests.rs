@@ -11,7 +11,7 @@ use portcullis::credential::{Kind, Plaintext};
 use portcullis::gateway::framing::{Event, Framing};
 use portcullis::gateway::head::{BodyLength, Head, HeadLimits};
 use portcullis::gateway::request::Request;
-use portcullis::gateway::{Settings, decide};
+use portcullis::gateway::{Moment, Settings, decide};
 use portcullis::index::{Identity, Index, NEVER, Standing};
 use portcullis::model::{AppName, EnvironmentName, OnPublish, TokenApp, TokenId};
 
@@ -238,7 +238,7 @@ fn nobody_gets_in_without_the_token() {
         let path = request.path();
         prop_assert!(path.starts_with('/') || (path == "*" && request.method == http::Method::OPTIONS));
         prop_assert!(!request.host().contains([':', '@', '/']) || request.host().starts_with('['));
-        if decide(&settings, &index, &request, CLIENT, 0).is_ok() {
+        if decide(&settings, &index, &request, CLIENT, Moment { wall: 0, steady: 0 }).is_ok() {
             allowed.set(allowed.get() + 1);
             prop_assert_eq!(request.host(), "shop.localhost");
             let decoded: Vec<u8> = percent_encoding::percent_decode(&bytes[..length]).collect();

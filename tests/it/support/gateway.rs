@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -278,6 +278,21 @@ impl Gateway {
     /// Runs the command line with this gateway's configuration.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Ran {
         let output = command(self.folder.path()).args(arguments).stdin(Stdio::null()).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The same with something on standard input.
+    pub(crate) fn cli_given(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = command(self.folder.path());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // One that refuses its arguments does not read.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         Ran {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -2,11 +2,13 @@
 
 pub(crate) mod app;
 pub(crate) mod authority;
+pub(crate) mod browser;
 pub(crate) mod caller;
 pub(crate) mod curl;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
 pub(crate) mod http2;
+pub(crate) mod leak;
 pub(crate) mod metrics;
 pub(crate) mod modern;
 pub(crate) mod peer;
@@ -14,6 +16,7 @@ pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod stage;
 pub(crate) mod terminator;
+pub(crate) mod visitor;
 pub(crate) mod way;
 pub(crate) mod websocket;
 pub(crate) mod wire;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::{Act, Refused, Revocation, TokenEdit};
 use super::super::audit;
 use super::super::feed::Notice;
-use super::super::repeats::begin;
+use super::super::repeats::{begin, made};
 use super::super::work::{Halt, Work};
 use super::{get, listed};
 use crate::credential::Digest;
@@ -21,6 +21,7 @@ pub(in crate::store) fn revoke(
     begin(work, act)?;
     let before = get(work.conn, id)?.ok_or(Refused::Missing)?;
     if before.revoked.is_some() {
+        made(work, act, &id.to_string(), 0)?;
         return Ok(Revocation { of: before, revision: work.revision(), fresh: false });
     }
     work.conn
@@ -31,6 +32,8 @@ pub(in crate::store) fn revoke(
         .execute((act.at.as_millisecond(), &act.actor, reason, id.to_string()))?;
     audit::note(work.conn, act, "token.revoke", &id.to_string(), told(&before, reason))?;
     let revision = work.announce(Notice::Token(id))?;
+    // What it ends is not known yet: that is kept by the revision.
+    made(work, act, &id.to_string(), revision)?;
     let of = get(work.conn, id)?.ok_or(Refused::Missing)?;
     Ok(Revocation { of, revision, fresh: true })
 }

@@ -5,8 +5,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::super::TokenFilter;
-use super::{ALL, COLUMNS, REVOKED, live, replaced, token, token_id};
-use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Status, Token, TokenId};
+use super::{ALL, COLUMNS, REVOKED, judged_at, live, replaced, token, token_id};
+use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Replaced, Status, Token, TokenId};
 
 pub(in crate::store) fn list(conn: &Connection, filter: &TokenFilter) -> rusqlite::Result<Vec<Token>> {
     let (sql, values) = query(filter);
@@ -25,11 +25,14 @@ fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
     if let Some(owner) = &filter.owner {
         and(owner.to_string().into(), &|owner| format!("m.removed_at IS NULL AND m.name = {owner}"));
     }
+    // The index by environment finds an app's tokens too, but not in their order: going through all from the newest on
+    // reaches the end of a page sooner than putting them in order.
+    let plus = if filter.environment.is_some() { "" } else { "+" };
     if let Some(app) = &filter.within {
-        and(app.to_string().into(), &|app| format!("t.app = {app}"));
+        and(app.to_string().into(), &|app| format!("{plus}t.app = {app}"));
     }
     if let Some(app) = &filter.app {
-        and(app.clone().into(), &|app| format!("t.app = {app}"));
+        and(app.clone().into(), &|app| format!("{plus}t.app = {app}"));
     }
     if let Some(environment) = &filter.environment {
         and(environment.clone().into(), &|environment| format!("t.environment = {environment}"));
@@ -42,7 +45,10 @@ fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
     if let Some(status) = filter.status {
         and(filter.now.as_millisecond().into(), &|now| match status {
             Status::Active => live(now),
-            Status::Expired => format!("NOT {REVOKED} AND NOT {} AND t.expires_at <= {now}", replaced(now)),
+            Status::Expired => {
+                let (replaced, now) = (replaced(now), judged_at(now));
+                format!("NOT {REVOKED} AND NOT {replaced} AND t.expires_at <= {now}")
+            }
             Status::Replaced => format!("NOT {REVOKED} AND {}", replaced(now)),
             // The time plays no part in it, but every value that is bound must be used.
             Status::Revoked => format!("{REVOKED} AND {now} IS NOT NULL"),
@@ -85,7 +91,7 @@ pub struct Prospect {
 /// Some tokens, newest first, of which only so many are shown.
 #[derive(Debug, Default)]
 pub struct Sighted {
-    /// Those that the caller may see, up to the bound.
+    /// Those that the caller may see, up to the bound; what lives on is shown as it would be then.
     pub tokens: Vec<Token>,
     pub count: u64,
 }
@@ -115,9 +121,13 @@ pub(in crate::store) fn prospect(conn: &Connection, filter: &ProspectFilter) -> 
     let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner))?;
     let mut prospect = Prospect::default();
     while let Some(row) = rows.next()? {
-        let found = token(row)?;
+        let mut found = token(row)?;
         // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
         let ends = fresh && found.replaced.is_none() && found.on_publish.has_ended(now, now);
+        if fresh && !ends && found.replaced.is_none() {
+            let (deployment, by) = (filter.id.to_string(), String::new());
+            found.replaced = Some(Replaced { at: filter.now, deployment, by });
+        }
         let side = if ends { &mut prospect.would_end } else { &mut prospect.would_keep };
         side.count += 1;
         let visible = owner.is_none() || row.get::<_, Option<bool>>("own")?.unwrap_or(false);

@@ -8,7 +8,7 @@ use super::super::super::{Act, Limits, NewToken, Refused, Rotation};
 use super::super::feed::Notice;
 use super::super::repeats::{begin, made};
 use super::super::work::{Halt, Work};
-use super::super::{audit, environments};
+use super::super::{audit, environments, shares};
 use super::{ALL, get, listed, live};
 use crate::model::{KeyId, Lifetime, Status, Token, TokenApp};
 
@@ -57,10 +57,14 @@ pub(in crate::store) fn mint(
             ":lifetime": new.lifetime.as_ref().map(Lifetime::to_string),
         })?;
     environments::open(work, act, &new.app, &new.environment)?;
-    let detail = json!({
+    let mut detail = json!({
         "app": new.app.as_str(), "environment": new.environment.as_str(), "label": new.label.as_str(),
         "hint": new.hint, "expires_at": new.expires_at,
     });
+    if let Some(share) = &new.share {
+        shares::insert(work, id, share)?;
+        detail["share"] = json!({ "uses": share.uses });
+    }
     audit::note(work.conn, act, "token.mint", &id.to_string(), detail)?;
     let revision = work.announce(Notice::Token(id))?;
     made(work, act, &id.to_string(), 0)?;
@@ -77,6 +81,10 @@ pub(in crate::store) fn rotate(work: &mut Work<'_>, act: &Act, new: &Rotation) -
     match old.status(act.at) {
         Status::Active => {}
         ended => return Err(Refused::Ended(ended).into()),
+    }
+    // A successor has the same bindings: it would end with the same deployment, whatever it was told.
+    if let Some(end) = old.grace_ends_at() {
+        return Err(Refused::Graced(end).into());
     }
     if old.revision != new.seen {
         return Err(Refused::Stale.into());

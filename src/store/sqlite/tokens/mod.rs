@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Unreadable, moment, parsed, parsed_if, time};
+use crate::credential::Digest;
 use crate::model::{
     Ended, EnvironmentName, Label, Lifetime, MemberName, Network, OnPublish, Rate, Replaced, Rules, Text,
     Token, TokenApp, TokenId, TokenScope,
@@ -25,7 +26,7 @@ const WITH_MEMBER: &str = "its member was removed";
 
 const COLUMNS: &str = "t.id, t.label, t.description, t.app, t.environment, t.deployment, t.on_publish, t.scopes,
     t.allowed_addresses, t.rate_limit, t.hint, t.created_at, m.name AS member, m.removed_at, m.removed_by,
-    t.expires_at, t.lifetime, t.counts_from, t.last_used_at, t.last_used_from, t.revoked_at, t.revoked_by,
+    nullif(judged_at(t.id, 0), 0) AS seen_ended, t.expires_at, t.lifetime, t.counts_from, t.last_used_at, t.last_used_from, t.revoked_at, t.revoked_by,
     t.revoke_reason, d.published_at, d.published_by, d.id AS published_id, t.predecessor, t.successor, t.revision";
 
 pub(in crate::store) fn get(conn: &Connection, id: TokenId) -> rusqlite::Result<Option<Token>> {
@@ -34,14 +35,26 @@ pub(in crate::store) fn get(conn: &Connection, id: TokenId) -> rusqlite::Result<
         .optional()
 }
 
+pub(in crate::store) fn by_digest(conn: &Connection, digest: &Digest) -> rusqlite::Result<Option<Token>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {ALL} WHERE t.digest = ?"))?
+        .query_row([digest.as_bytes()], token)
+        .optional()
+}
+
+/// The time by which a token is judged at `now`.
+fn judged_at(now: &str) -> String {
+    format!("judged_at(t.id, {now})")
+}
+
 /// Whether a token's deployment was replaced so that it has ended by `now`.
 fn replaced(now: &str) -> String {
+    let now = judged_at(now);
     format!("(d.published_at IS NOT NULL AND has_ended(t.on_publish, d.published_at, {now}))")
 }
 
 /// Whether a token lives at `now`.
 pub(super) fn live(now: &str) -> String {
-    let replaced = replaced(now);
+    let (replaced, now) = (replaced(now), judged_at(now));
     format!("NOT {REVOKED} AND NOT {replaced} AND (t.expires_at IS NULL OR t.expires_at > {now})")
 }
 
@@ -112,6 +125,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         last_used_from: parsed_if(row, "last_used_from", str::parse::<IpAddr>)?,
         revoked,
         replaced,
+        seen_ended: time(row, "seen_ended")?,
         predecessor: parsed_if(row, "predecessor", |id| TokenId::parse(id).ok_or(Unreadable("token id")))?,
         successor: parsed_if(row, "successor", |id| TokenId::parse(id).ok_or(Unreadable("token id")))?,
         revision: row.get::<_, i64>("revision")?.unsigned_abs(),

@@ -110,10 +110,9 @@ impl LastUses {
 
 impl Bulk for LastUses {
     fn piece(&mut self, work: &mut Work<'_>, until: Instant) -> rusqlite::Result<bool> {
-        let mut update = work.conn.prepare_cached(
-            "UPDATE tokens SET last_used_at = ?1, last_used_from = ?2
-             WHERE id = ?3 AND (last_used_at IS NULL OR last_used_at < ?1)",
-        )?;
+        let mut update = work
+            .conn
+            .prepare_cached("UPDATE tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")?;
         for Use { of, at, from } in self.0.by_ref() {
             update.execute((at, from.to_string(), of.to_string()))?;
             if Instant::now() >= until {

@@ -1,42 +1,34 @@
-//! What the decision costs: instructions, counted by callgrind, and allocations, counted here. Both are the same on
-//! a busy machine as on a quiet one, so they can be compared from commit to commit.
-//!
-//! The program runs itself under callgrind twice for each case, with different numbers of rounds: the difference is
-//! the rounds' own, without what it takes to set them up.
-
-#![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
+//! The cases whose instructions are counted, with all that each needs.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use http::Request as Message;
 use jiff::Timestamp;
 use portcullis::board::{Board, Outcome, Traffic};
-use portcullis::config;
+use portcullis::config::{self, Config};
 use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::framing::Framing;
 use portcullis::gateway::head::{BodyLength, Head, HeadLimits};
 use portcullis::gateway::request::Request;
-use portcullis::gateway::{Settings, decide};
-use portcullis::index::{Identity, Index, NEVER, Standing};
+use portcullis::gateway::{Moment, Settings, decide};
+use portcullis::index::{Identity, Index, NEVER, Standing, Writer};
 use portcullis::model::{OnPublish, Refusal, TokenApp, TokenId};
 use sha2::Digest as _;
 
+/// Tokens in the index.
 const TOKENS: u32 = 10_000;
-/// The rounds of a case's two runs.
-const ROUNDS: [u32; 2] = [1_000, 11_000];
-const NOW: i64 = 1_767_225_600_000;
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(super) const NOW: Moment = Moment { wall: 1_767_225_600_000, steady: 1_000_000 };
+pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The example of the token format; fixed, so that every run takes the same path through the table.
 const MINTED: &str = "pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17";
 /// As well formed, and never minted.
 const UNKNOWN: &str = "pct_0000000000000000000000000000002C8GjS";
 
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 [apps.shop.environments.production]
 hosts = ["shop.example.com"]
 upstreams = ["http://127.0.0.1:3000"]
@@ -48,7 +40,7 @@ upstreams = ["http://127.0.0.1:3001"]
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Case {
+pub(super) enum Case {
     Header,
     Bearer,
     Query,
@@ -62,7 +54,7 @@ enum Case {
 }
 
 impl Case {
-    const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Header,
         Self::Bearer,
         Self::Query,
@@ -73,7 +65,7 @@ impl Case {
         Self::Counting,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Header => "header",
             Self::Bearer => "bearer",
@@ -112,32 +104,8 @@ impl Case {
     }
 }
 
-fn main() -> Result<()> {
-    // Cargo adds an argument of its own; ours are the two that the program gives itself.
-    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [case, rounds] = &arguments[..] {
-        let case = Case::ALL.into_iter().find(|known| known.name() == case).context("no such case")?;
-        run(&mut Bench::new(case)?, rounds.parse()?);
-        return Ok(());
-    }
-    ensure!(arguments.is_empty(), "this benchmark takes no arguments");
-
-    println!("{:<16}{:>14}{:>14}", "case", "instructions", "allocations");
-    for case in Case::ALL {
-        let mut bench = Bench::new(case)?;
-        run(&mut bench, 1);
-        let allocated = allocation_counter::measure(|| run(&mut bench, 1)).count_total;
-        let (few, many) = (count(case, ROUNDS[0])?, count(case, ROUNDS[1])?);
-        let instructions = many.saturating_sub(few) / u64::from(ROUNDS[1] - ROUNDS[0]);
-        println!("{:<16}{instructions:>14}{allocated:>14}", case.name());
-        let free = matches!(case, Case::Header | Case::Bearer);
-        ensure!(!free || allocated == 0, "the decision allocates in the {} form", case.name());
-    }
-    Ok(())
-}
-
 /// Everything a case needs, made beforehand.
-struct Bench {
+pub(super) struct Bench {
     case: Case,
     settings: Settings,
     index: std::sync::Arc<Index>,
@@ -148,22 +116,37 @@ struct Bench {
     traffic: std::sync::Arc<Traffic>,
 }
 
+/// A token of the shop's production, as the index has it.
+pub(super) fn identity(writer: &Writer) -> Identity {
+    Identity {
+        id: TokenId::next(None, Timestamp::UNIX_EPOCH),
+        app: Some(writer.name("shop")),
+        environment: writer.name("production"),
+        expires: NEVER,
+        minted_under: 0,
+        on_publish: OnPublish::Stop,
+        revoked: false,
+        label: Some("bench".into()),
+        restrictions: None,
+    }
+}
+
+/// Opens every environment for tokens.
+pub(super) fn open_all(config: &Config, writer: &Writer) {
+    for app in &config.apps {
+        for environment in &app.environments {
+            let opened = Standing { opened: true, ..Standing::default() };
+            writer.set(&TokenApp::One(app.name.clone()), &environment.name, opened);
+        }
+    }
+}
+
 impl Bench {
-    fn new(case: Case) -> Result<Self> {
+    pub(super) fn new(case: Case) -> Result<Self> {
         let config = config::parse(CONFIG, Path::new("bench.toml"), Path::new(""), [])?.config;
         let (index, writer) = Index::new();
         let token = Plaintext::parse(Kind::Token, MINTED.as_bytes()).context("not a token")?;
-        let shop = Identity {
-            id: TokenId::next(None, Timestamp::UNIX_EPOCH),
-            app: Some(writer.name("shop")),
-            environment: writer.name("production"),
-            expires: NEVER,
-            minted_under: 0,
-            on_publish: OnPublish::Stop,
-            revoked: false,
-            label: Some("bench".into()),
-            restrictions: None,
-        };
+        let shop = identity(&writer);
         writer.put(token.digest(), shop.clone());
         for number in 1..TOKENS {
             writer.put(Digest::from_bytes(sha2::Sha256::digest(number.to_le_bytes()).into()), shop.clone());
@@ -172,12 +155,7 @@ impl Bench {
         let (board, _) = Board::new(1);
         let settings = Settings::new(&config, &index, &board, None)?;
         let traffic = board.strangers().clone();
-        for app in &config.apps {
-            for environment in &app.environments {
-                let opened = Standing { opened: true, ..Standing::default() };
-                writer.set(&TokenApp::One(app.name.clone()), &environment.name, opened);
-            }
-        }
+        open_all(&config, &writer);
 
         let fields = [
             ("host", "shop.example.com".to_owned()),
@@ -208,7 +186,7 @@ impl Bench {
 }
 
 /// Does what the case says, `rounds` times.
-fn run(bench: &mut Bench, rounds: u32) {
+pub(super) fn run(bench: &mut Bench, rounds: u32) {
     for _ in 0..rounds {
         match bench.case {
             Case::Digest => {
@@ -240,21 +218,4 @@ fn run(bench: &mut Bench, rounds: u32) {
             }
         }
     }
-}
-
-/// Instructions of a whole run.
-fn count(case: Case, rounds: u32) -> Result<u64> {
-    let folder = tempfile::tempdir()?;
-    let out = folder.path().join("callgrind.out");
-    let run = Command::new("valgrind")
-        .arg("--tool=callgrind")
-        .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(std::env::current_exe()?)
-        .args([case.name(), &rounds.to_string()])
-        .output()
-        .context("valgrind cannot be run: is it installed?")?;
-    ensure!(run.status.success(), "callgrind failed:\n{}", String::from_utf8_lossy(&run.stderr));
-    let counted = std::fs::read_to_string(&out)?;
-    let total = counted.lines().find_map(|line| line.strip_prefix("totals: ")).context("no totals")?;
-    Ok(total.trim().parse()?)
 }

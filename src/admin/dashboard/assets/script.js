@@ -1,0 +1,100 @@
+"use strict";
+// Comfort only: every page does its work without this.
+
+// Copying, and a guard against leaving before what is shown once was taken.
+const guarded = document.querySelector("[data-guard]");
+if (guarded) {
+  let taken = false;
+  const said = document.getElementById("copied");
+  for (const button of guarded.querySelectorAll("[data-copy]")) {
+    const source = document.getElementById(button.dataset.copy);
+    const label = button.firstChild;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(source.textContent);
+        taken = true;
+        label.textContent = "Copied";
+        said.textContent = "Copied to the clipboard";
+        setTimeout(() => { label.textContent = "Copy"; }, 2000);
+      } catch {
+        getSelection().selectAllChildren(source);
+        said.textContent = "Selected: copy it with your keyboard";
+      }
+    });
+  }
+  for (const source of guarded.querySelectorAll("code")) {
+    source.addEventListener("copy", () => { taken = true; });
+  }
+  const stored = document.getElementById("stored");
+  stored.addEventListener("change", () => { taken = taken || stored.checked; });
+  addEventListener("beforeunload", (event) => { if (!taken) event.preventDefault(); });
+  // A reload shows what is there, and does not send the form again.
+  history.replaceState(null, "", guarded.dataset.address);
+  guarded.querySelector(".first .copy").focus();
+}
+
+// What is wrong with a form is said where the reader is.
+document.getElementById("faults")?.focus();
+
+// A date that was chosen is meant.
+for (const date of document.querySelectorAll("[data-ticks]")) {
+  date.addEventListener("input", () => {
+    const choice = document.getElementById(date.dataset.ticks);
+    if ("checked" in choice) choice.checked = true;
+    else choice.selected = true;
+  });
+}
+
+// Puts a part of another page in the place of the same part of this one, unless something newer was asked for.
+const put = async (selector, address, options, isLatest) => {
+  const answer = await fetch(address, options);
+  if (answer.redirected) { location.reload(); return; }
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const part = page.querySelector(selector);
+  if (part && isLatest()) document.querySelector(selector).replaceChildren(...part.childNodes);
+};
+// Acts once nothing more comes for a moment.
+const calmly = (act) => {
+  let waiting;
+  let round = 0;
+  return () => {
+    clearTimeout(waiting);
+    const mine = ++round;
+    waiting = setTimeout(() => act(() => mine === round), 250);
+  };
+};
+
+// Filters that act while one types.
+for (const form of document.querySelectorAll("[data-live]")) {
+  form.addEventListener("input", calmly(async (isLatest) => {
+    const filled = [...new FormData(form)].filter(([, value]) => value !== "");
+    const address = form.getAttribute("action") + (filled.length ? "?" + new URLSearchParams(filled) : "");
+    await put(form.dataset.live, address, {}, isLatest);
+    if (isLatest()) history.replaceState(null, "", address);
+  }));
+}
+
+// Scopes tried while one types, by the server's own rules.
+for (const form of document.querySelectorAll("[data-try]")) {
+  const tried = calmly((isLatest) => {
+    const body = new URLSearchParams(new FormData(form));
+    body.set("intent", "try");
+    return put(form.dataset.try, form.getAttribute("action"), { method: "POST", body }, isLatest);
+  });
+  form.addEventListener("input", (event) => {
+    const field = event.target.name;
+    if (["scopes", "try_method", "try_path"].includes(field) && form.elements.try_path.value !== "") tried();
+  });
+}
+
+// A form is sent once, however often its button is pressed.
+addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) { event.preventDefault(); return; }
+  form.dataset.sent = "yes";
+});
+addEventListener("pageshow", () => {
+  for (const form of document.forms) delete form.dataset.sent;
+});

@@ -1,0 +1,49 @@
+//! The dashboard: pages for people, rendered here and readable without a script. They do nothing that the API does not do:
+//! each form ends in the same command, for the same caller, with the same permissions.
+
+pub(super) mod apps;
+pub(super) mod assets;
+pub(super) mod audit;
+mod chart;
+pub(super) mod creation;
+mod door;
+mod failures;
+mod form;
+pub(super) mod keys;
+pub(super) mod link;
+pub(super) mod members;
+mod page;
+mod secret;
+mod session;
+pub(super) mod sign_in;
+pub(super) mod token;
+pub(super) mod tokens;
+mod words;
+
+use std::pin::Pin;
+
+use axum::response::Response;
+
+use self::failures::Failures;
+use self::link::Links;
+use self::session::Sessions;
+use super::problem::Problem;
+
+pub(super) use door::{Ask, answer};
+pub(super) use page::nothing;
+
+/// Who is signed in, who may sign in by a link, and who tried too often.
+#[derive(Debug, Default)]
+pub(super) struct Dashboard {
+    sessions: Sessions,
+    links: Links,
+    failures: Failures,
+}
+
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+pub(super) type Handler = fn(Ask) -> Answer;
+
+/// The first page.
+pub(super) fn home(_ask: Ask) -> Answer {
+    Box::pin(async { Ok(page::go("/tokens")) })
+}

@@ -1,0 +1,115 @@
+//! What the gateway has to ask those who may look into the store. Bounded: who asks when too much is asked is told so.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::Landing;
+
+/// Questions that may wait to be heard.
+const WAITING: usize = 64;
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One question, and the way back for its answer.
+#[derive(Debug)]
+pub enum Question {
+    /// What a link that signs in is for.
+    Share {
+        /// The digest of its code.
+        code: [u8; 32],
+        /// Whether it is used with that.
+        spend: bool,
+        client: IpAddr,
+        answer: oneshot::Sender<Shared>,
+    },
+}
+
+/// What a link that signs in is for.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Shared {
+    Open {
+        /// The digest of its token.
+        token: [u8; 32],
+        /// Where it leads.
+        landing: Landing,
+    },
+    UsedUp,
+    /// There is no such link.
+    Unknown,
+    /// Nobody can tell at present.
+    Unavailable,
+}
+
+/// The way to whoever answers.
+#[derive(Debug, Default)]
+pub struct Questions(Mutex<Option<mpsc::Sender<Question>>>);
+
+impl Questions {
+    /// From here on the caller is asked.
+    pub fn attend(&self) -> mpsc::Receiver<Question> {
+        let (way, questions) = mpsc::channel(WAITING);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
+        questions
+    }
+
+    /// Asks what the link with this code is for, and uses it where `spend` says so.
+    pub async fn share(&self, code: [u8; 32], spend: bool, client: IpAddr) -> Shared {
+        let (answer, told) = oneshot::channel();
+        let way = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = way.map(|way| way.try_send(Question::Share { code, spend, client, answer }));
+        let Some(Ok(())) = asked else { return Shared::Unavailable };
+        match tokio::time::timeout(PATIENCE, told).await {
+            Ok(Ok(shared)) => shared,
+            _ => Shared::Unavailable,
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open { .. } => "Open",
+            Self::UsedUp => "UsedUp",
+            Self::Unknown => "Unknown",
+            Self::Unavailable => "Unavailable",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn questions_are_bounded_and_answered_once() {
+        let questions = Questions::default();
+        let client = "192.0.2.1".parse().unwrap();
+        assert_eq!(questions.share([0; 32], false, client).await, Shared::Unavailable, "nobody is there");
+        let mut asked = questions.attend();
+        let ask = || questions.share([7; 32], true, client);
+        let answer = async {
+            let Some(Question::Share { code, spend, answer, .. }) = asked.recv().await else { panic!() };
+            assert!(code == [7; 32] && spend);
+            answer.send(Shared::UsedUp).unwrap();
+        };
+        assert_eq!(tokio::join!(ask(), answer).0, Shared::UsedUp);
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING {
+            let mut one = Box::pin(ask());
+            assert!(futures_poll(&mut one).is_pending());
+            waiting.push(one);
+        }
+        assert_eq!(ask().await, Shared::Unavailable, "too many ask at once");
+        drop(asked);
+        for one in waiting {
+            assert_eq!(one.await, Shared::Unavailable);
+        }
+    }
+
+    fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+        std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+}

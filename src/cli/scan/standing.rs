@@ -1,0 +1,108 @@
+//! What the admin side knows of what was found. It is asked by digest: the values stay here.
+
+use std::collections::HashMap;
+
+use super::fit;
+use super::place;
+use crate::admin::wire::{Holding, LookUp, Page, Revoke, RevokedKey, RevokedToken};
+use crate::cli::client::{Client, ClientError};
+use crate::cli::failure::Failure;
+use crate::cli::reach::Reach;
+use crate::credential::Kind;
+use crate::leaks::scan::Leak;
+use crate::model::Status;
+
+/// The most that the admin side is asked about at once.
+const TOGETHER: usize = 500;
+/// The longest reason that a revocation takes.
+const REASON: usize = 1000;
+
+/// A credential that was found, and what is known of it.
+pub(super) struct Finding {
+    pub(super) leak: Leak,
+    pub(super) standing: Standing,
+    pub(super) ending: Ending,
+}
+
+pub(super) enum Standing {
+    /// Nobody could be asked.
+    Unasked,
+    /// Never minted there, or deleted.
+    Unknown,
+    Known(Box<Holding>),
+}
+
+/// Whether it was ended on this occasion.
+pub(super) enum Ending {
+    None,
+    Done,
+    Failed(String),
+}
+
+impl Finding {
+    pub(super) const fn new(leak: Leak) -> Self {
+        Self { leak, standing: Standing::Unasked, ending: Ending::None }
+    }
+}
+
+impl Standing {
+    /// Whether it was alive when it was found, as far as is known.
+    pub(super) fn lives(&self) -> bool {
+        matches!(self, Self::Known(holding) if holding.status == Status::Active.as_str())
+    }
+
+    pub(super) fn may_live(&self) -> bool {
+        self.lives() || matches!(self, Self::Unasked)
+    }
+}
+
+pub(super) fn ask(client: &Client, findings: &mut [Finding]) -> Result<(), ClientError> {
+    for findings in findings.chunks_mut(TOGETHER) {
+        let digests = findings.iter().map(|finding| finding.leak.digest.to_text()).collect();
+        let page: Page<Holding> = client.post("/v1/lookup", &LookUp { digests })?.json()?;
+        let mut known: HashMap<String, Holding> =
+            page.items.into_iter().map(|holding| (holding.digest.clone(), holding)).collect();
+        for finding in findings {
+            finding.standing = match known.remove(&finding.leak.digest.to_text()) {
+                Some(holding) => Standing::Known(Box::new(holding)),
+                None => Standing::Unknown,
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Ends what lives: the key that this is done with, if it is among them, last.
+pub(super) fn revoke(client: &Client, findings: &mut [Finding], reach: &Reach) {
+    let own = reach.key_digest();
+    let mut living: Vec<_> = findings.iter_mut().filter(|finding| finding.standing.lives()).collect();
+    living.sort_by_key(|finding| (finding.leak.kind == Kind::Key, Some(finding.leak.digest) == own));
+    for finding in living {
+        let Standing::Known(holding) = &mut finding.standing else { continue };
+        finding.ending = match end(client, holding, &finding.leak) {
+            Ok(()) => Ending::Done,
+            Err(failure) => {
+                let message = failure.message().unwrap_or_default();
+                Ending::Failed(fit(message.trim_start_matches("error: ")))
+            }
+        };
+    }
+}
+
+fn end(client: &Client, holding: &mut Holding, leak: &Leak) -> Result<(), Failure> {
+    if let Some(token) = &mut holding.token {
+        let reason = Some(reason(leak));
+        let answer = client.post(&format!("/v1/tokens/{}/revoke", token.id), &Revoke { reason })?;
+        *token = answer.json::<RevokedToken>()?.token;
+    } else if let Some(key) = &mut holding.key {
+        *key = client.delete(&format!("/v1/keys/{}", key.id))?.json::<RevokedKey>()?.key;
+    } else {
+        return Err(Failure::Failed("it is another member's: whoever may see it can revoke it".to_owned()));
+    }
+    Ok(())
+}
+
+fn reason(leak: &Leak) -> String {
+    let place = leak.places.first().map(|place| place::text(place, true)).unwrap_or_default();
+    format!("found by portcullis scan in {place}").chars().take(REASON).collect()
+}

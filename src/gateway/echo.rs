@@ -1,0 +1,255 @@
+//! The echo guard: an app that reflects what its requests were given must not show callers the secrets in it. What is
+//! found in an answer is replaced by a mark.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode, response};
+use memchr::{memchr_iter, memmem};
+
+use super::inject::Injected;
+use crate::secrets::Value;
+
+/// Stands where a secret was.
+const MARK: &[u8] = b"[redacted]";
+/// How far into a body it is searched.
+const REACH: usize = 1 << 20;
+
+/// Searches one body, piece by piece.
+#[derive(Debug)]
+pub(super) struct Redactor {
+    injected: Arc<Injected>,
+    /// The end of what came, where it may be the beginning of a secret.
+    held: Vec<u8>,
+    /// How much further it is searched.
+    left: usize,
+}
+
+/// Replaces secrets in the values of fields; returns how many there were.
+pub(super) fn clean(fields: &mut HeaderMap, injected: &Injected) -> u64 {
+    let mut found = 0;
+    for value in fields.values_mut() {
+        if let Some((cleaned, count)) = redact(value.as_bytes(), &injected.secrets) {
+            // What stood around it was valid.
+            *value =
+                HeaderValue::try_from(cleaned).unwrap_or_else(|_| HeaderValue::from_static("[redacted]"));
+            found += count;
+        }
+    }
+    found
+}
+
+impl Redactor {
+    /// For an answer whose body is to be searched. Its length may change: the head must not tell it any more.
+    pub(super) fn new(
+        injected: &Arc<Injected>,
+        method: &Method,
+        head: &mut response::Parts,
+    ) -> Option<Box<Self>> {
+        let empty = *method == Method::HEAD
+            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if !injected.bodies || empty || !is_plain_text(&head.headers) {
+            return None;
+        }
+        head.headers.remove(header::CONTENT_LENGTH);
+        head.headers.remove(header::ACCEPT_RANGES);
+        Some(Box::new(Self { injected: injected.clone(), held: Vec::new(), left: REACH }))
+    }
+
+    /// What may go out of what has come so far, and how many secrets were replaced in it.
+    pub(super) fn push(&mut self, data: Bytes) -> (Bytes, u64) {
+        if self.left == 0 && self.held.is_empty() {
+            return (data, 0);
+        }
+        self.left = self.left.saturating_sub(data.len());
+        let all = if self.held.is_empty() {
+            data
+        } else {
+            let mut all = std::mem::take(&mut self.held);
+            all.extend_from_slice(&data);
+            Bytes::from(all)
+        };
+        let secrets = &self.injected.secrets;
+        let end = settled(&all, secrets).max(if self.left == 0 { all.len() } else { 0 });
+        let Some((cleaned, count)) = redact(&all, secrets) else {
+            self.held.extend_from_slice(&all[end..]);
+            return (all.slice(..end), 0);
+        };
+        // What begins at the end was not replaced, and stands at the end still.
+        let open = all.len() - end;
+        let (out, held) = cleaned.split_at(cleaned.len() - open);
+        self.held.extend_from_slice(held);
+        (Bytes::copy_from_slice(out), count)
+    }
+
+    /// What was held back, once nothing follows.
+    pub(super) fn finish(&mut self) -> Bytes {
+        Bytes::from(std::mem::take(&mut self.held))
+    }
+}
+
+/// With the mark in the place of every secret, and how many that were; `None` where there is none. `secrets`: the
+/// longest first.
+fn redact(text: &[u8], secrets: &[Value]) -> Option<(Vec<u8>, u64)> {
+    let mut rest = text;
+    let mut cleaned = Vec::new();
+    let mut count = 0;
+    while let Some((at, length)) = first(rest, secrets) {
+        cleaned.extend_from_slice(&rest[..at]);
+        cleaned.extend_from_slice(MARK);
+        rest = &rest[at + length..];
+        count += 1;
+    }
+    if count == 0 {
+        return None;
+    }
+    cleaned.extend_from_slice(rest);
+    Some((cleaned, count))
+}
+
+/// Where the first secret begins, and how long it is.
+fn first(text: &[u8], secrets: &[Value]) -> Option<(usize, usize)> {
+    let found = secrets.iter().filter_map(|secret| {
+        let secret = secret.reveal();
+        memmem::find(text, secret).map(|at| (at, secret.len()))
+    });
+    found.min_by_key(|(at, length)| (*at, std::cmp::Reverse(*length)))
+}
+
+/// How much of a text is certain not to be the beginning of a secret that goes on behind it. What is left is shorter than
+/// the secret, so that it lies behind the last one that is whole, unless those overlap.
+fn settled(text: &[u8], secrets: &[Value]) -> usize {
+    let whole = {
+        let (mut at, mut rest) = (0, text);
+        while let Some((found, length)) = first(rest, secrets) {
+            at += found + length;
+            rest = &text[at..];
+        }
+        at
+    };
+    let begins = |secret: &Value| {
+        let secret = secret.reveal();
+        let from = whole.max((text.len() + 1).saturating_sub(secret.len()));
+        let tail = text.get(from..)?;
+        let initial = *secret.first()?;
+        memchr_iter(initial, tail).find(|at| secret.starts_with(&tail[*at..])).map(|at| from + at)
+    };
+    secrets.iter().filter_map(begins).min().unwrap_or(text.len())
+}
+
+/// Whether a body is text that is not compressed.
+fn is_plain_text(fields: &HeaderMap) -> bool {
+    let encoded = fields
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
+    let kind = fields.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let text = kind.starts_with("text/")
+        || ["json", "xml", "javascript", "x-www-form-urlencoded", "yaml", "graphql"]
+            .iter()
+            .any(|word| kind.ends_with(word));
+    text && !encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn injected(secrets: &[&str]) -> Injected {
+        let mut secrets: Vec<_> = secrets.iter().map(|secret| Value::copied(secret)).collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+        Injected::guarding(secrets)
+    }
+
+    fn in_pieces(secrets: &[&str], pieces: &[&[u8]]) -> (String, u64) {
+        let mut redactor = Redactor { injected: Arc::new(injected(secrets)), held: Vec::new(), left: REACH };
+        let (mut out, mut count) = (Vec::new(), 0);
+        for piece in pieces {
+            let (part, found) = redactor.push(Bytes::copy_from_slice(piece));
+            out.extend_from_slice(&part);
+            count += found;
+        }
+        out.extend_from_slice(&redactor.finish());
+        (String::from_utf8(out).unwrap(), count)
+    }
+
+    #[test]
+    fn fields_lose_secrets_and_nothing_else() {
+        let mut fields = HeaderMap::new();
+        fields.append("a", HeaderValue::from_static("x hunter2 hunter2;"));
+        fields.append("a", HeaderValue::from_static("hunter"));
+        fields.append("b", HeaderValue::from_static("Basic hunter2hunter3"));
+        let found = clean(&mut fields, &injected(&["hunter2", "hunter2hunter3"]));
+        assert_eq!(found, 3);
+        let values: Vec<_> = fields.values().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(values, ["x [redacted] [redacted];", "hunter", "Basic [redacted]"]);
+    }
+
+    #[test]
+    fn a_secret_across_pieces_is_found_and_what_only_begins_like_one_passes() {
+        for (pieces, out, found) in [
+            (&[&b"hunter2"[..]][..], "[redacted]", 1),
+            (&[b"a hun", b"ter2 b"], "a [redacted] b", 1),
+            (&[b"h", b"u", b"n", b"t", b"e", b"r", b"2"], "[redacted]", 1),
+            (&[b"hunhunter2", b""], "hun[redacted]", 1),
+            (&[b"hun", b"hun", b"ter", b"3"], "hunhunter3", 0),
+            (&[b"the end is hunter"], "the end is hunter", 0),
+            (&[b"hunter2hunt", b"er2"], "[redacted][redacted]", 2),
+            (&[], "", 0),
+        ] {
+            assert_eq!(in_pieces(&["hunter2"], pieces), (out.to_owned(), found), "{pieces:?}");
+        }
+        assert_eq!(in_pieces(&["ababab", "abababcd"], &[b"xabab", b"abcd"]).0, "x[redacted]");
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_body_is_searched() {
+        let long = vec![b'x'; REACH];
+        let (out, found) = in_pieces(&["hunter2"], &[b"hunter2", &long, b"hunter2"]);
+        assert_eq!((found, out.ends_with("xhunter2")), (1, true));
+    }
+
+    #[test]
+    fn text_is_told_by_its_type() {
+        for (kind, encoding, plain) in [
+            ("text/html; charset=utf-8", "", true),
+            ("application/json", "identity", true),
+            ("application/problem+json", "", true),
+            ("text/event-stream", "", true),
+            ("text/html", "gzip", false),
+            ("image/png", "", false),
+            ("application/octet-stream", "", false),
+            ("", "", false),
+        ] {
+            let mut fields = HeaderMap::new();
+            for (name, value) in [("content-type", kind), ("content-encoding", encoding)] {
+                if !value.is_empty() {
+                    fields.insert(name, HeaderValue::from_static(value));
+                }
+            }
+            assert_eq!(is_plain_text(&fields), plain, "{kind} {encoding}");
+        }
+    }
+
+    proptest! {
+        /// However a text is cut, no secret comes through, and what holds none comes through as it is.
+        #[test]
+        fn cuts_make_no_difference(
+            text in proptest::collection::vec("ab|abc|abab|c|x", 0..40),
+            cuts in proptest::collection::vec(0_usize..120, 0..8),
+        ) {
+            let text = text.concat();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]).collect();
+            let (out, found) = in_pieces(&["ababab"], &pieces);
+            prop_assert_eq!(out, text.replace("ababab", "[redacted]"));
+            prop_assert_eq!(found as usize, text.matches("ababab").count());
+        }
+    }
+}

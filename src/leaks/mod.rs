@@ -1,0 +1,3 @@
+//! Credentials where they do not belong.
+
+pub mod scan;

@@ -1,0 +1,50 @@
+//! Answers what the gateway asks: joins the board to the commands.
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::board::{Question, Shared};
+use crate::control::{Control, Spent};
+use crate::credential::Digest;
+
+/// Questions that are answered at once.
+const AT_ONCE: usize = 8;
+
+/// Answers until `stop` is true or its sender is gone.
+pub(super) async fn answer(
+    control: Control,
+    mut questions: mpsc::Receiver<Question>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut under_way = JoinSet::new();
+    loop {
+        let question = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            Some(_) = under_way.join_next() => continue,
+            question = questions.recv(), if under_way.len() < AT_ONCE => question,
+        };
+        let Some(question) = question else { return };
+        under_way.spawn(one(control.clone(), question));
+    }
+}
+
+async fn one(control: Control, question: Question) {
+    match question {
+        Question::Share { code, spend, client, answer } => {
+            let digest = Digest::from_bytes(code);
+            let found = if spend {
+                control.spend_share(digest, client).await
+            } else {
+                control.find_share(digest).await
+            };
+            let shared = match found {
+                Ok(Spent::Open { token, landing }) => Shared::Open { token: *token.as_bytes(), landing },
+                Ok(Spent::UsedUp) => Shared::UsedUp,
+                Ok(Spent::Unknown) => Shared::Unknown,
+                Err(_) => Shared::Unavailable,
+            };
+            // Whoever asked may have left.
+            let _ = answer.send(shared);
+        }
+    }
+}

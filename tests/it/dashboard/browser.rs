@@ -1,0 +1,285 @@
+//! The dashboard in a real browser: what needs a script, a keyboard, eyes, or an engine that judges accessibility.
+
+use serde_json::json;
+
+use crate::support::app::App;
+use crate::support::browser::{Browser, ENTER, SPACE, TAB};
+use crate::support::exchange::with_token;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::until;
+use crate::support::visitor::link;
+
+/// The engine of <https://github.com/dequelabs/axe-core>, under the licence beside it.
+const AXE: &str = include_str!("axe.min.js");
+
+fn origin(gateway: &Gateway) -> String {
+    format!("http://{}", gateway.admin_address())
+}
+
+/// A browser that came in by a link.
+fn signed_in(gateway: &Gateway) -> Browser {
+    let browser = Browser::start();
+    browser.visit(&format!("{}{}", origin(gateway), link(gateway)));
+    browser.click("main button.main");
+    browser.wait_for("h1", "Tokens");
+    browser
+}
+
+/// Some of everything, so that there is something to look at.
+fn furnished() -> (App, Gateway) {
+    let app = App::echo();
+    let gateway = Setup::new(&app)
+        .set("apps.shop", "description", "\"Storefront\"")
+        .set("apps.billing.environments.production", "hosts", "[\"billing.localhost\"]")
+        .set("apps.billing.environments.production", "upstreams", &format!("[\"{}\"]", app.url()))
+        .start();
+    let ask = |line: &str, body| assert!(gateway.admin(line, Some(body)).status < 300);
+    ask("POST /v1/members", json!({ "name": "ann", "email": "ann@example.com" }));
+    ask(
+        "POST /v1/keys",
+        json!({ "member": "ann", "scopes": ["read", "mint"], "label": "laptop", "expires_in": "30d" }),
+    );
+    ask(
+        "POST /v1/keys",
+        json!({ "member": "ci@example.com", "scopes": ["deploy"], "app": "shop", "label": "pipeline" }),
+    );
+    let mint = |label: &str, app: &str, expires: &str, scopes: &[&str]| {
+        gateway.mint_with(json!({
+            "label": label, "app": app, "environment": "production", "expires_in": expires, "scopes": scopes,
+        }))
+    };
+    let revoked = mint("left the company", "shop", "1y", &[]);
+    mint("stripe webhooks", "billing", "1y", &["POST /webhooks/*", "GET /webhooks/status"]);
+    mint("smoke test of the nightly build", "shop", "24h", &[]);
+    mint("preview for the design review \u{1f3a8}", "shop", "7d", &["GET,HEAD /*"]);
+    let monitor = mint("uptime monitor", "shop", "3mo", &["GET /healthz"]);
+    gateway.revoke(&revoked.id);
+    for (path, times) in [("GET /healthz", 24), ("GET /admin", 3)] {
+        for _ in 0..times {
+            gateway.ask(with_token(path, "shop.localhost", &monitor.secret));
+        }
+    }
+    (app, gateway)
+}
+
+/// The value that the page reveals; found by eye, not by markup.
+fn revealed(browser: &Browser) -> String {
+    let text = browser.text("main");
+    let start = text.find("pct_").unwrap();
+    text[start..start + 40].to_owned()
+}
+
+#[test]
+fn a_token_is_made_copied_guarded_and_gone_after_a_reload() {
+    let app = App::echo();
+    let gateway = Gateway::before(&app);
+    let browser = signed_in(&gateway);
+    browser.click("section.empty a.main");
+    browser.fill("#label", "from a browser");
+    browser.run("document.querySelector('#place').value = 'shop/production'", &json!([]));
+    browser.click("summary");
+    browser.fill("#scopes", "GET /a/*");
+    browser.fill("#try-path", "/b");
+    browser.wait_for("#trial", "no scope allows it");
+    browser.fill("#try-path", "/a/b");
+    browser.wait_for("#trial", "Allowed, by `GET /a/*`");
+    browser.click("button[value=mint]");
+    browser.wait_for("h1", "Copy your token now");
+    let value = revealed(&browser);
+
+    let leaving = "const e = new Event('beforeunload', { cancelable: true }); dispatchEvent(e); return e.defaultPrevented";
+    assert_eq!(browser.run(leaving, &json!([])), true, "who leaves now loses it");
+    browser.grant("clipboard-read");
+    browser.grant("clipboard-write");
+    for (which, words) in [
+        ("token", value.clone()),
+        ("header", format!("x-portcullis-token: {value}")),
+        ("authorization", format!("Authorization: Bearer {value}")),
+        ("query", format!("project-protection-bypass={value}")),
+        (
+            "curl",
+            format!(
+                "curl -H 'Authorization: Bearer {value}' http://shop.localhost:{}/",
+                gateway.address().port()
+            ),
+        ),
+    ] {
+        browser.click(&format!("[data-copy={which}]"));
+        until("what was copied", || {
+            let copied = browser.eval("return await navigator.clipboard.readText()");
+            (copied == *words).then_some(())
+        });
+    }
+    assert_eq!(browser.run(leaving, &json!([])), false, "who has copied it may leave");
+    browser.reload();
+    browser.wait_for("h1", "from a browser");
+    assert!(
+        !browser.run("return document.documentElement.outerHTML", &json!([])).to_string().contains("pct_")
+    );
+    assert!(browser.url().contains("/tokens/tok_"));
+    assert_eq!(gateway.ask(with_token("GET /a/b", "shop.localhost", &value)).status, 200);
+
+    browser.click("details.act:nth-of-type(1) > summary");
+    browser.click("form[action$='/rotate'] button");
+    browser.wait_for("h1", "Copy your token now");
+    let successor = revealed(&browser);
+    assert_ne!(successor, value);
+    assert_eq!(browser.run(leaving, &json!([])), true);
+    browser.click("#stored");
+    assert_eq!(browser.run(leaving, &json!([])), false, "who says that it is kept may leave");
+    browser.click("a.button.main");
+    browser.wait_for("h1", "from a browser");
+    browser.click("details.act:last-of-type > summary");
+    browser.run("document.querySelectorAll('details.act').forEach((d) => { d.open = true })", &json!([]));
+    browser.click("form[action$='/revoke'] button");
+    browser.wait_for("[role=status]", "revoked");
+    let refused = gateway.ask(with_token("GET /a/b", "shop.localhost", &successor));
+    assert_eq!(refused.code(), "token_revoked");
+}
+
+#[test]
+fn a_token_is_made_with_the_keyboard_alone() {
+    let app = App::echo();
+    let gateway = Gateway::before(&app);
+    let browser = signed_in(&gateway);
+    let focus = || {
+        let script =
+            "const e = document.activeElement; return e.id || e.name || e.textContent.trim() || e.tagName";
+        browser.run(script, &json!([])).as_str().unwrap().to_owned()
+    };
+    // Tabs to what bears this name, as far as there is.
+    let tab_to = |name: &str| {
+        let mut seen = Vec::new();
+        for _ in 0..40 {
+            if focus() == name {
+                return;
+            }
+            seen.push(focus());
+            browser.press(TAB);
+        }
+        panic!("{name} is not reached: {seen:?}");
+    };
+    browser.press(TAB);
+    assert_eq!(focus(), "Skip to the content", "first of all");
+    browser.press(ENTER);
+    tab_to("New token");
+    browser.press(ENTER);
+    browser.wait_for("h1", "New token");
+    until("the focus on the first field", || (focus() == "place").then_some(()));
+    browser.press("shop – prod");
+    tab_to("label");
+    browser.press("by keyboard");
+    tab_to("expires");
+    browser.press("\u{e014}");
+    tab_to("Narrow it down");
+    browser.press(ENTER);
+    tab_to("intent");
+    while browser.run("return document.activeElement.value", &json!([])) != "mint" {
+        browser.press(TAB);
+    }
+    browser.press(ENTER);
+    browser.wait_for("h1", "Copy your token now");
+    until("the focus on the copy button", || focus().starts_with("Copy").then_some(()));
+    tab_to("stored");
+    browser.press(SPACE);
+    tab_to("Done");
+    browser.press(ENTER);
+    browser.wait_for("h1", "by keyboard");
+    let list = gateway.admin("GET /v1/tokens", None).json();
+    assert_eq!(
+        (&list["items"][0]["environment"], &list["items"][0]["label"]),
+        (&json!("production"), &json!("by keyboard"))
+    );
+    let life = browser.text("main");
+    assert!(life.contains("in 24 hours"), "an arrow key chose the next lifetime: {life}");
+}
+
+#[test]
+fn filters_act_while_one_types() {
+    let (_app, gateway) = furnished();
+    let browser = signed_in(&gateway);
+    let rows = || browser.run("return document.querySelectorAll('tbody tr').length", &json!([]));
+    assert_eq!(rows(), 5);
+    browser.fill("#q", "monitor");
+    until("one token is left", || (rows() == 1).then_some(()));
+    until("the address says so", || browser.url().ends_with("/tokens?q=monitor").then_some(()));
+    browser.reload();
+    assert_eq!(rows(), 1);
+    browser.fill("#q", "");
+    browser.run("const s = document.querySelector('#status'); s.value = 'revoked'; s.dispatchEvent(new Event('input', { bubbles: true }))", &json!([]));
+    browser.wait_for("tbody", "left the company");
+    until("one token is left", || (rows() == 1).then_some(()));
+}
+
+/// What keeps some people out; on a page as it is shown now.
+fn judge(browser: &Browser, name: &str, rules: &str) {
+    if browser.run("return typeof axe", &json!([])) == "undefined" {
+        browser.run(AXE, &json!([]));
+    }
+    let found = browser.eval(&format!(
+        "const found = await axe.run({rules}); return found.violations.map((v) => \
+         [v.impact, v.id, v.nodes.map((n) => n.target.join(' ') + ': ' + n.failureSummary)])",
+    ));
+    let found = found.as_array().unwrap_or_else(|| panic!("{name}: {found}"));
+    assert!(found.is_empty(), "{name}: {found:#?}");
+    let wide = browser.run("return document.documentElement.scrollWidth > innerWidth", &json!([]));
+    assert_eq!(wide, false, "{name} is wider than its window");
+}
+
+#[test]
+fn every_page_is_for_everybody_and_looks_it() {
+    let (_app, gateway) = furnished();
+    let browser = signed_in(&gateway);
+    let origin = origin(&gateway);
+    let items = gateway.admin("GET /v1/tokens?q=monitor", None).json();
+    let id = items["items"][0]["id"].as_str().unwrap().to_owned();
+    until("traffic on the chart", || {
+        browser.visit(&format!("{origin}/tokens/{id}"));
+        browser.has("figure.chart").then_some(())
+    });
+    let pages = [
+        ("tokens", "/tokens".to_owned()),
+        ("token-new", "/tokens/new".to_owned()),
+        ("token", format!("/tokens/{id}")),
+        ("token-edit", format!("/tokens/{id}/edit")),
+        ("apps", "/apps".to_owned()),
+        ("app", "/apps/shop".to_owned()),
+        ("members", "/members".to_owned()),
+        ("keys", "/keys".to_owned()),
+        ("audit", "/audit".to_owned()),
+        ("refusal", "/tokens/nothing".to_owned()),
+        ("sign-in", "/sign-in".to_owned()),
+    ];
+    for (name, path) in &pages {
+        browser.visit(&format!("{origin}{path}"));
+        for (look, width, scheme, rules) in [
+            ("light", 1280, "light", "{}"),
+            ("dark", 1280, "dark", "{ runOnly: 'color-contrast' }"),
+            ("phone", 390, "light", "{ runOnly: ['target-size', 'scrollable-region-focusable'] }"),
+        ] {
+            browser.resize(width, 860, false);
+            browser.prefer(scheme);
+            browser.shoot(&format!("{name}-{look}"));
+            // Also what is folded away.
+            browser.run("document.querySelectorAll('details').forEach((d) => { d.open = true })", &json!([]));
+            judge(&browser, &format!("{name}, {look}"), rules);
+            browser
+                .run("document.querySelectorAll('details').forEach((d) => { d.open = false })", &json!([]));
+        }
+    }
+    browser.resize(1280, 860, false);
+    browser.visit(&format!("{origin}/tokens/new?place=shop/production&label=uptime+monitor"));
+    browser.click("button[value=mint]");
+    browser.wait_for("h1", "Copy your token now");
+    for (look, scheme) in [("light", "light"), ("dark", "dark")] {
+        browser.prefer(scheme);
+        judge(&browser, "reveal", "{}");
+        browser.shoot(&format!("reveal-{look}"));
+    }
+    browser.click("#stored");
+    browser.visit(&format!("{origin}/tokens/new?place=shop/nowhere"));
+    browser.run("document.querySelector('#place').required = false", &json!([]));
+    browser.click("button[value=mint]");
+    browser.wait_for("#faults", "app");
+    judge(&browser, "faults", "{}");
+}

@@ -1,0 +1,121 @@
+//! Signing in, staying in, and being out again.
+
+use serde_json::json;
+
+use crate::support::app::App;
+use crate::support::gateway::Gateway;
+use crate::support::visitor::{Visitor, link};
+
+fn is_out(visitor: &Visitor<'_>) -> bool {
+    let answer = visitor.get("/tokens");
+    match answer.status {
+        303 => {
+            assert_eq!(answer.get("location"), Some("/sign-in?next=%2Ftokens"));
+            true
+        }
+        status => {
+            assert_eq!(status, 200, "{answer:?}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_key_signs_in_until_it_is_revoked() {
+    let gateway = Gateway::before(&App::echo());
+    assert!(is_out(&Visitor::stranger(&gateway)));
+    let (ann, key) = Visitor::member(&gateway, "ann", &["read"], None);
+    assert!(ann.page("/tokens").contains("<bdi>ann</bdi>"));
+    let cookie = ann.cookie();
+    assert!(!cookie.contains("pcm_"), "{cookie}");
+    gateway.admin(&format!("DELETE /v1/keys/{key}"), None);
+    assert!(is_out(&ann));
+    let again = ann.post("/sign-out", &[("proof", "of a session that is over")]);
+    assert_eq!((again.status, again.get("location")), (303, Some("/sign-in")), "{again:?}");
+
+    let (bob, _) = Visitor::member(&gateway, "bob", &["read", "mint"], None);
+    assert!(!is_out(&bob));
+    gateway.admin("DELETE /v1/members/bob", None);
+    assert!(is_out(&bob));
+}
+
+#[test]
+fn the_cookie_is_for_this_site_alone() {
+    let gateway = Gateway::before(&App::echo());
+    let visitor = Visitor::stranger(&gateway);
+    let set = visitor.post(&link(&gateway), &[]);
+    let attributes: Vec<_> = set.get("set-cookie").unwrap().split("; ").skip(1).collect();
+    assert_eq!(attributes, ["Path=/", "HttpOnly", "SameSite=Strict"]);
+    // A browser that speaks TLS with what stands in front of us says so.
+    let origin = visitor.origin().replace("http:", "https:");
+    let set = visitor.post_with(&link(&gateway), &[("Origin", &origin)], &[]);
+    let cookie = set.get("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-portcullis-admin=") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(!is_out(&visitor));
+}
+
+#[test]
+fn a_link_signs_in_once() {
+    let gateway = Gateway::before(&App::echo());
+    let ran = gateway.cli(&["dashboard"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let origin = format!("http://{}", gateway.admin_address());
+    let link = ran.stdout.trim().strip_prefix(&origin).unwrap();
+    assert!(ran.stderr.contains("once"), "{ran:?}");
+    let visitor = Visitor::stranger(&gateway);
+    // Looking at it does not use it up.
+    assert!(visitor.page(link).contains("<h1>Sign in</h1>"));
+    assert_eq!(visitor.post(link, &[]).status, 303);
+    assert!(visitor.page("/tokens").contains("<bdi>operator</bdi>"));
+    let second = Visitor::stranger(&gateway);
+    assert_eq!(second.post(link, &[]).status, 401);
+    assert_eq!(second.post("/sign-in/nothing", &[]).status, 401);
+    assert!(is_out(&second));
+}
+
+#[test]
+fn signing_out_ends_the_session() {
+    let gateway = Gateway::before(&App::echo());
+    let visitor = Visitor::operator(&gateway);
+    let cookie = visitor.cookie();
+    let out = visitor.submit("/sign-out", &[]);
+    assert_eq!((out.status, out.get("location")), (303, Some("/sign-in")));
+    assert!(out.get("set-cookie").unwrap().contains("Max-Age=0"));
+    let kept = Visitor::with_cookie(&gateway, &cookie);
+    assert!(is_out(&kept), "the session itself is over");
+}
+
+#[test]
+fn wrong_keys_are_refused_and_then_have_to_wait() {
+    let gateway = Gateway::before(&App::echo());
+    let visitor = Visitor::stranger(&gateway);
+    let token = gateway.mint("production").secret;
+    for wrong in ["", "pcm_x", &token, "pcm_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17"] {
+        let answer = visitor.post("/sign-in", &[("key", wrong)]);
+        assert_eq!(answer.status, 401, "{wrong}");
+        assert!(answer.get("set-cookie").is_none() && !answer.text().contains("pct_"), "{answer:?}");
+    }
+    let statuses: Vec<_> = (0..10).map(|_| visitor.post("/sign-in", &[("key", "pcm_x")]).status).collect();
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429, 429, 429, 429]);
+    let late = visitor.post("/sign-in", &[("key", "pcm_x")]);
+    assert!(late.get("retry-after").unwrap().parse::<u64>().unwrap() <= 61);
+}
+
+#[test]
+fn it_goes_on_to_where_one_wanted_to_go_and_nowhere_else() {
+    let gateway = Gateway::before(&App::echo());
+    let key = gateway.admin("POST /v1/keys", Some(json!({ "member": "ann", "scopes": ["read"] }))).json();
+    let key = key["secret"].as_str().unwrap();
+    for (next, expected) in [
+        ("/tokens?q=a%20b", "/tokens?q=a%20b"),
+        ("", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/a\r\nSet-Cookie: a=b", "/"),
+    ] {
+        let visitor = Visitor::stranger(&gateway);
+        let answer = visitor.post("/sign-in", &[("key", key), ("next", next)]);
+        assert_eq!((answer.status, answer.get("location")), (303, Some(expected)), "{next:?}");
+    }
+}
