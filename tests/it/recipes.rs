@@ -298,7 +298,10 @@ fn blackbox_exporter_probes_with_a_token_from_a_file() {
     // As the recipe rotates: the file is read at each probe.
     let listed: serde_json::Value =
         serde_json::from_str(&site.gateway.cli(&["token", "list", "--json"]).stdout).unwrap();
-    let rotate = format!("portcullis token rotate {} --quiet > portcullis-token", listed["items"][0]["id"]);
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes.md")).unwrap();
+    let (_, rotate) = page.split_once("`portcullis token rotate ID").unwrap();
+    let rotate =
+        format!("portcullis token rotate {}{}", listed["items"][0]["id"], rotate.split_once('`').unwrap().0);
     assert_eq!(site.shell(&rotate, "").code, 0);
     assert_ne!(fs::read_to_string(site.gateway.path("portcullis-token")).unwrap().trim_end(), token);
     assert!(probe("/healthz").contains("\nprobe_success 1\n"));

@@ -341,7 +341,8 @@ async fn compare(site: &Site, model: &Model) {
 #[test]
 fn store_gateway_and_model_agree() {
     // `make soak` asks for many more, most of which go into the properties that cost less.
-    let cases = std::env::var("PROPTEST_CASES").map_or(24, |cases| cases.parse::<u32>().unwrap() / 50);
+    let cases =
+        std::env::var("PROPTEST_CASES").map_or(24, |cases| (cases.parse::<u32>().unwrap() / 50).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut runner = TestRunner::new(Cases { cases, ..Cases::default() });
     let run = |commands: Vec<Command>| {

@@ -19,7 +19,7 @@ CREATE TABLE deployments (
     published_at INTEGER,
     published_by TEXT,
     released_at INTEGER,
-    upstreams TEXT CHECK (json_valid(upstreams)),
+    upstreams TEXT CHECK (upstreams IS NULL OR json_valid(upstreams)),
     archived_at INTEGER,
     archived_by TEXT,
     PRIMARY KEY (app, environment, seq)

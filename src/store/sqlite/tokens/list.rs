@@ -61,16 +61,10 @@ fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
         and(end.as_millisecond().into(), &|end| format!("(t.expires_at <= {end} OR {})", replaced(end)));
     }
     if let Some(q) = &filter.q {
-        let mut escaped = String::with_capacity(q.len() + 2);
-        for c in q.chars() {
-            if matches!(c, '%' | '_' | '\\') {
-                escaped.push('\\');
-            }
-            escaped.push(c);
-        }
-        and(format!("%{escaped}%").into(), &|q| {
-            let text = "t.label || char(10) || t.description || char(10) || t.hint || char(10) || t.id";
-            format!("({text}) LIKE {q} ESCAPE '\\'")
+        and(q.clone().into(), &|q| {
+            // Not LIKE: what it takes for a long pattern grows with the square of the text.
+            let text = "lower(t.label || char(10) || t.description)";
+            format!("(instr({text}, lower({q})) > 0 OR t.hint = {q} OR t.id = {q})")
         });
     }
     if let Some(before) = filter.before {
