@@ -80,7 +80,7 @@ impl Contest {
     /// The gateway's figure divided by another's in the same round.
     pub(super) fn ratio(&self, entry: &Entry, figure: Figure) -> Option<Spread> {
         let ours = self.entries.first().filter(|entry| entry.kind == Kind::Portcullis)?;
-        if entry.kind == Kind::Portcullis {
+        if entry.kind == Kind::Portcullis || !figure.has_ratio() {
             return None;
         }
         let pairs = ours.samples.iter().zip(&entry.samples);
