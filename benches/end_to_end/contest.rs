@@ -34,6 +34,7 @@ pub(super) struct Entry {
 pub(super) struct Contest {
     pub workload: Workload,
     pub rounds: usize,
+    pub effort: Effort,
     /// The gateway's first, if it took part.
     pub entries: Vec<Entry>,
 }
@@ -68,7 +69,7 @@ impl Contest {
         }
         running.retain(|(peer, _)| !failed.contains(&peer.kind));
         let entries = running.into_iter().map(|(peer, samples)| Entry { kind: peer.kind, samples }).collect();
-        Ok(Self { workload, rounds, entries })
+        Ok(Self { workload, rounds, effort, entries })
     }
 
     /// All proxies have the same figures.
