@@ -34,6 +34,7 @@ pub(super) struct Entry {
 pub(super) struct Contest {
     pub workload: Workload,
     pub rounds: usize,
+    pub effort: Effort,
     /// The gateway's first, if it took part.
     pub entries: Vec<Entry>,
 }
@@ -68,7 +69,7 @@ impl Contest {
         }
         running.retain(|(peer, _)| !failed.contains(&peer.kind));
         let entries = running.into_iter().map(|(peer, samples)| Entry { kind: peer.kind, samples }).collect();
-        Ok(Self { workload, rounds, entries })
+        Ok(Self { workload, rounds, effort, entries })
     }
 
     /// All proxies have the same figures.
@@ -80,7 +81,7 @@ impl Contest {
     /// The gateway's figure divided by another's in the same round.
     pub(super) fn ratio(&self, entry: &Entry, figure: Figure) -> Option<Spread> {
         let ours = self.entries.first().filter(|entry| entry.kind == Kind::Portcullis)?;
-        if entry.kind == Kind::Portcullis {
+        if entry.kind == Kind::Portcullis || !figure.has_ratio() {
             return None;
         }
         let pairs = ours.samples.iter().zip(&entry.samples);

@@ -4,8 +4,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
-use tokio::io::copy_bidirectional;
+use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes read at a time: many small reads would make it no floor for large bodies.
+const BUFFER: usize = 128 << 10;
 
 /// Serves until it is killed; prints its address first.
 pub(super) fn run(upstream: SocketAddr) -> Result<()> {
@@ -25,5 +28,5 @@ async fn forward(mut client: TcpStream, upstream: SocketAddr) -> std::io::Result
     let mut app = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
     app.set_nodelay(true)?;
-    copy_bidirectional(&mut client, &mut app).await
+    copy_bidirectional_with_sizes(&mut client, &mut app, BUFFER, BUFFER).await
 }

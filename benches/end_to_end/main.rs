@@ -144,8 +144,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
     };
     let site = Site::prepare()?;
     let peers = contest::start(&site, &kinds)?;
-    let mut record =
-        Record::new(&peers, Effort { rounds, seconds, connections }, arguments.record.as_deref())?;
+    let mut record = Record::new(&peers, arguments.record.as_deref())?;
     println!("{record}");
     for workload in workloads {
         let contest = Contest::hold(&site, &peers, *workload, Effort { rounds, seconds, connections })?;

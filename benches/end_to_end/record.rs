@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::chart;
-use super::contest::{Contest, Effort};
+use super::contest::Contest;
 use super::machine;
 use super::peer::Peer;
 use super::sample::Spread;
@@ -21,11 +21,11 @@ pub(super) struct Record(Value);
 
 impl Record {
     /// What is in `folder` of other workloads is kept.
-    pub(super) fn new(peers: &[Peer], effort: Effort, folder: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(peers: &[Peer], folder: Option<&Path>) -> Result<Self> {
         let before = folder.and_then(|folder| fs::read(folder.join(JSON)).ok());
         let before: Value = before.map_or(Ok(Value::Null), |text| serde_json::from_slice(&text))?;
         let workloads = before["workloads"].as_object().cloned().unwrap_or_default();
-        let mut versions = Map::new();
+        let mut versions = before["versions"].as_object().cloned().unwrap_or_default();
         for peer in peers.iter().filter(|peer| peer.log.is_some()) {
             versions.insert(peer.kind.name().to_owned(), peer.kind.version()?.into());
         }
@@ -33,8 +33,6 @@ impl Record {
             "date": today(),
             "machine": machine::describe(),
             "versions": versions,
-            "seconds": effort.seconds,
-            "connections": effort.connections,
             "workloads": workloads,
         })))
     }
@@ -57,6 +55,8 @@ impl Record {
             "title": contest.workload.title(),
             "date": today(),
             "rounds": contest.rounds,
+            "seconds": contest.effort.seconds,
+            "connections": contest.effort.connections,
             "proxies": proxies,
         });
     }

@@ -80,9 +80,14 @@ impl Figure {
         }
     }
 
-    /// Whether the ratio to a peer's is shown to people. Programs get all.
+    /// Whether the ratio to a peer's is shown to people. Programs get all that there are.
     pub(super) const fn compared(self) -> bool {
-        !matches!(self, Self::Rate | Self::P50 | Self::Memory | Self::AtStart | Self::Added50)
+        !matches!(self, Self::Rate | Self::P50 | Self::Memory | Self::AtStart) && self.has_ratio()
+    }
+
+    /// What is added may be nothing or less, and then a ratio says nothing.
+    pub(super) const fn has_ratio(self) -> bool {
+        !matches!(self, Self::Added50 | Self::Added99 | Self::Added999)
     }
 }
 
