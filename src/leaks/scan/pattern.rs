@@ -1,6 +1,6 @@
 //! Where credentials stand in bytes: by their prefix, then by their checksum; in ASCII, and in either order of UTF-16.
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, BuildError, packed};
 use zeroize::Zeroize;
 
 use crate::credential::{Kind, LENGTH, Plaintext};
@@ -10,7 +10,11 @@ pub(super) const LONGEST: usize = 2 * LENGTH - 1;
 
 /// What finds the prefixes, all at once.
 #[derive(Debug)]
-pub(super) struct Pattern(AhoCorasick);
+pub(super) enum Pattern {
+    /// Many bytes at a time, where the processor can.
+    Packed(packed::Searcher),
+    Automaton(AhoCorasick),
+}
 
 /// A credential in the bytes that were looked through.
 #[derive(Debug)]
@@ -23,20 +27,19 @@ pub(super) struct Match {
 }
 
 impl Pattern {
-    pub(super) fn new() -> Result<Self, aho_corasick::BuildError> {
-        let narrow = Kind::ALL.iter().map(|kind| kind.prefix().as_bytes().to_vec());
-        // Of both orders: from the first character's byte that is not zero to the last one's.
-        let wide = Kind::ALL.iter().map(|kind| {
-            let bytes: Vec<_> = kind.prefix().bytes().flat_map(|byte| [0, byte]).collect();
-            bytes.get(1..).unwrap_or_default().to_vec()
-        });
-        AhoCorasick::new(narrow.chain(wide)).map(Self)
+    pub(super) fn new() -> Result<Self, BuildError> {
+        let prefixes = prefixes();
+        // Left to choose, the automaton looks for the one byte that all of them begin with, which is in every word.
+        match packed::Searcher::new(&prefixes) {
+            Some(packed) => Ok(Self::Packed(packed)),
+            None => AhoCorasick::new(&prefixes).map(Self::Automaton),
+        }
     }
 
     /// The credentials that are whole within `bytes`, in their order.
     pub(super) fn matches<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Match> + 'a {
         // No prefix can begin within another one, so none is passed over.
-        self.0.find_iter(bytes).filter_map(|prefix| {
+        self.prefixes(bytes).filter_map(|prefix| {
             let place = prefix.pattern().as_usize();
             let (kind, width) = (*Kind::ALL.get(place % Kind::ALL.len())?, place / Kind::ALL.len() + 1);
             let start = prefix.start();
@@ -44,6 +47,24 @@ impl Pattern {
             Some(Match { start, kind, width, value })
         })
     }
+
+    fn prefixes<'a>(&'a self, bytes: &'a [u8]) -> Box<dyn Iterator<Item = aho_corasick::Match> + 'a> {
+        match self {
+            Self::Packed(packed) => Box::new(packed.find_iter(bytes)),
+            Self::Automaton(automaton) => Box::new(automaton.find_iter(bytes)),
+        }
+    }
+}
+
+/// Of every kind in ASCII, then of every kind in UTF-16.
+fn prefixes() -> Vec<Vec<u8>> {
+    let narrow = Kind::ALL.iter().map(|kind| kind.prefix().as_bytes().to_vec());
+    // Of both orders: from the first character's byte that is not zero to the last one's.
+    let wide = Kind::ALL.iter().map(|kind| {
+        let bytes: Vec<_> = kind.prefix().bytes().flat_map(|byte| [0, byte]).collect();
+        bytes.get(1..).unwrap_or_default().to_vec()
+    });
+    narrow.chain(wide).collect()
 }
 
 fn read(kind: Kind, width: usize, bytes: &[u8]) -> Option<Plaintext> {
@@ -71,6 +92,9 @@ mod tests {
 
     fn found(bytes: &[u8]) -> Vec<(usize, Kind, usize, String)> {
         let pattern = Pattern::new().unwrap();
+        let automaton = Pattern::Automaton(AhoCorasick::new(prefixes()).unwrap());
+        let starts = |pattern: &Pattern| pattern.matches(bytes).map(|one| one.start).collect::<Vec<_>>();
+        assert_eq!(starts(&pattern), starts(&automaton));
         let all = pattern.matches(bytes);
         all.map(|one| (one.start, one.kind, one.width, one.value.reveal().to_owned())).collect()
     }
