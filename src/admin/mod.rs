@@ -22,6 +22,7 @@ mod openapi;
 mod problem;
 mod reload;
 mod routes;
+mod seats;
 mod secrets;
 mod serve;
 mod shares;

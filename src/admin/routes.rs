@@ -13,7 +13,7 @@ use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
     apps, audit, auth, backup, condition, dashboard, denials, deployments, health, keys, lookup, members,
-    metrics, openapi, reload, secrets, serve, shares, tokens,
+    metrics, openapi, reload, seats, secrets, serve, shares, tokens,
 };
 use crate::control::{Caller, Fault};
 use crate::model::Scope;
@@ -200,7 +200,10 @@ async fn answer(state: State, route: &'static Route, names: Vec<String>, request
         let (head, body) = request.into_parts();
         let caller = admit(&state, route.need, &head).await?;
         let expected = condition::expected(&head.headers);
-        let name = condition::idempotency_key(&head.headers)?;
+        let name = match head.method {
+            Method::POST => condition::idempotency_key(&head.headers)?,
+            _ => None,
+        };
         let body = serve::body(body).await?;
         let accept = head.headers.get(header::ACCEPT).cloned();
         let once = name.map(|key| condition::once(&key, &head.method, &head.uri, &body));
@@ -216,6 +219,7 @@ async fn admit(state: &State, need: Need, head: &Parts) -> Result<Option<Caller>
         return Ok(None);
     }
     let caller = auth::caller(&state.control, origin, &head.headers).await?;
+    seats::know(&head.extensions);
     need.is_met_by(&caller)?;
     Ok(Some(caller))
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -32,6 +33,7 @@ use super::metrics::{Metrics, Sources};
 use super::problem::{Problem, RequestId};
 use super::reload::ReloadDoor;
 use super::routes::router;
+use super::seats::{Seats, Taken};
 use crate::control::Control;
 use crate::tls::Terminator;
 
@@ -46,6 +48,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// After this a connection takes no further request, and after the second it is dropped.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 const FAREWELL_TIME: Duration = Duration::from_secs(60);
+/// What a client may still send after its last answer before it is hung up on.
+const LINGER_BYTES: u64 = 1 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(1);
 /// How long answers under way may take once all is to stop.
 const STOP_TIME: Duration = Duration::from_secs(5);
 /// The wait after an accept that failed, most likely for want of descriptors.
@@ -117,7 +122,8 @@ impl Site {
         front: Arc<ArcSwap<Front>>,
         stop: watch::Receiver<bool>,
     ) {
-        listen(self, Street { listener, front }, stop).await;
+        let seats = Arc::new(Seats::new(CONNECTIONS));
+        listen(self, Street { listener, front, seats }, stop).await;
     }
 
     /// Serves the operator, in the same way. The socket leaves with it.
@@ -152,8 +158,9 @@ pub(super) async fn body(body: Body) -> Result<Bytes, Problem> {
 #[derive(Clone)]
 struct Arrival {
     origin: Origin,
-    /// `None` on the socket, which no browser reaches.
+    /// `None` on the socket, which no browser and no stranger reaches.
     front: Option<Arc<Front>>,
+    place: Option<Arc<Taken>>,
 }
 
 impl Site {
@@ -163,6 +170,10 @@ impl Site {
         request.extensions_mut().insert(arrival.origin);
         let encrypted = arrival.front.as_ref().is_some_and(|front| front.terminator.is_some());
         request.extensions_mut().insert(Encrypted(encrypted));
+        if let Some(place) = &arrival.place {
+            place.moved(true);
+            request.extensions_mut().insert(place.seat().clone());
+        }
         let admitted = match &arrival.front {
             None => Ok(()),
             Some(front) => front.hosts.admit(request.uri(), request.headers()),
@@ -176,6 +187,14 @@ impl Site {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         if let Ok(id) = HeaderValue::try_from(id.0) {
             headers.insert(REQUEST_ID, id);
+        }
+        if let Some(place) = &arrival.place {
+            place.moved(false);
+            let refused = response.status().is_client_error() && !place.seat().is_known();
+            // Who was refused for want of a key does not hold the place for another try.
+            if refused || response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
         }
         response
     }
@@ -204,6 +223,7 @@ trait Door {
 struct Street {
     listener: TcpListener,
     front: Arc<ArcSwap<Front>>,
+    seats: Arc<Seats>,
 }
 
 impl Door for Street {
@@ -211,7 +231,8 @@ impl Door for Street {
 
     async fn accept(&self) -> io::Result<(TcpStream, Arrival)> {
         let (stream, peer) = self.listener.accept().await?;
-        Ok((stream, Arrival { origin: Origin::Tcp(peer), front: Some(self.front.load_full()) }))
+        let place = Some(Arc::new(self.seats.take(peer.ip())));
+        Ok((stream, Arrival { origin: Origin::Tcp(peer), front: Some(self.front.load_full()), place }))
     }
 }
 
@@ -220,7 +241,7 @@ impl Door for UnixListener {
 
     async fn accept(&self) -> io::Result<(UnixStream, Arrival)> {
         let (stream, _) = Self::accept(self).await?;
-        Ok((stream, Arrival { origin: Origin::Socket, front: None }))
+        Ok((stream, Arrival { origin: Origin::Socket, front: None, place: None }))
     }
 }
 
@@ -240,9 +261,13 @@ async fn listen<D: Door>(site: Site, door: D, stop: watch::Receiver<bool>) {
         };
         match accepted {
             (Ok((stream, arrival)), Ok(permit)) => {
+                let place = arrival.place.clone();
                 let connection = begin(site.clone(), stream, arrival, stop.clone());
                 connections.spawn(async move {
-                    connection.await;
+                    tokio::select! {
+                        () = connection => {}
+                        () = wanted(place) => tracing::debug!("a connection to the admin side made room"),
+                    }
                     drop(permit);
                 });
             }
@@ -257,6 +282,14 @@ async fn listen<D: Door>(site: Site, door: D, stop: watch::Receiver<bool>) {
     let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_TIME, finished).await.is_err() {
         tracing::warn!("answers of the admin side were cut off at the stop");
+    }
+}
+
+/// Waits until somebody else needs the place more.
+async fn wanted(place: Option<Arc<Taken>>) {
+    match place {
+        Some(place) => place.wanted().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -283,28 +316,36 @@ where
 {
     let service = service_fn(move |request| {
         let (site, arrival) = (site.clone(), arrival.clone());
-        async move { Ok::<_, Infallible>(site.answer(&arrival, request).await) }
+        Box::pin(async move { Ok::<_, Infallible>(site.answer(&arrival, request).await) })
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(BUFFER_BYTES);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut serving = http.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
-        ended = serving.as_mut() => Some(ended),
+        ended = poll_fn(|cx| serving.poll_without_shutdown(cx)) => Some(ended),
         _ = stop.wait_for(|stop| *stop) => None,
         () = tokio::time::sleep(CONNECTION_TIME) => None,
     };
     let ended = match ended {
-        Some(ended) => ended,
+        Some(Ok(())) => return linger(serving.into_parts().io.into_inner()).await,
+        Some(Err(e)) => Err(e),
         None => {
+            let mut serving = std::pin::pin!(serving);
             serving.as_mut().graceful_shutdown();
-            match tokio::time::timeout(FAREWELL_TIME, serving).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
+            tokio::time::timeout(FAREWELL_TIME, serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(e) = ended {
         // A client that goes away or talks nonsense is its own affair.
         tracing::debug!(error = %e, "a connection to the admin side ended early");
     }
+}
+
+/// Closes without losing the answer: bytes that arrive at a closed socket would make the kernel take it back.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let discard = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, discard).await;
 }

@@ -350,3 +350,38 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.get("cache-control"), Some("no-store"));
     assert_eq!(answer.get("x-request-id"), document["request_id"].as_str());
 }
+
+#[test]
+fn strangers_keep_no_caller_off_the_address() {
+    let gateway = Gateway::before(&App::echo());
+    let key = key(&gateway, "ann", &["read"], None);
+    let known = format!("Bearer {key}");
+    let mut caller = connect(gateway.admin_address());
+    let mut ask = |path: &str| {
+        caller.send(request(&format!("GET {path}"), &[("Host", "localhost"), ("Authorization", &known)]));
+        caller.answer()
+    };
+    assert_eq!(ask("/v1/whoami").status, 200);
+    // More of them than there are places.
+    let mut silent: Vec<_> = (0..300).map(|_| connect(gateway.admin_address())).collect();
+    assert_eq!(
+        raw(&gateway, request("GET /v1/whoami", &[("Host", "localhost"), ("Authorization", &known)])).status,
+        200
+    );
+    silent[0].wait_for_end();
+    // Whoever has a key keeps the connection, whatever they ask for.
+    for _ in 0..2 {
+        assert_eq!(ask("/v1/tokens/x").code(), "not_found");
+        assert_eq!(ask("/nothing").code(), "not_found");
+    }
+    // Who has none gets one answer, also where what was sent with it is not read.
+    for line in ["GET /v1/tokens", "GET /nothing", "POST /v1/tokens"] {
+        let mut stranger = connect(gateway.admin_address());
+        let head = request(line, &[("Host", "localhost"), ("Content-Length", "1000000")]);
+        stranger.send([head, vec![b' '; 1_000_000]].concat());
+        let answer = stranger.answer();
+        assert!(matches!(answer.status, 401 | 404), "{answer:?}");
+        assert_eq!(answer.get("connection"), Some("close"));
+        stranger.wait_for_end();
+    }
+}

@@ -18,6 +18,7 @@ use crate::admin::call::State;
 use crate::admin::condition;
 use crate::admin::problem::{Problem, RequestId};
 use crate::admin::routes::Need;
+use crate::admin::seats;
 use crate::admin::serve::{self, Encrypted, Origin};
 use crate::control::{Caller, Once};
 
@@ -115,6 +116,9 @@ pub(in crate::admin) async fn answer(
             visit.session =
                 cookie(&head).and_then(|secret| state.dashboard.sessions.find(secret, Instant::now()));
             caller = judge(&state, &visit).await?;
+            if caller.is_some() {
+                seats::know(&head.extensions);
+            }
         }
         let is_change = !matches!(head.method, Method::GET | Method::HEAD);
         if is_change && !is_own(&head.headers) {
