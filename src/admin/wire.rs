@@ -1,11 +1,13 @@
 //! The admin API's JSON, the same types for the server that writes them and the command line that reads them.
 
+mod deployment;
 mod secret;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use deployment::{Deployment, Prospect, Publish, Published};
 pub use secret::{EditSecret, Grant, LackingSecret, PutGrant, PutSecret, Rekeyed, Secret, SecretUse};
 
 /// A token without its value.
@@ -331,50 +333,6 @@ pub struct Switch {
 pub struct Switched {
     pub external_access: ExternalAccess,
     pub ended: EndedCounts,
-}
-
-/// The body of `POST …/deployments`. Without `upstreams` the configuration's serve.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Publish {
-    #[schema(min_length = 1)]
-    pub id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstreams: Option<Vec<String>>,
-}
-
-/// A published release.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Deployment {
-    pub id: String,
-    /// 0 for the one that nobody published; an id that is published again has another.
-    pub number: u32,
-    pub current: bool,
-    /// Null for the one that nobody published.
-    pub published_at: Option<Timestamp>,
-    pub published_by: Option<String>,
-    /// When it was last published under its id.
-    pub released_at: Option<Timestamp>,
-    /// Null where the configuration's serve.
-    pub upstreams: Option<Vec<String>>,
-    pub archived_at: Option<Timestamp>,
-}
-
-/// The answer of `POST …/deployments`.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Published {
-    pub deployment: Deployment,
-    pub tokens_ended: u64,
-}
-
-/// The answer of `POST …/deployments?dry_run=true`: of the live tokens that are pinned to the environment's deployments
-/// those that the caller may see, and how many there are.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Prospect {
-    pub would_end: Vec<Token>,
-    pub would_keep: Vec<Token>,
-    pub would_end_count: u64,
-    pub would_keep_count: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -142,7 +142,7 @@ pub(super) fn address(upstream: &Upstream) -> Option<SocketAddr> {
 }
 
 /// Whether the upstream is, as far as can be told, one of our own listeners.
-fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
+pub(super) fn leads_to(upstream: &Upstream, listen: SocketAddr) -> bool {
     address(upstream).is_some_and(|address| {
         address.port() == listen.port()
             && (address.ip() == listen.ip() || listen.ip().is_unspecified() && address.ip().is_loopback())

@@ -6,10 +6,20 @@ use std::time::Duration;
 use super::report::Placed;
 use super::section::Section;
 use super::value::{address, bytes, duration, network, number, path, positive_duration};
-use super::{AccessLog, Gateway, Limits, Tls, certificate};
+use super::{AccessLog, Gateway, Limits, Tls, certificate, environment};
+use crate::model::Upstream;
 use crate::tls::Pair;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+impl Gateway {
+    /// Whether an upstream is the gateway itself, as far as can be told without asking a name server.
+    #[must_use]
+    pub fn is_at(&self, upstream: &Upstream) -> bool {
+        let mut all = self.listen.iter().chain(self.tls.iter().map(|entry| &entry.listen));
+        all.any(|listen| environment::leads_to(upstream, *listen))
+    }
+}
 
 pub(super) fn read(section: &mut Section<'_>) -> Gateway {
     let tls = section.tables("tls", tls);

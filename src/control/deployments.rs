@@ -1,9 +1,11 @@
 //! Publishing releases, and the switch for every token of an environment.
 
+use std::net::IpAddr;
+
 use super::repeat::{Made, Once, gone, made};
 use super::{Caller, Control, Fault, Faults, Page, apps, cursor, page, page_length};
-use crate::config::{Admin, Environment, ExternalAccess};
-use crate::model::{AppName, Deployment, DeploymentId, EnvironmentName, Scope, Upstream};
+use crate::config::{Config, Environment, ExternalAccess};
+use crate::model::{AppName, Deployment, DeploymentId, EnvironmentName, Scope, Upstream, is_link_local};
 use crate::store::{NewDeployment, Prospect, ProspectFilter, Repeat};
 
 /// Upstreams of one release, at most.
@@ -65,7 +67,7 @@ impl Control {
         if let Some(repeat) = self.earlier(&act).await? {
             return self.published_before(place, &repeat).await;
         }
-        let (id, upstreams) = judge(asked, &self.config.load().admin)?;
+        let (id, upstreams) = self.judge(caller, &place, asked)?;
         let (app, environment) = (place.app.clone(), place.environment.name.clone());
         let new = NewDeployment { app, environment, id, upstreams };
         match made(self.store.publish(act, new).await, "environment")? {
@@ -88,7 +90,7 @@ impl Control {
     pub async fn look_ahead(&self, caller: &Caller, asked: Publish) -> Result<Prospect, Fault> {
         caller.require(Scope::Deploy)?;
         let place = self.place(caller, &asked.app, &asked.environment)?;
-        let (id, _) = judge(asked, &self.config.load().admin)?;
+        let (id, _) = self.judge(caller, &place, asked)?;
         let filter = ProspectFilter {
             app: place.app,
             environment: place.environment.name,
@@ -177,6 +179,51 @@ impl Control {
         Ok(Release { deployment: found.ok_or_else(gone)?, tokens_ended: repeat.ended, fresh: false })
     }
 
+    fn judge(
+        &self,
+        caller: &Caller,
+        place: &Place,
+        asked: Publish,
+    ) -> Result<(DeploymentId, Option<Vec<Upstream>>), Fault> {
+        let mut faults = asked.faults;
+        let id = match asked.id.as_deref() {
+            Some(id) => faults.name("id", id, DeploymentId::parse),
+            None => {
+                faults.add("id", "is missing: what to call the deployment, as in `blue` or a commit");
+                None
+            }
+        };
+        let upstreams = asked.upstreams.map(|urls| self.upstreams(caller, place, &urls, &mut faults));
+        faults.none()?;
+        Ok((id.ok_or(Fault::Invalid(Vec::new()))?, upstreams))
+    }
+
+    fn upstreams(
+        &self,
+        caller: &Caller,
+        place: &Place,
+        urls: &[String],
+        faults: &mut Faults,
+    ) -> Vec<Upstream> {
+        const FIELD: &str = "upstreams";
+        if !(1..=UPSTREAMS).contains(&urls.len()) {
+            faults.add(
+                FIELD,
+                format!("must be 1 to {UPSTREAMS} URLs; leave it out for those of the configuration"),
+            );
+        }
+        let parsed = urls.iter().take(UPSTREAMS).filter_map(|url| faults.name(FIELD, url, Upstream::parse));
+        let parsed: Vec<_> = parsed.collect();
+        let (config, is_anywhere) = (self.config.load(), caller.require_workspace().is_ok());
+        for upstream in &parsed {
+            let is_configured = place.environment.upstreams.contains(upstream);
+            if let Some(why) = forbidden(&config, upstream, is_anywhere || is_configured) {
+                faults.add(FIELD, format!("{upstream} {why}"));
+            }
+        }
+        parsed
+    }
+
     /// The environment of these names, if the caller may see it.
     fn place(&self, caller: &Caller, app: &str, environment: &str) -> Result<Place, Fault> {
         let config = self.config.load_full();
@@ -189,32 +236,51 @@ impl Control {
     }
 }
 
-fn judge(asked: Publish, admin: &Admin) -> Result<(DeploymentId, Option<Vec<Upstream>>), Fault> {
-    let mut faults = asked.faults;
-    let id = match asked.id.as_deref() {
-        Some(id) => faults.name("id", id, DeploymentId::parse),
-        None => {
-            faults.add("id", "is missing: what to call the deployment, as in `blue` or a commit");
-            None
-        }
+/// Why a caller may not let requests go there, as far as can be told without asking a name server; `None`: they may.
+fn forbidden(config: &Config, upstream: &Upstream, is_anywhere: bool) -> Option<&'static str> {
+    if config.admin.is_at(upstream) {
+        return Some("leads to the admin side: whoever has a token would be let in there");
+    }
+    if config.gateway.is_at(upstream) {
+        return Some("leads back to the gateway itself");
+    }
+    if is_anywhere {
+        return None;
+    }
+    let Some((host, _)) = upstream.host_and_port() else {
+        return Some(
+            "is a socket of the gateway's machine: those are named in `proxy.toml`, or by a key that may do everything",
+        );
     };
-    let upstreams = asked.upstreams.map(|urls| upstreams(&urls, admin, &mut faults));
-    faults.none()?;
-    Ok((id.ok_or(Fault::Invalid(Vec::new()))?, upstreams))
+    let address = host.parse::<IpAddr>().ok()?.to_canonical();
+    let is_nobodys = address.is_unspecified() || address.is_multicast();
+    (is_nobodys || is_link_local(address)).then_some(
+        "is no app's address: link-local ones are named in `proxy.toml`, or by a key that may do everything",
+    )
 }
 
-fn upstreams(urls: &[String], admin: &Admin, faults: &mut Faults) -> Vec<Upstream> {
-    const FIELD: &str = "upstreams";
-    if !(1..=UPSTREAMS).contains(&urls.len()) {
-        faults.add(
-            FIELD,
-            format!("must be 1 to {UPSTREAMS} URLs; leave it out for those of the configuration"),
-        );
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::sample;
+
+    #[test]
+    fn no_release_leads_back_here() {
+        let mut config = sample::config();
+        config.gateway.listen = vec!["127.0.0.1:8080".parse().unwrap(), "0.0.0.0:8081".parse().unwrap()];
+        config.admin.listen = "10.0.0.1:9180".parse().unwrap();
+        let judge = |url: &str| forbidden(&config, &Upstream::parse(url).unwrap(), true);
+        for own in [
+            "http://127.0.0.1:8080",
+            "http://localhost:8080",
+            "http://127.0.0.1:8081",
+            "https://10.0.0.1:9180",
+            "http://localhost:9180",
+        ] {
+            assert!(judge(own).is_some(), "{own}");
+        }
+        for other in ["http://127.0.0.1:8082", "http://10.0.0.1:8080", "http://169.254.0.1", "unix:/a"] {
+            assert_eq!(judge(other), None, "{other}");
+        }
     }
-    let parsed = urls.iter().take(UPSTREAMS).filter_map(|url| faults.name(FIELD, url, Upstream::parse));
-    let parsed: Vec<_> = parsed.collect();
-    if parsed.iter().any(|upstream| admin.is_at(upstream)) {
-        faults.add(FIELD, "leads to the admin side: whoever has a token would be let in there");
-    }
-    parsed
 }

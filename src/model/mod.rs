@@ -33,7 +33,7 @@ pub use lifetime::{Expiry, Lifetime, UnknownLifetime};
 pub use member::{Email, InvalidEmail, Member};
 pub use moment::distance;
 pub use name::{AppName, EnvironmentName, InvalidName, MemberName, NameRef, TokenApp};
-pub use network::{InvalidNetwork, Network};
+pub use network::{InvalidNetwork, Network, is_link_local};
 pub use path::{InvalidPattern, PathPattern, PlainPath};
 pub use rate::{InvalidRate, Limiter, Rate};
 pub use refusal::Refusal;

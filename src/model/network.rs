@@ -1,7 +1,7 @@
 //! Networks that clients may come from.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -50,6 +50,18 @@ impl fmt::Display for Network {
     }
 }
 
+/// Whether an address is of one link alone, as that of a cloud's metadata service is, which hands credentials to whatever
+/// asks on that machine.
+#[must_use]
+pub fn is_link_local(address: IpAddr) -> bool {
+    /// Amazon's metadata service, which is within no link-local network.
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(four) => four.is_link_local(),
+        IpAddr::V6(six) => six.is_unicast_link_local() || six == METADATA,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +86,17 @@ mod tests {
         }
         for bad in ["", "10.0.0.0/33", "10.0.0", "localhost", "10.0.0.1:80", "fe80::1%eth0", "10.0.0.0/8 "] {
             assert_eq!(Network::parse(bad), Err(InvalidNetwork), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn links_and_metadata_services_are_told_from_networks() {
+        let link = |address: &str| is_link_local(address.parse().unwrap());
+        for local in ["169.254.169.254", "::ffff:169.254.0.1", "fe80::1", "febf::1", "fd00:ec2::254"] {
+            assert!(link(local), "{local}");
+        }
+        for other in ["127.0.0.1", "10.0.0.1", "169.253.0.1", "::1", "fd00::1", "fec0::1"] {
+            assert!(!link(other), "{other}");
         }
     }
 }

@@ -356,3 +356,42 @@ fn a_release_leads_nobody_to_the_admin_socket() {
     let answer = gateway.ask(with_token("GET /v1/whoami", PRODUCTION, &token.secret));
     assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{answer:?}");
 }
+
+#[test]
+fn a_key_that_may_only_deploy_reaches_no_more_of_the_machine_than_the_file_does() {
+    let socket = "unix:/run/app.sock";
+    let setup = Setup::new(&App::echo());
+    let gateway =
+        setup.set("apps.shop.environments.development", "upstreams", &format!("[{socket:?}]")).start();
+    let operator = Caller::operator(&gateway);
+    let deployer = Caller::member(&gateway, "ci", &["deploy"], None);
+    let bound = Caller::member(&gateway, "ann", &["admin"], Some("shop"));
+    let admin = Caller::member(&gateway, "eve", &["admin"], None);
+    let publish = |caller: &Caller<'_>, path: &str, url: &str| {
+        let body = json!({ "id": "initial", "upstreams": [url] });
+        let answer = caller.ask(&format!("POST {path}?dry_run=true"), Some(body));
+        (answer.status, answer.status == 422 && answer.json()["errors"][0]["field"] == "upstreams")
+    };
+    for inner in [
+        socket,
+        "http://169.254.169.254",
+        "http://[::ffff:169.254.169.254]",
+        "http://[fe80::1]:80",
+        "http://[fd00:ec2::254]",
+        "http://0.0.0.0:3000",
+        "http://224.0.0.1",
+    ] {
+        for caller in [&deployer, &bound] {
+            assert_eq!(publish(caller, PATH, inner), (422, true), "{inner}");
+        }
+        for caller in [&operator, &admin] {
+            assert_eq!(publish(caller, PATH, inner), (200, false), "{inner}");
+        }
+    }
+    for own in ["http://127.0.0.1:3000", "https://app.internal", "http://10.0.0.5:8080"] {
+        assert_eq!(publish(&deployer, PATH, own), (200, false), "{own}");
+    }
+    // What the file names for the environment anyhow may be said again.
+    let development = PATH.replace("production", "development");
+    assert_eq!(publish(&deployer, &development, socket), (200, false));
+}

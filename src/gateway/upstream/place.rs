@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::model::Upstream;
+use crate::model::{Upstream, is_link_local};
 
 /// How long the addresses of a name are taken for true.
 const FRESH: Duration = Duration::from_secs(10);
@@ -136,7 +136,9 @@ impl Name {
     pub(super) async fn keep_fresh(&self) {
         loop {
             let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-            self.learn(found.map(Iterator::collect));
+            // Only who writes the address itself means a link: a name may be anybody's.
+            let usable = |address: &SocketAddr| !is_link_local(address.ip());
+            self.learn(found.map(|found| found.filter(usable).collect()));
             tokio::time::sleep(SOON).await;
             let _ = tokio::time::timeout(FRESH.saturating_sub(SOON), self.doubt.notified()).await;
         }
