@@ -1,6 +1,7 @@
 //! The last refusals, for those who ask why.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,8 @@ use crate::model::{AppName, EnvironmentName, Refusal, TokenId};
 /// Refusals that each worker remembers of tokens, and as many of what held none: strangers do not push out what a
 /// member may ask for.
 const REMEMBERED: usize = 1024;
+/// Refusals of one token among them: one that is tried again and again does not push out what others ask for.
+const OF_ONE: usize = 64;
 
 /// A request that the gateway answered itself.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub(super) struct Denials {
 struct Rings {
     of_tokens: VecDeque<(u64, Denial)>,
     of_strangers: VecDeque<(u64, Denial)>,
+    /// How many `of_tokens` are of each.
+    counts: HashMap<TokenId, usize>,
 }
 
 impl Denials {
@@ -51,11 +56,33 @@ impl Denials {
     pub(super) fn note(&self, denial: Denial) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = if denial.token.is_some() { &mut rings.of_tokens } else { &mut rings.of_strangers };
-        if ring.len() == REMEMBERED {
-            ring.pop_front();
+        let Rings { of_tokens, of_strangers, counts } = &mut *rings;
+        let Some(token) = denial.token else {
+            if of_strangers.len() == REMEMBERED {
+                of_strangers.pop_front();
+            }
+            of_strangers.push_back((number, denial));
+            return;
+        };
+        let of_one = counts.entry(token).or_default();
+        *of_one += 1;
+        let gone = if *of_one > OF_ONE {
+            // The newest stay in their order; a look through the ring is little beside an answer.
+            of_tokens.iter().position(|(_, old)| old.token == Some(token)).and_then(|at| of_tokens.remove(at))
+        } else if of_tokens.len() == REMEMBERED {
+            of_tokens.pop_front()
+        } else {
+            None
+        };
+        of_tokens.push_back((number, denial));
+        if let Some(gone) = gone.and_then(|(_, gone)| gone.token)
+            && let Entry::Occupied(mut left) = counts.entry(gone)
+        {
+            *left.get_mut() -= 1;
+            if *left.get() == 0 {
+                left.remove();
+            }
         }
-        ring.push_back((number, denial));
     }
 
     pub(super) fn read(&self, wanted: impl Fn(&Denial) -> bool, into: &mut Vec<(u64, Denial)>) {
@@ -82,6 +109,29 @@ mod tests {
             path: "/".into(),
             client: [127, 0, 0, 1].into(),
         }
+    }
+
+    #[test]
+    fn a_token_that_is_tried_again_pushes_out_only_its_own() {
+        let (board, _) = Board::new(1);
+        let mut ids = vec![TokenId::next(None, jiff::Timestamp::UNIX_EPOCH)];
+        for last in 0..REMEMBERED - 1 {
+            ids.push(TokenId::next(Some(ids[last]), jiff::Timestamp::UNIX_EPOCH));
+        }
+        let note = |id| board.posts()[0].denied(denial(Some(id), Refusal::TokenRevoked));
+        let of = |id| board.denials(|denial| denial.token == Some(id)).len();
+        note(ids[0]);
+        (0..10 * REMEMBERED).for_each(|_| note(ids[1]));
+        assert_eq!((of(ids[0]), of(ids[1])), (1, OF_ONE));
+        // As others come, theirs go in turn, and what is counted is what is there.
+        ids[2..].iter().for_each(|id| note(*id));
+        assert_eq!(board.denials(|_| true).len(), REMEMBERED);
+        assert_eq!((of(ids[0]), of(ids[1])), (0, 2));
+        (0..OF_ONE).for_each(|_| note(ids[1]));
+        assert_eq!(of(ids[1]), OF_ONE);
+        let rings = board.posts()[0].denials.rings.lock().unwrap();
+        assert_eq!(rings.counts.values().sum::<usize>(), rings.of_tokens.len());
+        assert!(rings.counts.values().all(|count| (1..=OF_ONE).contains(count)));
     }
 
     #[test]
