@@ -1,7 +1,6 @@
 //! `portcullis app publish`, `deployments` and `archive`: the releases of an environment.
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::client::Client;
 use super::failure::Failure;
@@ -153,19 +152,15 @@ impl History {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let client = reach.client(screen)?;
         let listing = Query::new(self.place.path(&[])).pages(&self.pages).fetch(&client)?;
-        if self.json {
-            return Ok(screen.json(&listing.json(&client)?)?);
-        }
-        let deployments: Vec<Deployment> = listing.parse(&client)?;
-        let now = Timestamp::now();
-        let row = |deployment: &Deployment| {
+        let header = ["ID", "STANDS", "PUBLISHED", "BY", "LAST RELEASE", "UPSTREAMS"];
+        listing.print(&client, screen, self.json, "no deployments", header, |deployment: &Deployment, now| {
             let stands = match (deployment.current, deployment.archived_at) {
                 (true, _) => "current",
                 (false, Some(_)) => "archived",
                 (false, None) => "replaced",
             };
             let upstreams = deployment.upstreams.as_ref().map(|urls| urls.join(", "));
-            vec![
+            [
                 cell(&deployment.id),
                 cell(stands),
                 cell(&moment::away(deployment.published_at, now)),
@@ -173,9 +168,7 @@ impl History {
                 cell(&moment::away(deployment.released_at, now)),
                 cell(upstreams.as_deref().unwrap_or("the configuration's")),
             ]
-        };
-        let header = ["ID", "STANDS", "PUBLISHED", "BY", "LAST RELEASE", "UPSTREAMS"];
-        Ok(screen.rows(&header, deployments.iter().map(row).collect())?)
+        })
     }
 }
 

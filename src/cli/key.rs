@@ -148,33 +148,21 @@ impl List {
     fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let client = reach.client(screen)?;
         let listing = Query::new("/v1/keys").pages(&self.pages).fetch(&client)?;
-        if self.json {
-            return Ok(screen.json(&listing.json(&client)?)?);
-        }
-        let keys: Vec<Key> = listing.parse(&client)?;
-        if keys.is_empty() {
-            screen.note("no management keys; `portcullis key create` mints one");
-            return Ok(());
-        }
-        let now = Timestamp::now();
-        let rows = keys
-            .iter()
-            .map(|key| {
-                vec![
-                    cell(&key.id),
-                    cell(&key.member),
-                    cell(&key.label),
-                    cell(&key.scopes.join(", ")),
-                    cell(key.app.as_deref().unwrap_or("every app")),
-                    screen.status(&key.status),
-                    cell(&format!("…{}", key.hint)),
-                    cell(&moment::away(key.expires_at, now)),
-                    cell(&moment::away(key.last_used_at, now)),
-                ]
-            })
-            .collect();
         let header = ["ID", "MEMBER", "LABEL", "SCOPES", "APP", "STATUS", "HINT", "EXPIRES", "LAST USED"];
-        Ok(screen.rows(&header, rows)?)
+        let none = "no management keys; `portcullis key create` mints one";
+        listing.print(&client, screen, self.json, none, header, |key: &Key, now| {
+            [
+                cell(&key.id),
+                cell(&key.member),
+                cell(&key.label),
+                cell(&key.scopes.join(", ")),
+                cell(key.app.as_deref().unwrap_or("every app")),
+                screen.status(&key.status),
+                cell(&format!("…{}", key.hint)),
+                cell(&moment::away(key.expires_at, now)),
+                cell(&moment::away(key.last_used_at, now)),
+            ]
+        })
     }
 }
 
@@ -191,7 +179,9 @@ impl Cancel {
             return Ok(screen.json(&answer.body)?);
         }
         let revoked: RevokedKey = answer.json()?;
-        Ok(screen.say(&format!("Revoked {}.", described(&revoked.key)))?)
+        let (key, now) = (&revoked.key, Timestamp::now());
+        let since = moment::since(key.revoked_at, key.revoked_by.as_deref(), now);
+        Ok(screen.say(&format!("Revoked {}{since}.", described(key)))?)
     }
 }
 

@@ -3,12 +3,16 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use comfy_table::Cell;
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::client::{Client, ClientError};
+use super::failure::Failure;
+use super::screen::Screen;
 use crate::admin::wire::Page;
 
 /// Without `--limit`, a list stops here and says so.
@@ -31,6 +35,10 @@ pub(super) struct Pages {
 }
 
 impl Pages {
+    pub(super) const fn are_begun(&self) -> bool {
+        self.cursor.is_some()
+    }
+
     pub(super) const fn are_limited(&self) -> bool {
         self.limit.is_some()
     }
@@ -139,6 +147,28 @@ impl Listing {
             Some(whole) => Ok(whole.clone()),
             None => serde_json::to_vec(self).map(Bytes::from).map_err(|cause| not_understood(client, cause)),
         }
+    }
+
+    /// Writes the API's own answer, or a row of each item; where there are none, says so in these words.
+    pub(super) fn print<T: DeserializeOwned, const N: usize>(
+        &self,
+        client: &Client,
+        screen: &Screen,
+        json: bool,
+        none: &str,
+        header: [&str; N],
+        row: impl Fn(&T, Timestamp) -> [Cell; N],
+    ) -> Result<(), Failure> {
+        if json {
+            return Ok(screen.json(&self.json(client)?)?);
+        }
+        let items: Vec<T> = self.parse(client)?;
+        if items.is_empty() {
+            screen.note(none);
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        Ok(screen.rows(&header, items.iter().map(|item| row(item, now).into()).collect())?)
     }
 
     pub(super) fn parse<T: DeserializeOwned>(&self, client: &Client) -> Result<Vec<T>, ClientError> {

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::client::ClientError;
 use super::failure::Failure;
 use super::key;
 use super::listing::{Pages, Query, path};
@@ -114,7 +115,7 @@ impl Add {
     fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let client = reach.client(screen)?;
         let body = AddMember { name: self.name.clone(), email: self.email.clone() };
-        let answer = client.post_once("/v1/members", &body)?;
+        let answer = client.post_once("/v1/members", &body).map_err(unflagged)?;
         let member: Member = answer.json()?;
         if self.with_key {
             if !self.json && !self.quiet {
@@ -139,23 +140,15 @@ impl List {
     fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let client = reach.client(screen)?;
         let listing = Query::new("/v1/members").pages(&self.pages).fetch(&client)?;
-        if self.json {
-            return Ok(screen.json(&listing.json(&client)?)?);
-        }
-        let members: Vec<Member> = listing.parse(&client)?;
-        if members.is_empty() {
-            screen.note("no members; `portcullis member add` adds one");
-            return Ok(());
-        }
-        let now = Timestamp::now();
-        let row = |member: &Member| {
-            vec![
+        let header = ["NAME", "EMAIL", "ADDED"];
+        let none = "no members; `portcullis member add` adds one";
+        listing.print(&client, screen, self.json, none, header, |member: &Member, now| {
+            [
                 cell(&member.name),
                 cell(member.email.as_deref().unwrap_or("")),
                 cell(&moment::away(Some(member.created_at), now)),
             ]
-        };
-        Ok(screen.rows(&["NAME", "EMAIL", "ADDED"], members.iter().map(row).collect())?)
+        })
     }
 }
 
@@ -217,6 +210,15 @@ impl Remove {
             removed.keys_ended
         ))?)
     }
+}
+
+/// The name stands alone here, where elsewhere a flag is before it.
+fn unflagged(error: ClientError) -> ClientError {
+    let ClientError::Refused(mut problem) = error else { return error };
+    for wrong in problem.errors.iter_mut().filter(|wrong| wrong.field == "name") {
+        wrong.field = "NAME".to_owned();
+    }
+    ClientError::Refused(problem)
 }
 
 fn at(name: &str) -> String {

@@ -4,6 +4,7 @@ use std::io;
 
 use super::failure::Failure;
 use super::text;
+use crate::credential::{Kind, Plaintext};
 
 /// The value was minted and could not be handed over: it must not live on unseen.
 pub(super) fn lost(kind: &str, id: &str, error: &io::Error) -> Failure {
@@ -30,7 +31,9 @@ pub(super) fn not_an_id(text: &str, kind: &str, prefix: &str) -> Failure {
     } else {
         format!("`{}` is not the id of a {kind}", text::plain(text))
     };
+    let whole = Plaintext::parse(Kind::Token, text.as_bytes()).filter(|_| kind == "token");
+    let list = whole.map_or_else(|| "list".to_owned(), |value| format!("list --q {}", value.hint()));
     Failure::Usage(format!(
-        "{found}: an id is `{prefix}` and 26 more characters, and `portcullis {kind} list` shows them"
+        "{found}: an id is `{prefix}` and 26 more characters, and `portcullis {kind} {list}` shows them"
     ))
 }

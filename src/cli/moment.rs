@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::text;
 use crate::model::distance;
 
 /// The exact time, RFC 3339 in UTC, to the second.
@@ -17,6 +18,12 @@ pub(super) fn both(at: Timestamp, now: Timestamp) -> String {
 /// For tables: how far away, or that there is no such time.
 pub(super) fn away(at: Option<Timestamp>, now: Timestamp) -> String {
     at.map_or_else(|| "never".to_owned(), |at| distance(at, now))
+}
+
+/// When something was ended, and by whom, to stand behind it: an ending that is asked for again is the earlier one.
+pub(super) fn since(at: Option<Timestamp>, by: Option<&str>, now: Timestamp) -> String {
+    let by = by.map_or_else(String::new, |by| format!(" by {}", text::plain(by)));
+    at.map_or_else(String::new, |at| format!(" ({}{by})", distance(at, now)))
 }
 
 #[cfg(test)]

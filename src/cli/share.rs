@@ -19,7 +19,6 @@ pub(super) struct Share {
     #[arg(long, value_name = "ENV")]
     environment: String,
     /// [required] When the link and what it opened end: 1h, 2026-12-31 (the end of that day, UTC), or an RFC 3339 time
-    // Not required of clap, whose message could not list the choices.
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
     /// How many browsers it signs in [default: 1]
@@ -50,10 +49,7 @@ pub(super) struct Share {
 
 impl Share {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
-        let wish = self.expires.as_deref().ok_or_else(|| {
-            Failure::Usage(format!("--expires is required; it takes {}", reach.expiry_choices()))
-        })?;
-        let (expires_in, expires_at) = required_expiry(wish, reach)?;
+        let (expires_in, expires_at) = required_expiry(self.expires.as_deref(), reach)?;
         let listed = |items: &[String]| (!items.is_empty()).then(|| items.to_vec());
         let answer = reach.client(screen)?.post_once(
             "/v1/shares",

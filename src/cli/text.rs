@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use crate::credential::{Kind, LENGTH};
 
-/// `text` with everything escaped that could move the cursor, paint, or turn the reading direction.
+/// `text` with everything escaped that could move the cursor, paint, break the line, or turn the reading direction.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let risky = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let risky = turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
             let escaped = risky.then(|| c.escape_default());
             let kept = (!risky).then_some(c);
             escaped.into_iter().flatten().chain(kept)
@@ -47,7 +48,7 @@ mod tests {
 
     #[test]
     fn terminals_are_not_steered() {
-        assert_eq!(plain("a\u{1b}[2Jb\nc\u{202e}d é “”"), "a\\u{1b}[2Jb\\nc\\u{202e}d é “”");
+        assert_eq!(plain("a\u{1b}[2Jb\nc\u{202e}d\u{2028}é “”"), "a\\u{1b}[2Jb\\nc\\u{202e}d\\u{2028}é “”");
     }
 
     #[test]

@@ -4,26 +4,14 @@ use serde_json::{Value, json};
 
 use crate::support::app::App;
 use crate::support::exchange::with_token;
-use crate::support::gateway::{Gateway, Ran, Setup};
-use crate::support::program::run_on_terminal;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::program::{done, json, run_on_terminal};
 
 const HOST: &str = "shop.localhost";
 const PLACE: [&str; 3] = ["shop", "--environment", "production"];
 
 fn line<'a>(command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["app", command], &PLACE[..], more].concat()
-}
-
-#[track_caller]
-fn done(gateway: &Gateway, arguments: &[&str]) -> Ran {
-    let ran = gateway.cli(arguments);
-    assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
-    ran
-}
-
-#[track_caller]
-fn json(gateway: &Gateway, arguments: &[&str]) -> Value {
-    serde_json::from_str(&done(gateway, &[arguments, &["--json"]].concat()).stdout).unwrap()
 }
 
 #[test]
@@ -37,10 +25,8 @@ fn a_publish_that_ends_tokens_asks_and_one_that_ends_none_does_not() {
     };
     let blue = ["--deployment", "blue"];
     let ahead = done(&gateway, &line("publish", &[&blue[..], &["--dry-run"]].concat()));
-    assert!(ahead.stdout.contains("1 of the environment's tokens would end.\nID "), "{ahead:?}");
-    assert!(
-        ahead.stdout.contains(&token.id) && ahead.stdout.contains("0 of the environment's tokens would live")
-    );
+    assert!(ahead.contains("1 of the environment's tokens would end.\nID "), "{ahead}");
+    assert!(ahead.contains(&token.id) && ahead.contains("0 of the environment's tokens would live"));
     let prospect = json(&gateway, &line("publish", &[&blue[..], &["--dry-run"]].concat()));
     assert_eq!((&prospect["would_end"][0]["id"], &prospect["would_keep"]), (&json!(token.id), &json!([])));
 
@@ -55,7 +41,7 @@ fn a_publish_that_ends_tokens_asks_and_one_that_ends_none_does_not() {
     let url = next.url();
     let to_next = [&blue[..], &["--upstream", &url, "--yes"]].concat();
     let published = done(&gateway, &line("publish", &to_next));
-    assert_eq!(published.stdout, "Published blue for shop, production.\nTokens ended: 1.\n");
+    assert_eq!(published, "Published blue for shop, production.\nTokens ended: 1.\n");
     assert_eq!(code(), "deployment_replaced");
     let fresh = gateway.mint("production");
     assert_eq!(gateway.ask(with_token("GET /", HOST, &fresh.secret)).status, 200);
@@ -85,7 +71,7 @@ fn deployments_are_listed_and_put_away() {
     for id in ["blue", "green"] {
         done(&gateway, &line("publish", &["--deployment", id]));
     }
-    let table = done(&gateway, &line("deployments", &[])).stdout;
+    let table = done(&gateway, &line("deployments", &[]));
     let stands: Vec<_> =
         table.lines().skip(1).map(|row| row.split_whitespace().take(2).collect::<Vec<_>>()).collect();
     assert_eq!(stands, [vec!["green", "current"], vec!["blue", "replaced"], vec!["initial", "replaced"]]);
@@ -96,7 +82,7 @@ fn deployments_are_listed_and_put_away() {
     assert_eq!(run_on_terminal(&gateway.path(""), &archive, "no\n").code, 1);
     let away = json(&gateway, &[&archive[..], &["--yes"]].concat());
     assert!(away["archived_at"].is_string(), "{away}");
-    assert!(done(&gateway, &line("deployments", &[])).stdout.contains("archived"));
+    assert!(done(&gateway, &line("deployments", &[])).contains("archived"));
     let current = gateway.cli(&line("archive", &["--deployment", "green", "--yes"]));
     assert!(current.code == 1 && current.stderr.contains("publish another first"), "{current:?}");
 }
@@ -108,9 +94,9 @@ fn external_access_is_switched() {
         Setup::new(&app).set("apps.shop.environments.development", "external_access", "\"on\"").start();
     let token = gateway.mint("production");
     let off = done(&gateway, &line("external-access", &["off"]));
-    assert!(off.stdout.starts_with("External access to shop, production is off"), "{off:?}");
+    assert!(off.starts_with("External access to shop, production is off"), "{off}");
     assert_eq!(gateway.ask(with_token("GET /", HOST, &token.secret)).code(), "external_access_off");
-    assert!(done(&gateway, &["app", "show", "shop"]).stdout.contains("closed"));
+    assert!(done(&gateway, &["app", "show", "shop"]).contains("closed"));
     let on = json(&gateway, &line("external-access", &["on"]));
     assert_eq!(on["external_access"]["open"], true);
     assert_eq!(gateway.ask(with_token("GET /", HOST, &token.secret)).status, 200);

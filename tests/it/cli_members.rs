@@ -5,19 +5,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, command};
-use crate::support::program::{finish, run_on_terminal};
-
-#[track_caller]
-fn done(gateway: &Gateway, arguments: &[&str]) -> String {
-    let ran = gateway.cli(arguments);
-    assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
-    ran.stdout
-}
-
-#[track_caller]
-fn json(gateway: &Gateway, arguments: &[&str]) -> Value {
-    serde_json::from_str(&done(gateway, &[arguments, &["--json"]].concat())).unwrap()
-}
+use crate::support::program::{done, finish, json, run_on_terminal};
 
 #[test]
 fn members_come_with_a_key_and_go_with_all_that_they_made() {
@@ -47,6 +35,9 @@ fn members_come_with_a_key_and_go_with_all_that_they_made() {
     assert!(again.code == 1 && again.stderr.contains("there already"), "{again:?}");
     let wrong = gateway.cli(&["member", "add", "x", "--email", "nowhere"]);
     assert!(wrong.code == 2 && wrong.stderr.contains("--email: "), "{wrong:?}");
+
+    let wrong = gateway.cli(&["member", "add", "a b"]);
+    assert!(wrong.code == 2 && wrong.stderr.starts_with("error: NAME: "), "{wrong:?}");
 
     let table = done(&gateway, &["member", "list"]);
     assert!(table.starts_with("NAME ") && table.contains("ann@example.com"), "{table}");

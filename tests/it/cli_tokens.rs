@@ -9,21 +9,9 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Ran};
-use crate::support::program::run_on_terminal;
+use crate::support::program::{done, json, run_on_terminal};
 
 const HOST: &str = "shop.localhost";
-
-#[track_caller]
-fn done(gateway: &Gateway, arguments: &[&str]) -> String {
-    let ran = gateway.cli(arguments);
-    assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
-    ran.stdout
-}
-
-#[track_caller]
-fn json(gateway: &Gateway, arguments: &[&str]) -> Value {
-    serde_json::from_str(&done(gateway, &[arguments, &["--json"]].concat())).unwrap()
-}
 
 #[track_caller]
 fn refused(gateway: &Gateway, arguments: &[&str], code: i32, told: &str) -> Ran {
@@ -132,6 +120,8 @@ fn lists_are_filtered_searched_and_paged() {
     assert_eq!(labels(&["--cursor", cursor.as_str().unwrap()]).0, ["alpha"]);
     assert_eq!(labels(&["--expiring", "7d"]).0.len(), 0, "none was used");
     refused(&gateway, &["token", "list", "--expiring", "soon"], 2, "--expiring: ");
+    let none = |more: &[&str]| gateway.cli(&[&["token", "list"], more].concat()).stderr;
+    assert_eq!(none(&["--q", "nothing"]), "no token is like this\n");
     let table = done(&gateway, &["token", "list"]);
     assert!(table.contains("in 7 days") && table.contains("never"), "{table}");
 }
@@ -192,6 +182,26 @@ fn a_rotation_hands_out_a_successor_and_asks_only_where_it_ends_something_at_onc
     refused(&gateway, &["token", "rotate", &old.id], 1, "rotated before");
     refused(&gateway, &["token", "rotate", &old.id, "--overlap", "soon"], 2, "--overlap: ");
     refused(&gateway, &["token", "rotate", &old.id, "--expires", "2027-01-01"], 2, "--expires: ");
+}
+
+#[test]
+fn a_revocation_that_comes_again_says_since_when_it_is_so() {
+    let gateway = Gateway::before(&App::echo());
+    let token = gateway.mint("production");
+    let revoke = |id: &str| gateway.cli(&["token", "revoke", id, "--yes"]);
+    for _ in 0..2 {
+        let told = revoke(&token.id).stdout;
+        assert!(told.starts_with(&format!("Revoked {} for shop, production (", token.id)), "{told}");
+        assert!(told.lines().next().unwrap().ends_with(" by operator)."), "{told}");
+    }
+    // Whoever has the value only is led to the id.
+    let hint = &token.secret[36..];
+    let by_value = revoke(&token.secret);
+    assert!(
+        by_value.code == 2 && by_value.stderr.contains(&format!("token list --q {hint}`")),
+        "{by_value:?}"
+    );
+    assert_eq!(json(&gateway, &["token", "list", "--q", hint])["items"][0]["id"], token.id);
 }
 
 #[test]

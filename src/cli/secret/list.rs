@@ -1,7 +1,6 @@
 //! `portcullis secret list` and `portcullis secret show`.
 
 use clap::Args;
-use comfy_table::Cell;
 use jiff::Timestamp;
 
 use super::{at, places};
@@ -34,17 +33,10 @@ impl List {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let client = reach.client(screen)?;
         let listing = Query::new("/v1/secrets").pages(&self.pages).fetch(&client)?;
-        if self.json {
-            return Ok(screen.json(&listing.json(&client)?)?);
-        }
-        let secrets: Vec<Secret> = listing.parse(&client)?;
-        if secrets.is_empty() {
-            screen.note("no secrets; `portcullis secret set` sets one");
-            return Ok(());
-        }
-        let now = Timestamp::now();
-        let row = |secret: &Secret| -> Vec<Cell> {
-            vec![
+        let header = ["NAME", "TYPE", "STATUS", "FOR", "EXPIRES", "SET", "DESCRIPTION"];
+        let none = "no secrets; `portcullis secret set` sets one";
+        listing.print(&client, screen, self.json, none, header, |secret: &Secret, now| {
+            [
                 cell(&secret.name),
                 cell(&secret.kind),
                 screen.status(&secret.status),
@@ -53,9 +45,7 @@ impl List {
                 cell(&moment::away(Some(secret.set_at), now)),
                 cell(&secret.description),
             ]
-        };
-        let header = ["NAME", "TYPE", "STATUS", "FOR", "EXPIRES", "SET", "DESCRIPTION"];
-        Ok(screen.rows(&header, secrets.iter().map(row).collect())?)
+        })
     }
 }
 

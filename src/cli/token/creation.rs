@@ -25,7 +25,6 @@ pub(in crate::cli) struct Create {
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// [required] When it ends: 7d, never, 2026-12-31 (the end of that day, UTC), or an RFC 3339 time
-    // Not required of clap, whose message could not list the choices.
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
     /// Only these methods on these paths, as in "GET,HEAD /healthz" or "POST /webhooks/*"; may be repeated
@@ -46,10 +45,7 @@ pub(in crate::cli) struct Create {
 
 impl Create {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
-        let wish = self.expires.as_deref().ok_or_else(|| {
-            Failure::Usage(format!("--expires is required; it takes {}", reach.expiry_choices()))
-        })?;
-        let (expires_in, expires_at) = required_expiry(wish, reach)?;
+        let (expires_in, expires_at) = required_expiry(self.expires.as_deref(), reach)?;
         let listed = |items: &[String]| (!items.is_empty()).then(|| items.to_vec());
         let answer = reach.client(screen)?.post_once(
             "/v1/tokens",

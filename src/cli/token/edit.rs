@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{described, required_expiry, token_id};
+use super::{described, token_id, understood};
 use crate::admin::wire::{EditToken, Token};
 use crate::cli::failure::Failure;
 use crate::cli::reach::Reach;
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Edit {
 impl Edit {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
         let id = token_id(&self.id)?;
-        let end = self.expires.as_deref().map(|wish| required_expiry(wish, reach)).transpose()?;
+        let end = self.expires.as_deref().map(|wish| understood(wish, reach)).transpose()?;
         let (expires_in, expires_at) = end.unwrap_or_default();
         let edit = EditToken {
             label: self.label.clone(),

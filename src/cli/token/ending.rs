@@ -1,11 +1,13 @@
 //! `portcullis token revoke` and `portcullis token delete`.
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{described, find, token_id};
 use crate::admin::wire::{self, RevokedToken};
 use crate::cli::client::{Answer, Client};
 use crate::cli::failure::Failure;
+use crate::cli::moment;
 use crate::cli::reach::Reach;
 use crate::cli::screen::{Screen, require_consent};
 use crate::model::TokenId;
@@ -37,9 +39,11 @@ struct Ending {
     json: bool,
 }
 
+const REVOKED: &str = "Revoked";
+
 impl Revoke {
     pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
-        let words = ["Revoke", "Revoked", "Its requests end at once, and it cannot be undone."];
+        let words = ["Revoke", REVOKED, "Its requests end at once, and it cannot be undone."];
         self.ending.run(reach, screen, words, |client, id| {
             let reason = wire::Revoke { reason: self.reason.clone() };
             Ok(client.post(&format!("/v1/tokens/{id}/revoke"), &reason)?)
@@ -79,9 +83,12 @@ impl Ending {
         }
         let ended: RevokedToken = answer.json()?;
         let (requests, streams) = (ended.ended.requests, ended.ended.streams);
+        let (token, now) = (&ended.token, Timestamp::now());
+        let since = moment::since(token.revoked_at, token.revoked_by.as_deref(), now);
         Ok(screen.say(&format!(
-            "{done} {}.\nEnded in flight: {requests} not yet answered, {streams} being answered.",
-            described(&ended.token)
+            "{done} {}{}.\nEnded in flight: {requests} not yet answered, {streams} being answered.",
+            described(token),
+            if done == REVOKED { &since } else { "" },
         ))?)
     }
 }

@@ -40,6 +40,9 @@ pub(in crate::cli) struct List {
     json: bool,
 }
 
+const HEADER: [&str; 9] =
+    ["ID", "LABEL", "APP", "ENVIRONMENT", "STATUS", "HINT", "CREATED BY", "EXPIRES", "LAST USED"];
+
 impl List {
     pub(super) fn run(&self, client: &Client, screen: &Screen) -> Result<(), Failure> {
         let listing = Query::new("/v1/tokens")
@@ -54,29 +57,29 @@ impl List {
         if listing.is_cut() && !self.pages.are_limited() {
             screen.note(&format!("there are more than {MOST} tokens: narrow the list, or raise --limit"));
         }
-        if self.json {
-            return Ok(screen.json(&listing.json(client)?)?);
-        }
-        let tokens: Vec<Token> = listing.parse(client)?;
-        if tokens.is_empty() {
-            screen.note("no tokens; `portcullis token create` mints one");
-            return Ok(());
-        }
-        table(&tokens, screen)
+        let none = if self.is_narrowed() {
+            "no token is like this"
+        } else {
+            "no tokens; `portcullis token create` mints one"
+        };
+        listing.print(client, screen, self.json, none, HEADER, |token, now| row(token, screen, now))
+    }
+
+    fn is_narrowed(&self) -> bool {
+        let wishes = [&self.app, &self.environment, &self.status, &self.member, &self.q, &self.expiring];
+        wishes.into_iter().any(Option::is_some) || self.pages.are_begun()
     }
 }
 
 /// Tokens as a table.
 pub(in crate::cli) fn table(tokens: &[Token], screen: &Screen) -> Result<(), Failure> {
     let now = Timestamp::now();
-    let rows = tokens.iter().map(|token| row(token, screen, now)).collect();
-    let header =
-        ["ID", "LABEL", "APP", "ENVIRONMENT", "STATUS", "HINT", "CREATED BY", "EXPIRES", "LAST USED"];
-    Ok(screen.rows(&header, rows)?)
+    let rows = tokens.iter().map(|token| row(token, screen, now).into()).collect();
+    Ok(screen.rows(&HEADER, rows)?)
 }
 
-fn row(token: &Token, screen: &Screen, now: Timestamp) -> Vec<Cell> {
-    vec![
+fn row(token: &Token, screen: &Screen, now: Timestamp) -> [Cell; 9] {
+    [
         cell(&token.id),
         cell(&token.label),
         cell(&token.app),

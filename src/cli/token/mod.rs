@@ -99,12 +99,20 @@ fn expiry(wish: &str) -> Option<End> {
     Expiry::parse_at(wish).map(|_| (None, Some(wish.to_owned())))
 }
 
-/// The same, or what would be right.
-pub(super) fn required_expiry(wish: &str, reach: &Reach) -> Result<End, Failure> {
+/// What `--expires` says, or what would be right.
+fn understood(wish: &str, reach: &Reach) -> Result<End, Failure> {
     expiry(wish).ok_or_else(|| {
         let (wish, choices) = (text::plain(wish), reach.expiry_choices());
         Failure::Usage(format!("--expires: `{wish}` is none of what it takes: {choices}"))
     })
+}
+
+/// The same where it has to be there. Clap, where it is not required, could not list the choices.
+pub(super) fn required_expiry(wish: Option<&str>, reach: &Reach) -> Result<End, Failure> {
+    match wish {
+        Some(wish) => understood(wish, reach),
+        None => Err(Failure::Usage(format!("--expires is required; it takes {}", reach.expiry_choices()))),
+    }
 }
 
 fn token_id(text: &str) -> Result<TokenId, Failure> {

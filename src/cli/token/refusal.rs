@@ -52,23 +52,13 @@ impl Explain {
             .filter("token", token)
             .filter("app", self.app.as_deref())
             .fetch(client)?;
-        if self.json {
-            return Ok(screen.json(&listing.json(client)?)?);
-        }
-        let denials: Vec<Denial> = listing.parse(client)?;
-        if denials.is_empty() {
-            screen.note("no recent refusals that you may see");
-            return Ok(());
-        }
-        let now = Timestamp::now();
-        let rows = denials.iter().map(|denial| row(denial, now)).collect();
         let header = ["REQUEST", "WHEN", "CODE", "APP", "ENVIRONMENT", "TOKEN", "ASKED FOR", "ADDRESS"];
-        Ok(screen.rows(&header, rows)?)
+        listing.print(client, screen, self.json, "no recent refusals that you may see", header, row)
     }
 }
 
-fn row(denial: &Denial, now: Timestamp) -> Vec<Cell> {
-    vec![
+fn row(denial: &Denial, now: Timestamp) -> [Cell; 8] {
+    [
         cell(&denial.request_id),
         cell(&moment::away(Some(denial.at), now)),
         cell(&denial.code),

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::gateway::{Ran, Setup, command};
+use super::gateway::{Gateway, Ran, Setup, command};
 
 /// A folder with a `proxy.toml`.
 pub(crate) struct Program {
@@ -45,6 +46,20 @@ impl Program {
 /// Runs a command without a terminal to its end.
 pub(crate) fn finish(command: &mut Command) -> Ran {
     ran(command.stdin(Stdio::null()).output().unwrap())
+}
+
+/// What a command prints that succeeds.
+#[track_caller]
+pub(crate) fn done(gateway: &Gateway, arguments: &[&str]) -> String {
+    let ran = gateway.cli(arguments);
+    assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+    ran.stdout
+}
+
+/// The same for scripts.
+#[track_caller]
+pub(crate) fn json(gateway: &Gateway, arguments: &[&str]) -> Value {
+    serde_json::from_str(&done(gateway, &[arguments, &["--json"]].concat())).unwrap()
 }
 
 /// Runs the program in `folder` on a terminal of its own, where somebody types `typed`.
