@@ -13,6 +13,8 @@ use crate::support::gateway::{Gateway, Minted, Setup};
 
 const HOST: &str = "shop.localhost";
 const ASKING: usize = 4;
+/// Requests that a connection sends in one go.
+const AT_ONCE: usize = 16;
 
 /// Ends that a change may make of a token, and what its holder is told.
 const ENDS: [(&str, &str); 4] = [
@@ -24,12 +26,13 @@ const ENDS: [(&str, &str); 4] = [
 
 #[test]
 fn after_the_answer_to_an_ending_no_request_is_let_through() {
-    // `make soak` asks for a hundred thousand and more.
-    let wanted: usize = std::env::var("REQUESTS").map_or(6_000, |requests| requests.parse().unwrap());
+    // `make soak` asks for more.
+    let wanted: usize = std::env::var("REQUESTS").map_or(100_000, |requests| requests.parse().unwrap());
     let gateway = Setup::new(&App::echo()).set("gateway.limits", "auth_failures_per_minute", "0").start();
     let operator = Caller::operator(&gateway);
     // Each with the code that has to come from the moment that its ending was answered.
     let tokens: Mutex<Vec<(Minted, Option<&'static str>)>> = Mutex::default();
+    // Requests after the answer to an ending.
     let (asked, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let asking: Vec<_> = (0..ASKING)
@@ -45,14 +48,20 @@ fn after_the_answer_to_an_ending_no_request_is_let_through() {
                             chosen.map(|(token, ended)| (token.secret.clone(), *ended))
                         };
                         let Some((secret, ended)) = chosen else { continue };
-                        wire.send(with_token("GET /", HOST, &secret));
-                        let answer = wire.answer();
-                        asked.fetch_add(1, Ordering::Relaxed);
-                        match ended {
-                            Some(code) => assert_eq!(answer.code(), code, "let through after the answer"),
-                            None if answer.status == 200 => {}
-                            None => {
-                                assert!(ENDS.iter().any(|(_, code)| *code == answer.code()), "{answer:?}")
+                        // All of them begin after the answer to the ending that was seen.
+                        let request = with_token("GET /", HOST, &secret);
+                        wire.send(request.repeat(AT_ONCE));
+                        for _ in 0..AT_ONCE {
+                            let answer = wire.answer();
+                            match ended {
+                                Some(code) => {
+                                    assert_eq!(answer.code(), code, "let through after the answer");
+                                    asked.fetch_add(1, Ordering::Relaxed);
+                                }
+                                None if answer.status == 200 => {}
+                                None => {
+                                    assert!(ENDS.iter().any(|(_, code)| *code == answer.code()), "{answer:?}")
+                                }
                             }
                         }
                     }
