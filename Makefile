@@ -8,6 +8,7 @@ FUZZ_SECONDS ?= 600
 RELOADS ?= 50
 RESTARTS ?= 5
 REQUESTS ?= 200000
+EXAMPLES ?= 300
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
@@ -28,7 +29,8 @@ run:
 
 # What has to pass before anything lands. Debian keeps servers where only root looks for programs.
 test:
-	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl git h2load nginx node python3 grpcio websockets blackbox-exporter chromium rustfmt clippy
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl git h2load nginx node python3 grpcio websockets blackbox-exporter chromium schemathesis \
+		rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
@@ -36,11 +38,13 @@ test:
 # The long runs: property tests with many more cases, ten minutes of bytes that are nearly right, a gateway killed
 # hundreds of times within mints and revokes, and every outside test again and again, for what fails seldom.
 soak:
-	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl git h2load nginx node python3 grpcio websockets blackbox-exporter chromium
+	@PATH="$$PATH:/usr/sbin" scripts/setup cc curl git h2load nginx node python3 grpcio websockets blackbox-exporter chromium \
+		schemathesis
 	PROPTEST_CASES=$(CASES) cargo test --locked --all-features --lib
 	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --all-features --test it fuzz:: -- --test-threads 8
 	KILLS=$(KILLS) cargo test --locked --all-features --test it a_kill_loses_nothing
 	RELOADS=$(RELOADS) RESTARTS=$(RESTARTS) cargo test --locked --all-features --test it -- reloads_under restarts_behind
+	EXAMPLES=$(EXAMPLES) cargo test --locked --all-features --test it schemathesis::
 	REQUESTS=$(REQUESTS) cargo test --locked --all-features --test it races::
 	@for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; \

@@ -11,9 +11,12 @@ pub(super) fn list(call: Call) -> Answer {
     Box::pin(async move {
         let mut fields = Fields::of_query(&call.uri)?;
         // What this list gives to go on with is what it takes to go on from, under either name.
-        let cursor = fields.text("cursor");
+        let (after, cursor) = (fields.text("after"), fields.text("cursor"));
+        if after.is_some() && cursor.is_some() {
+            fields.fault("cursor", "is another name of `after`: give one of the two");
+        }
         let asked = ListEntries {
-            after: fields.text("after").or(cursor),
+            after: after.or(cursor),
             limit: fields.text("limit"),
             faults: fields.end(&["after", "limit", "cursor"]),
         };

@@ -86,7 +86,7 @@ fn every_change_is_told_with_who_what_and_from_where() {
         (rest["items"].as_array().unwrap().len(), &rest["next_cursor"]),
         (items.len() - 3, &Value::Null)
     );
-    for query in ["after=x", "limit=0", "after=-1", "nonsense=1"] {
+    for query in ["after=x", "after=1&cursor=1", "limit=0", "after=-1", "nonsense=1"] {
         assert_eq!(operator.ask(&format!("GET /v1/audit?{query}"), None).status, 422, "{query}");
     }
 }

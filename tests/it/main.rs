@@ -69,6 +69,7 @@ mod scan_files;
 mod scan_history;
 mod scan_hooks;
 mod scan_standing;
+mod schemathesis;
 mod scopes;
 mod sealing;
 mod secrecy;

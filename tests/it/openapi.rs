@@ -31,7 +31,7 @@ impl Description {
     /// Whether an answer is among those that are described.
     #[track_caller]
     fn judge(&self, operation: &str, answer: &Answer) {
-        let described = &self.operation(operation)["responses"][answer.status.to_string()];
+        let described = self.resolved(&self.operation(operation)["responses"][answer.status.to_string()]);
         assert!(described.is_object(), "{operation}: {} is not described", answer.status);
         let kind = answer.get("content-type").unwrap();
         let content = &described["content"][kind];

@@ -8,13 +8,12 @@ use std::sync::LazyLock;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::call::{Answer, Call};
-use super::fields::Fields;
 use super::routes::{Need, ROUTES, Route, Serves};
 use super::wire;
 use calls::Doc;
@@ -26,9 +25,8 @@ const ABOUT: &str = "Mints, lists and ends the tokens that Portcullis lets throu
     On the admin socket the caller is the operator and needs no key; elsewhere a management key says who calls. An \
     answer to a change means that it is on disk and in force. Times are RFC 3339 in UTC.";
 
-pub(super) fn show(call: Call) -> Answer {
-    Box::pin(async move {
-        Fields::of_query(&call.uri)?.end(&[]).none()?;
+pub(super) fn show(_call: Call) -> Answer {
+    Box::pin(async {
         let mut response = Response::new(Body::from(DOCUMENT.clone()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(response)
@@ -47,18 +45,32 @@ impl Schemas {
         let mut found: Vec<(String, RefOr<Schema>)> = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut found);
         for (name, schema) in found {
-            self.0.entry(name).or_insert_with(|| complete(&schema));
+            self.0.entry(name.clone()).or_insert_with(|| complete(&name, &schema));
         }
         json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
     }
 }
 
+/// Bodies that have to say when what they ask for ends. The others may, in one way.
+const MUST_END: [&str; 2] = ["MintToken", "MintShare"];
+
 /// What answers hold is always there, also where it is null; what bodies hold may be left out.
-fn complete(schema: &RefOr<Schema>) -> Value {
+fn complete(name: &str, schema: &RefOr<Schema>) -> Value {
     // A schema is names, numbers and text, and always serializes.
     let mut schema = serde_json::to_value(schema).unwrap_or_default();
     let is_body = schema["additionalProperties"] == json!(false);
     let names = schema["properties"].as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+    let ends = ["expires_in", "expires_at"];
+    if names
+        .as_ref()
+        .is_some_and(|names| is_body && ends.iter().all(|end| names.iter().any(|name| name == end)))
+    {
+        if MUST_END.contains(&name) {
+            schema["oneOf"] = ends.map(|end| json!({ "required": [end] })).into();
+        } else {
+            schema["not"] = json!({ "required": ends });
+        }
+    }
     // What a problem has depends on its code.
     if let Some(names) = names.filter(|names| !is_body && !names.contains(&"errors".to_owned())) {
         schema["required"] = json!(names);
@@ -92,8 +104,10 @@ fn document() -> Value {
     let mut paths = Map::new();
     for route in ROUTES.iter().filter(|route| matches!(route.serves, Serves::Calls(_))) {
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
-        item[route.method.as_str().to_ascii_lowercase()] = operation(route, &problem, &mut schemas);
+        item[route.method.as_str().to_ascii_lowercase()] = operation(route, &mut schemas);
     }
+    let refusals = REFUSALS.iter().map(|refusal| (refusal.status.to_owned(), refusal.described(&problem)));
+    let responses: Map<_, _> = refusals.collect();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -105,6 +119,7 @@ fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas.0,
+            "responses": responses,
             "securitySchemes": {
                 "management_key": {
                     "type": "http",
@@ -117,7 +132,7 @@ fn document() -> Value {
     })
 }
 
-fn operation(route: &Route, problem: &Value, schemas: &mut Schemas) -> Value {
+fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let doc = Doc::of(route.method.as_str(), route.path);
     let mut parameters: Vec<Value> = names(route.path).map(calls::path_parameter).collect();
     parameters.extend(doc.query.iter().map(|parameter| parameter.described("query")));
@@ -142,8 +157,9 @@ fn operation(route: &Route, problem: &Value, schemas: &mut Schemas) -> Value {
         let answer = json!({ "description": means, "headers": headers, "content": content });
         answers.insert(status.to_string(), answer);
     }
-    for (status, means) in refusals(route, &doc) {
-        answers.insert(status.to_owned(), refusal(status, means, problem));
+    for refusal in refusals(route, &doc) {
+        let place = format!("#/components/responses/{}", refusal.status);
+        answers.insert(refusal.status.to_owned(), json!({ "$ref": place }));
     }
     let mut operation = json!({
         "operationId": operation_id(route),
@@ -181,35 +197,63 @@ fn tag(path: &str) -> &str {
     }
 }
 
-/// The refusals that a call can have, beside those that any HTTP server may have.
-fn refusals(route: &Route, doc: &Doc) -> Vec<(&'static str, &'static str)> {
-    let mut refusals = vec![("400", "Not what HTTP or JSON allow.")];
-    refusals.push(("401", "No management key, or one that is not in force."));
-    refusals.push(("403", "The key may not do this, or the Host is not one of the admin side's."));
-    if names(route.path).next().is_some() {
-        refusals.push(("404", "There is no such thing, or none that the caller may see."));
-    }
-    if doc.may_conflict {
-        refusals.push(("409", "What is there does not allow it: `conflict`, or `limit_reached`."));
-    }
-    if doc.fields.iter().any(|field| field.name == "If-Match") {
-        refusals.push(("412", "It was changed since: `stale`."));
-    }
-    refusals.push(("422", "Fields are wrong, missing or unknown: `errors` names each."));
-    refusals.push(("503", "The store cannot be used just now: `store_unavailable`. Nothing was changed."));
-    refusals.push(("default", "Any other refusal."));
-    refusals
+/// The refusals that a call can have: each that the server gives. Where its form is the same for every call, it stands among
+/// the components.
+fn refusals(route: &Route, doc: &Doc) -> impl Iterator<Item = &'static Refusal> {
+    let named = names(route.path).next().is_some();
+    let conditional = doc.fields.iter().any(|field| field.name == "If-Match");
+    let judged = doc.body.is_some() || !doc.query.is_empty() || route.method == Method::POST;
+    let (conflicting, keyed) = (doc.may_conflict, route.need != Need::Open);
+    REFUSALS.iter().filter(move |refusal| match refusal.status {
+        "401" => keyed,
+        "404" => named,
+        "409" => conflicting,
+        "412" => conditional,
+        "422" => judged,
+        _ => true,
+    })
 }
 
-fn refusal(status: &str, means: &str, problem: &Value) -> Value {
-    let mut headers = json!({ "X-Request-Id": text_header("Marks the request, here and in the log.") });
-    match status {
-        "401" => headers["WWW-Authenticate"] = text_header("How to authenticate."),
-        "503" => headers["Retry-After"] = text_header("Seconds after which to try again."),
-        _ => {}
+struct Refusal {
+    status: &'static str,
+    means: &'static str,
+    /// Whether a document says more. A request that is not read to its end gets none.
+    told: bool,
+}
+
+const fn refusal(status: &'static str, means: &'static str) -> Refusal {
+    Refusal { status, means, told: true }
+}
+
+const REFUSALS: [Refusal; 12] = [
+    refusal("400", "Not what HTTP or JSON allow. Without a document where not even the head could be read."),
+    refusal("401", "No management key, or one that is not in force."),
+    refusal("403", "The key may not do this, or the Host is not one of the admin side's."),
+    refusal("404", "There is no such thing, or none that the caller may see."),
+    refusal("408", "The body did not arrive in time: `request_timeout`."),
+    refusal("409", "What is there does not allow it: `conflict`, or `limit_reached`."),
+    refusal("412", "It was changed since: `stale`."),
+    refusal("413", "The body is too long: `body_too_large`."),
+    Refusal { status: "414", means: "The target is too long.", told: false },
+    refusal("422", "Fields are wrong, missing or unknown: `errors` names each."),
+    Refusal { status: "431", means: "The head is too long.", told: false },
+    refusal("503", "It cannot be done just now: `store_unavailable`, or what the detail says. Try again."),
+];
+
+impl Refusal {
+    fn described(&self, problem: &Value) -> Value {
+        if !self.told {
+            return json!({ "description": self.means });
+        }
+        let mut headers = json!({ "X-Request-Id": text_header("Marks the request, here and in the log.") });
+        match self.status {
+            "401" => headers["WWW-Authenticate"] = text_header("How to authenticate."),
+            "503" => headers["Retry-After"] = text_header("Seconds after which to try again."),
+            _ => {}
+        }
+        let content = json!({ "application/problem+json": { "schema": problem } });
+        json!({ "description": self.means, "headers": headers, "content": content })
     }
-    let content = json!({ "application/problem+json": { "schema": problem } });
-    json!({ "description": means, "headers": headers, "content": content })
 }
 
 fn text_header(means: &str) -> Value {
