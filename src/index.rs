@@ -7,6 +7,7 @@ mod table;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use crate::credential::Digest;
@@ -36,8 +37,8 @@ pub struct Identity {
     pub minted_under: u32,
     pub on_publish: OnPublish,
     pub revoked: bool,
-    /// As the app receives it: percent-encoded; `None` where empty.
-    pub label: Option<Arc<str>>,
+    /// As the app receives it: percent-encoded; may be empty. A short one lies in here, not on the heap.
+    pub label: SmolStr,
     /// What few tokens have.
     pub restrictions: Option<Arc<Restrictions>>,
 }
@@ -245,7 +246,7 @@ mod tests {
             minted_under: 0,
             on_publish: OnPublish::Keep,
             revoked: false,
-            label: None,
+            label: "".into(),
             restrictions: writer.restrictions(&digest, rules.clone()),
         };
         writer.put(digest, identity.clone());

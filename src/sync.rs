@@ -1,5 +1,6 @@
 //! The follower: the store's change feed into the gateway's index, and the board's last uses into the store.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -252,7 +253,6 @@ impl Span {
 }
 
 fn put(writer: &index::Writer, binding: Binding) -> Option<Identity> {
-    let label = (!binding.label.is_empty()).then(|| utf8_percent_encode(&binding.label, ENCODED).to_string());
     let identity = Identity {
         id: binding.id,
         app: match &binding.app {
@@ -264,7 +264,7 @@ fn put(writer: &index::Writer, binding: Binding) -> Option<Identity> {
         minted_under: binding.deployment,
         on_publish: binding.on_publish,
         revoked: binding.revoked,
-        label: label.map(Arc::from),
+        label: Cow::from(utf8_percent_encode(&binding.label, ENCODED)).into(),
         restrictions: writer.restrictions(&binding.digest, binding.rules),
     };
     writer.put(binding.digest, identity)
@@ -364,7 +364,7 @@ mod tests {
         let (index, writer) = Index::new();
         let (board, mut mailboxes) = Board::new(1);
         let follower = Follower::load(&store, writer, board.clone(), safe(&folder)).unwrap();
-        assert_eq!(index.get(&before.0).unwrap().label.as_deref(), Some("Gr%C3%BC%C3%9Fe%20100%25"));
+        assert_eq!(index.get(&before.0).unwrap().label, "Gr%C3%BC%C3%9Fe%20100%25");
         let (stop, stopping) = watch::channel(false);
         let following = tokio::spawn(follower.run(stopping));
         let after = mint(&store).await;

@@ -126,7 +126,7 @@ pub(super) fn identity(writer: &Writer) -> Identity {
         minted_under: 0,
         on_publish: OnPublish::Stop,
         revoked: false,
-        label: Some("bench".into()),
+        label: "bench".into(),
         restrictions: None,
     }
 }

@@ -176,9 +176,9 @@ impl Crossing {
         let Some(identity) = self.permit.holder() else { return };
         out.set(&TOKEN_ID, identity.id.text(&mut [0; ID_LENGTH]).as_bytes());
         // It is encoded; were it not, no other field could come of it.
-        let is_plain = |label: &&str| label.bytes().all(|byte| byte.is_ascii_graphic());
-        if let Some(label) = identity.label.as_deref().filter(is_plain) {
-            out.set(&TOKEN_LABEL, label.as_bytes());
+        let label = identity.label.as_bytes();
+        if !label.is_empty() && label.iter().all(u8::is_ascii_graphic) {
+            out.set(&TOKEN_LABEL, label);
         }
         out.copy(&APP, &self.permit.route().app_value);
         out.copy(&ENVIRONMENT, &self.permit.route().environment_value);

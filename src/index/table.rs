@@ -1,19 +1,25 @@
-//! Tokens by their digests, so that a million of them take little room: a table is up to half empty, and its empty
-//! places are as large as its full ones.
+//! Tokens by their digests, in many parts so that a change of one holds up few readers. Each part keeps its tokens side
+//! by side without gaps: a hash table's own are up to half empty, and a million tokens are to take little room.
 
+use std::array;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use dashmap::DashMap;
+use indexmap::IndexMap;
 
 use super::Identity;
 use crate::credential::Digest;
 
 /// Half of a digest is 128 uniform bits: no two tokens share them.
 const HALF: usize = 16;
+/// A digest's last byte names its part.
+const PARTS: usize = 256;
 
 /// The table. Whatever is returned is a copy: nothing of it stays locked.
-#[derive(Debug, Default)]
-pub(super) struct Table(DashMap<Half, Box<Entry>, BuildHasherDefault<HalfHasher>>);
+#[derive(Debug)]
+pub(super) struct Table(Box<[RwLock<Part>; PARTS]>);
+
+type Part = IndexMap<Half, Entry, BuildHasherDefault<HalfHasher>>;
 
 /// The first half of a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +34,9 @@ struct Entry {
 
 impl Table {
     pub(super) fn get(&self, digest: &Digest) -> Option<Identity> {
-        let (half, _) = split(digest);
-        let entry = self.0.get(&half)?;
+        let (half, rest) = split(digest);
+        let part = self.read(rest);
+        let entry = part.get(&half)?;
         // Compared whole, and in the same time wherever it differs.
         (entry.digest(half) == *digest).then(|| entry.identity.clone())
     }
@@ -37,19 +44,41 @@ impl Table {
     /// Returns what was there before.
     pub(super) fn put(&self, digest: &Digest, identity: Identity) -> Option<Identity> {
         let (half, rest) = split(digest);
-        self.0.insert(half, Box::new(Entry { rest, identity })).map(|before| before.identity)
+        self.write(rest).insert(half, Entry { rest, identity }).map(|before| before.identity)
     }
 
     pub(super) fn remove(&self, digest: &Digest) {
-        self.0.remove(&split(digest).0);
+        let (half, rest) = split(digest);
+        self.write(rest).swap_remove(&half);
     }
 
     pub(super) fn retain(&self, mut keep: impl FnMut(&Digest, &Identity) -> bool) {
-        self.0.retain(|half, entry| keep(&entry.digest(*half), &entry.identity));
+        for part in self.0.iter() {
+            let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
+            part.retain(|half, entry| keep(&entry.digest(*half), &entry.identity));
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.iter().map(|part| part.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    fn read(&self, rest: [u8; HALF]) -> RwLockReadGuard<'_, Part> {
+        self.part(rest).read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, rest: [u8; HALF]) -> RwLockWriteGuard<'_, Part> {
+        self.part(rest).write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part(&self, rest: [u8; HALF]) -> &RwLock<Part> {
+        &self.0[usize::from(rest[HALF - 1])]
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self(Box::new(array::from_fn(|_| RwLock::default())))
     }
 }
 
@@ -108,7 +137,7 @@ mod tests {
             minted_under: 0,
             on_publish: OnPublish::Keep,
             revoked: false,
-            label: None,
+            label: "".into(),
             restrictions: None,
         };
         let digest = Digest::from_bytes([7; 32]);
@@ -127,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_million_tokens_leave_room_for_their_labels() {
-        assert!(size_of::<Identity>() <= 72, "{}", size_of::<Identity>());
-        assert!(size_of::<Entry>() <= 88 && align_of::<Entry>() == 8);
+        assert!(size_of::<Identity>() <= 80, "{}", size_of::<Identity>());
+        assert!(size_of::<Entry>() <= 96 && align_of::<Entry>() == 8);
     }
 }

@@ -46,7 +46,7 @@ fn put(writer: &Writer, environment: &str, change: impl FnOnce(&mut Identity)) -
         minted_under: 0,
         on_publish: OnPublish::Stop,
         revoked: false,
-        label: Some("CI".into()),
+        label: "CI".into(),
         restrictions: None,
     };
     change(&mut identity);

@@ -188,21 +188,22 @@ fn as_integer(revision: u64) -> i64 {
 }
 
 const SELECT_BINDING: &str = "SELECT t.id, t.digest, t.app, t.environment, t.expires_at,
-    coalesce(t.revoked_at, m.removed_at) AS revoked_at, t.label, t.deployment_seq, t.on_publish, t.scopes,
+    coalesce(t.revoked_at, m.removed_at), t.label, t.deployment_seq, t.on_publish, t.scopes,
     t.allowed_addresses, t.rate_limit FROM tokens t LEFT JOIN members m ON m.id = t.member";
 
+/// By the columns' places: to look for a million rows' columns by their names takes longer than to read them.
 fn binding(row: &Row<'_>) -> rusqlite::Result<Binding> {
     Ok(Binding {
-        digest: Digest::from_bytes(row.get("digest")?),
-        id: tokens::token_id(row, "id")?,
-        app: parsed(row, "app", TokenApp::parse)?,
-        environment: parsed(row, "environment", EnvironmentName::parse)?,
-        expires_at: row.get("expires_at")?,
-        revoked: row.get::<_, Option<i64>>("revoked_at")?.is_some(),
-        label: row.get("label")?,
-        deployment: row.get("deployment_seq")?,
-        on_publish: parsed(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
-        rules: tokens::rules(row)?,
+        id: tokens::token_id(row, 0)?,
+        digest: Digest::from_bytes(row.get(1)?),
+        app: parsed(row, 2, TokenApp::parse)?,
+        environment: parsed(row, 3, EnvironmentName::parse)?,
+        expires_at: row.get(4)?,
+        revoked: row.get::<_, Option<i64>>(5)?.is_some(),
+        label: row.get(6)?,
+        deployment: row.get(7)?,
+        on_publish: parsed(row, 8, |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
+        rules: tokens::rules(row, [9, 10, 11])?,
     })
 }
 
@@ -210,9 +211,9 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<Binding> {
 fn readable(row: &Row<'_>) -> rusqlite::Result<Changed> {
     match binding(row) {
         Err(e @ rusqlite::Error::FromSqlConversionFailure(..)) => {
-            let id = tokens::token_id(row, "id")?;
+            let id = tokens::token_id(row, 0)?;
             tracing::error!(token = %id, error = %e, "a token's row cannot be read: the token is refused");
-            Ok(Changed::Forgotten(id, Digest::from_bytes(row.get("digest")?)))
+            Ok(Changed::Forgotten(id, Digest::from_bytes(row.get(1)?)))
         }
         bound => bound.map(Changed::Token),
     }

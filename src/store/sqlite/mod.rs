@@ -22,6 +22,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use rusqlite::RowIndex;
 use rusqlite::types::Type;
 
 pub use feed::{Binding, Changed, Feed, Followed, Loaded};
@@ -46,10 +47,10 @@ impl Health {
 /// A stored text that reads as `T`, or an error that names the column.
 fn parsed<T, E: Error + Send + Sync + 'static>(
     row: &rusqlite::Row<'_>,
-    column: &str,
+    column: impl RowIndex,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> rusqlite::Result<T> {
-    let index = row.as_ref().column_index(column)?;
+    let index = column.idx(row.as_ref())?;
     let text = row.get_ref(index)?.as_str()?;
     parse(text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(e)))
 }
@@ -57,14 +58,14 @@ fn parsed<T, E: Error + Send + Sync + 'static>(
 /// The same of a text that may not be there.
 fn parsed_if<T, E: Error + Send + Sync + 'static>(
     row: &rusqlite::Row<'_>,
-    column: &str,
+    column: impl RowIndex,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> rusqlite::Result<Option<T>> {
-    let index = row.as_ref().column_index(column)?;
+    let index = column.idx(row.as_ref())?;
     if row.get_ref(index)? == rusqlite::types::ValueRef::Null {
         Ok(None)
     } else {
-        parsed(row, column, parse).map(Some)
+        parsed(row, index, parse).map(Some)
     }
 }
 

@@ -213,7 +213,7 @@ fn nobody_gets_in_without_the_token() {
         minted_under: 0,
         on_publish: OnPublish::Stop,
         revoked: false,
-        label: None,
+        label: "".into(),
         restrictions: None,
     };
     writer.put(token.digest(), identity);

@@ -7,7 +7,7 @@ pub(in crate::store) mod upkeep;
 
 use std::net::IpAddr;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, RowIndex};
 
 use super::{Unreadable, moment, parsed, parsed_if, time};
 use crate::credential::Digest;
@@ -58,18 +58,16 @@ pub(super) fn live(now: &str) -> String {
     format!("NOT {REVOKED} AND NOT {replaced} AND (t.expires_at IS NULL OR t.expires_at > {now})")
 }
 
-pub(super) fn token_id(row: &Row<'_>, column: &str) -> rusqlite::Result<TokenId> {
+pub(super) fn token_id(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<TokenId> {
     parsed(row, column, |id| TokenId::parse(id).ok_or(Unreadable("token id")))
 }
 
-/// The rules of a row that has their three columns.
-pub(super) fn rules(row: &Row<'_>) -> rusqlite::Result<Rules> {
+/// The rules of a row that has these columns of them.
+pub(super) fn rules(row: &Row<'_>, [scopes, networks, rate]: [impl RowIndex; 3]) -> rusqlite::Result<Rules> {
     Ok(Rules {
-        scopes: parsed(row, "scopes", |text| each(text, |scope| TokenScope::parse(scope).ok()))?,
-        networks: parsed(row, "allowed_addresses", |text| {
-            each(text, |network| Network::parse(network).ok())
-        })?,
-        rate: parsed_if(row, "rate_limit", Rate::parse)?,
+        scopes: parsed(row, scopes, |text| each(text, |scope| TokenScope::parse(scope).ok()))?,
+        networks: parsed(row, networks, |text| each(text, |network| Network::parse(network).ok()))?,
+        rate: parsed_if(row, rate, Rate::parse)?,
     })
 }
 
@@ -113,7 +111,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         environment: parsed(row, "environment", EnvironmentName::parse)?,
         deployment: row.get("deployment")?,
         on_publish: parsed(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
-        rules: rules(row)?,
+        rules: rules(row, ["scopes", "allowed_addresses", "rate_limit"])?,
         hint: row.get("hint")?,
         created_at: moment(row, "created_at")?,
         created_by: parsed_if(row, "member", MemberName::parse)?,
