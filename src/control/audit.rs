@@ -62,6 +62,7 @@ impl Control {
         };
         faults.none()?;
         let filter = EntryFilter { side: Side::After(after), limit: length + 1, ..visible(caller) };
+        let _turn = self.turns.take(caller).await;
         let mut items = self.store.audit(filter).await?;
         let more = items.len() > length;
         items.truncate(length);
@@ -85,6 +86,7 @@ impl Control {
             limit: length + 1,
             ..visible(caller)
         };
+        let _turn = self.turns.take(caller).await;
         Ok(page(self.store.audit(filter).await?, length, |entry| entry.seq.to_string()))
     }
 

@@ -190,6 +190,7 @@ impl Control {
             now,
             limit: length + 1,
         };
+        let _turn = self.turns.take(caller).await;
         let found = self.store.tokens(filter).await?;
         Ok(page(found, length, |token| token.id.to_string()))
     }

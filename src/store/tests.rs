@@ -2,6 +2,7 @@
 
 mod endings;
 mod migration;
+mod reading;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

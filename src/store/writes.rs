@@ -237,7 +237,7 @@ impl Store {
         const LOOK: usize = 1024;
         let mut done = 0;
         loop {
-            let ended = self.0.readers.read(move |conn| tokens::list::ended(conn, cutoff, LOOK)).await?;
+            let ended = self.0.upkeep.read(move |conn| tokens::list::ended(conn, cutoff, LOOK)).await?;
             if ended.is_empty() {
                 return Ok(done);
             }
@@ -253,7 +253,7 @@ impl Store {
         const LOOK: usize = 1024;
         let mut done = 0;
         loop {
-            let ending = self.0.readers.read(move |conn| tokens::list::ending(conn, now, end, LOOK)).await?;
+            let ending = self.0.upkeep.read(move |conn| tokens::list::ending(conn, now, end, LOOK)).await?;
             if ending.is_empty() {
                 return Ok(done);
             }
