@@ -34,3 +34,25 @@ async fn what_finds_one_thing_does_not_wait_for_lists() {
     drop(ends);
     lists.join_all().await.into_iter().for_each(Result::unwrap);
 }
+
+#[tokio::test]
+async fn a_look_ahead_reads_only_what_it_shows() {
+    let (_folder, path) = fresh();
+    let store = Store::open(&path).unwrap();
+    for _ in 0..3 {
+        mint(&store).await;
+    }
+    let (shown, _) = mint(&store).await;
+    let unreadable = "UPDATE tokens SET label = char(10) WHERE id < ?";
+    Connection::open(&path).unwrap().execute(unreadable, [shown.id.to_string()]).unwrap();
+    let filter = ProspectFilter {
+        app: AppName::parse("shop").unwrap(),
+        environment: EnvironmentName::parse("production").unwrap(),
+        id: DeploymentId::parse("blue").unwrap(),
+        owner: None,
+        now: Timestamp::now(),
+        limit: 1,
+    };
+    let ended = store.prospect(filter).await.unwrap().would_end;
+    assert_eq!((ended.count, ended.tokens[0].id, ended.tokens.len()), (4, shown.id, 1));
+}

@@ -1,11 +1,11 @@
 //! Lists of tokens.
 
 use jiff::Timestamp;
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::super::TokenFilter;
-use super::{ALL, COLUMNS, REVOKED, judged_at, live, replaced, token, token_id};
+use super::{ALL, COLUMNS, REVOKED, judged_at, live, on_publish, replaced, token, token_id};
 use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Replaced, Status, Token, TokenId};
 
 pub(in crate::store) fn list(conn: &Connection, filter: &TokenFilter) -> rusqlite::Result<Vec<Token>> {
@@ -115,17 +115,19 @@ pub(in crate::store) fn prospect(conn: &Connection, filter: &ProspectFilter) -> 
     let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner))?;
     let mut prospect = Prospect::default();
     while let Some(row) = rows.next()? {
-        let mut found = token(row)?;
         // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
-        let ends = fresh && found.replaced.is_none() && found.on_publish.has_ended(now, now);
-        if fresh && !ends && found.replaced.is_none() {
-            let (deployment, by) = (filter.id.to_string(), String::new());
-            found.replaced = Some(Replaced { at: filter.now, deployment, by });
-        }
+        let pinned = fresh && row.get_ref("published_at")? == ValueRef::Null;
+        let ends = pinned && on_publish(row)?.has_ended(now, now);
         let side = if ends { &mut prospect.would_end } else { &mut prospect.would_keep };
         side.count += 1;
         let visible = owner.is_none() || row.get::<_, Option<bool>>("own")?.unwrap_or(false);
+        // Only what is shown is worth reading whole.
         if visible && side.tokens.len() < filter.limit {
+            let mut found = token(row)?;
+            if pinned && !ends {
+                let (deployment, by) = (filter.id.to_string(), String::new());
+                found.replaced = Some(Replaced { at: filter.now, deployment, by });
+            }
             side.tokens.push(found);
         }
     }
