@@ -56,3 +56,25 @@ async fn a_look_ahead_reads_only_what_it_shows() {
     let ended = store.prospect(filter).await.unwrap().would_end;
     assert_eq!((ended.count, ended.tokens[0].id, ended.tokens.len()), (4, shown.id, 1));
 }
+
+#[tokio::test]
+async fn a_copy_lists_tokens_in_the_same_order() {
+    let (folder, path) = fresh();
+    let store = Store::open(&path).unwrap();
+    let mut minted = Vec::new();
+    for _ in 0..9 {
+        minted.push(mint(&store).await.0.id);
+    }
+    for gone in [8, 4, 0] {
+        store.delete_token(act(), minted.remove(gone)).await.unwrap();
+    }
+    minted.push(mint(&store).await.0.id);
+    minted.reverse();
+    let backup = store.backup(act()).await.unwrap().unwrap();
+    let copy = folder.path().join("copy.db");
+    fs::copy(backup.path(), &copy).unwrap();
+    let copy = Store::open(&copy).unwrap();
+    minted.insert(0, mint(&copy).await.0.id);
+    let listed = copy.tokens(every()).await.unwrap();
+    assert!(listed.iter().map(|token| token.id).eq(minted));
+}

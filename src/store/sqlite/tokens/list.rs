@@ -62,15 +62,17 @@ fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
     }
     if let Some(q) = &filter.q {
         and(q.clone().into(), &|q| {
-            // Not LIKE: what it takes for a long pattern grows with the square of the text.
-            let text = "lower(t.label || char(10) || t.description)";
-            format!("(instr({text}, lower({q})) > 0 OR t.hint = {q} OR t.id = {q})")
+            format!("(mentions(t.label, t.description, {q}) OR t.hint = {q} OR t.id = {q})")
         });
     }
     if let Some(before) = filter.before {
-        and(before.to_string().into(), &|before| format!("t.id < {before}"));
+        // That one may be gone by now.
+        let row = "(SELECT rowid FROM tokens WHERE id >= ID ORDER BY id LIMIT 1)";
+        and(before.to_string().into(), &|before| {
+            format!("t.rowid < coalesce({}, {})", row.replace("ID", before), i64::MAX)
+        });
     }
-    sql.push_str(&format!(" ORDER BY t.id DESC LIMIT ?{}", values.len() + 1));
+    sql.push_str(&format!(" ORDER BY t.rowid DESC LIMIT ?{}", values.len() + 1));
     values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
     (sql, values)
 }
@@ -107,7 +109,7 @@ pub(in crate::store) fn prospect(conn: &Connection, filter: &ProspectFilter) -> 
     let live = live("?3");
     let sql = format!(
         "SELECT {COLUMNS}, m.removed_at IS NULL AND m.name = ?4 AS own FROM {ALL}
-         WHERE t.app = ?1 AND t.environment = ?2 AND {live} ORDER BY t.id DESC"
+         WHERE t.app = ?1 AND t.environment = ?2 AND {live} ORDER BY t.rowid DESC"
     );
     let now = filter.now.as_millisecond();
     let owner = filter.owner.as_ref().map(MemberName::as_str);
