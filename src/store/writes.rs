@@ -55,8 +55,13 @@ impl Store {
     ///
     /// # Errors
     /// When it was refused or could not be written.
-    pub async fn rotate_token(&self, act: Act, new: Rotation) -> Result<(Token, u64), NotDone> {
-        self.0.writer.command(move |work| tokens::mint::rotate(work, &act, &new)).await
+    pub async fn rotate_token(
+        &self,
+        act: Act,
+        new: Rotation,
+        limits: Limits,
+    ) -> Result<(Token, u64), NotDone> {
+        self.0.writer.command(move |work| tokens::mint::rotate(work, &act, &new, limits)).await
     }
 
     /// # Errors
