@@ -40,6 +40,12 @@ impl Table {
         self.0.insert(half, Box::new(Entry { rest, identity })).map(|before| before.identity)
     }
 
+    /// Returns whether it was there and not revoked.
+    pub(super) fn revoke(&self, digest: &Digest) -> bool {
+        let found = self.0.get_mut(&split(digest).0);
+        found.is_some_and(|mut entry| !std::mem::replace(&mut entry.identity.revoked, true))
+    }
+
     pub(super) fn remove(&self, digest: &Digest) {
         self.0.remove(&split(digest).0);
     }
