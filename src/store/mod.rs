@@ -36,6 +36,8 @@ use sqlite::{Health, Reader, Writer};
 const LOOKUPS: usize = 2;
 /// Connections that go through rows, as lists and searches do.
 const LISTS: usize = 4;
+/// Copies that are made or handed over at once: whoever takes one slowly does not keep the next from being made.
+const COPIES: usize = 2;
 /// How long a question may keep a connection from others.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,7 +56,7 @@ struct Inner {
     operations: Arc<Operations>,
     hindsight: Arc<Hindsight>,
     path: PathBuf,
-    /// One copy at a time: each takes as much room as the store itself.
+    /// Each copy takes as much room as the store itself.
     backups: Arc<Semaphore>,
 }
 
@@ -71,7 +73,7 @@ impl Store {
         let upkeep = Reader::new(&path, hindsight.clone(), health.clone(), operations.clone());
         let (lookups, lists) = (upkeep.beside(LOOKUPS, PATIENCE), upkeep.beside(LISTS, PATIENCE));
         let writer = Writer::start(opened, health.clone(), operations.clone())?;
-        let backups = Arc::new(Semaphore::new(1));
+        let backups = Arc::new(Semaphore::new(COPIES));
         Ok(Self(Arc::new(Inner {
             writer,
             lookups,

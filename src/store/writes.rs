@@ -303,7 +303,7 @@ impl Store {
         self.0.writer.bulk(keys::LastUses::new(uses)).await.map(drop)
     }
 
-    /// Copies the whole store as it is now; `None` while another copy is being made or handed over.
+    /// Copies the whole store as it is now; `None` while as many copies are made or handed over as may be.
     ///
     /// # Errors
     /// When it could not be read, or the copy not be written.
