@@ -38,7 +38,7 @@ use crate::index::Reached;
 use crate::secrets::Safe;
 use crate::store::Store;
 
-pub use apps::{AppView, EnvironmentView};
+pub use apps::{AppView, EnvironmentView, ListApps};
 pub use audit::{Backup, Entries, ListEntries, SearchEntries};
 pub use caller::Caller;
 pub use deployments::{ListDeployments, Publish, Release, Switched};
