@@ -46,10 +46,7 @@ impl Store {
         owner: Option<MemberName>,
         within: Option<AppName>,
     ) -> Result<Vec<TokenId>, StoreError> {
-        self.0
-            .lookups
-            .read(move |conn| tokens::list::owned(conn, &ids, owner.as_ref(), within.as_ref()))
-            .await
+        self.0.lists.read(move |conn| tokens::list::owned(conn, &ids, owner.as_ref(), within.as_ref())).await
     }
 
     /// How many tokens in use end by `end`.
@@ -88,7 +85,7 @@ impl Store {
     /// When the store cannot be read.
     pub async fn held(&self, digests: Vec<Digest>) -> Result<Vec<(Digest, Held)>, StoreError> {
         self.0
-            .lookups
+            .lists
             .read(move |conn| {
                 let mut found = Vec::new();
                 for digest in digests {

@@ -1,11 +1,11 @@
 //! Lists of tokens.
 
 use jiff::Timestamp;
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::super::TokenFilter;
-use super::{ALL, COLUMNS, REVOKED, judged_at, live, on_publish, replaced, token, token_id};
+use super::{ALL, COLUMNS, REVOKED, get, judged_at, live, replaced, token, token_id};
 use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Replaced, Status, Token, TokenId};
 
 pub(in crate::store) fn list(conn: &Connection, filter: &TokenFilter) -> rusqlite::Result<Vec<Token>> {
@@ -107,31 +107,33 @@ pub(in crate::store) fn prospect(conn: &Connection, filter: &ProspectFilter) -> 
     let (_, current) = super::super::environments::current(conn, &filter.app, &filter.environment)?;
     let fresh = current != filter.id;
     let live = live("?3");
+    // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
     let sql = format!(
-        "SELECT {COLUMNS}, m.removed_at IS NULL AND m.name = ?4 AS own FROM {ALL}
+        "SELECT t.id, ?5 AND d.published_at IS NULL AS pinned, has_ended(t.on_publish, ?3, ?3) AS stops,
+         ?4 IS NULL OR m.removed_at IS NULL AND m.name IS ?4 AS visible FROM {ALL}
          WHERE t.app = ?1 AND t.environment = ?2 AND {live} ORDER BY t.rowid DESC"
     );
     let now = filter.now.as_millisecond();
     let owner = filter.owner.as_ref().map(MemberName::as_str);
     let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner))?;
+    let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner, fresh))?;
     let mut prospect = Prospect::default();
     while let Some(row) = rows.next()? {
-        // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
-        let pinned = fresh && row.get_ref("published_at")? == ValueRef::Null;
-        let ends = pinned && on_publish(row)?.has_ended(now, now);
+        let (pinned, stops, visible) =
+            (row.get::<_, bool>(1)?, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?);
+        let ends = pinned && stops;
         let side = if ends { &mut prospect.would_end } else { &mut prospect.would_keep };
         side.count += 1;
-        let visible = owner.is_none() || row.get::<_, Option<bool>>("own")?.unwrap_or(false);
         // Only what is shown is worth reading whole.
-        if visible && side.tokens.len() < filter.limit {
-            let mut found = token(row)?;
-            if pinned && !ends {
-                let (deployment, by) = (filter.id.to_string(), String::new());
-                found.replaced = Some(Replaced { at: filter.now, deployment, by });
-            }
-            side.tokens.push(found);
+        if !visible || side.tokens.len() == filter.limit {
+            continue;
         }
+        let Some(mut found) = get(conn, token_id(row, "id")?)? else { continue };
+        if pinned && !ends {
+            let (deployment, by) = (filter.id.to_string(), String::new());
+            found.replaced = Some(Replaced { at: filter.now, deployment, by });
+        }
+        side.tokens.push(found);
     }
     Ok(prospect)
 }

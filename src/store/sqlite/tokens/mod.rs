@@ -74,11 +74,6 @@ pub(super) fn rules(row: &Row<'_>) -> rusqlite::Result<Rules> {
     })
 }
 
-/// What a publish does to the token of a row.
-fn on_publish(row: &Row<'_>) -> rusqlite::Result<OnPublish> {
-    parsed(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))
-}
-
 fn each<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Unreadable> {
     // What nearly every row holds needs no parser.
     if text == "[]" {
@@ -118,7 +113,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         app: parsed(row, "app", TokenApp::parse)?,
         environment: parsed(row, "environment", EnvironmentName::parse)?,
         deployment: row.get("deployment")?,
-        on_publish: on_publish(row)?,
+        on_publish: parsed(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
         rules: rules(row)?,
         hint: row.get("hint")?,
         created_at: moment(row, "created_at")?,
