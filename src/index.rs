@@ -190,6 +190,11 @@ impl Writer {
         self.0.tokens.put(&digest, identity)
     }
 
+    /// Ends a token; returns whether it was in force.
+    pub fn revoke(&self, digest: &Digest) -> bool {
+        self.0.tokens.revoke(digest)
+    }
+
     pub fn remove(&self, digest: &Digest) {
         self.0.tokens.remove(digest);
     }

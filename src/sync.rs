@@ -176,15 +176,14 @@ fn look(
                 affected.tokens.insert(id, revision);
             }
         }
+        Changed::Revoked(id, digest) => {
+            affected.tokens.extend(writer.revoke(&digest).then_some((id, revision)));
+        }
         Changed::Forgotten(id, digest) => {
             writer.remove(&digest);
             affected.tokens.insert(id, revision);
         }
-        Changed::Environment(row) => {
-            if let Some(environment) = set(writer, row) {
-                affected.environments.insert(environment, revision);
-            }
-        }
+        Changed::Environment(row) => affected.environments.extend(set(writer, row).map(|of| (of, revision))),
         // What is under way keeps what it was sent with.
         Changed::Secret(stored) => safe.put(stored.secret, &stored.sealed),
         Changed::NoSecret(name) => safe.vault.remove(&name),

@@ -10,15 +10,20 @@ use super::wire;
 use crate::board::Board;
 use crate::board::upstream::Whose;
 use crate::config::{App, Environment, ExternalAccess};
-use crate::control::{AppView, EnvironmentView};
+use crate::control::{AppView, EnvironmentView, ListApps};
 use crate::model::Upstream;
 
 pub(super) fn list(call: Call) -> Answer {
     Box::pin(async move {
-        Fields::of_query(&call.uri)?.end(&[]).none()?;
-        let apps = call.state.control.list_apps(call.caller()?).await?;
-        let items = apps.iter().map(|app| shown(app, &call.state.board)).collect::<Vec<_>>();
-        json(StatusCode::OK, &wire::Page { items, next_cursor: None })
+        let mut fields = Fields::of_query(&call.uri)?;
+        let asked = ListApps {
+            limit: fields.text("limit"),
+            cursor: fields.text("cursor"),
+            faults: fields.end(&["limit", "cursor"]),
+        };
+        let page = call.state.control.list_apps_by_page(call.caller()?, asked).await?;
+        let items = page.items.iter().map(|app| shown(app, &call.state.board)).collect::<Vec<_>>();
+        json(StatusCode::OK, &wire::Page { items, next_cursor: page.next_cursor })
     })
 }
 

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::call::{Answer, Call};
 use super::problem::Problem;
+use super::pulse::Pulse;
 use crate::control::Backup;
 
 /// Bytes read at once.
@@ -32,7 +33,8 @@ pub(super) fn download(call: Call) -> Answer {
             Problem::unavailable("the copy could not be read: try again")
         })?;
         // With its length, so that a copy that breaks off cannot be taken for a whole one.
-        let mut response = Response::new(Body::new(Copy { file, left: length, _backup: backup }));
+        let mut response =
+            Response::new(Body::new(Copy { file, left: length, pulse: call.pulse, _backup: backup }));
         *response.status_mut() = StatusCode::OK;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.sqlite3"));
@@ -47,6 +49,7 @@ pub(super) fn download(call: Call) -> Answer {
 struct Copy {
     file: File,
     left: u64,
+    pulse: Option<Pulse>,
     _backup: Backup,
 }
 
@@ -70,6 +73,10 @@ impl http_body::Body for Copy {
         }
         room.truncate(read);
         self.left -= read as u64;
+        // It is asked for when what went before was taken.
+        if let Some(pulse) = &self.pulse {
+            pulse.beat();
+        }
         Poll::Ready(Some(Ok(Frame::data(room.freeze()))))
     }
 

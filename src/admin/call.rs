@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::dashboard::Dashboard;
 use super::metrics::Metrics;
 use super::problem::Problem;
+use super::pulse::Pulse;
 use super::reload::ReloadDoor;
 use crate::board::Board;
 use crate::control::{Caller, Control, Once};
@@ -42,6 +43,8 @@ pub(super) struct Call {
     /// What makes the call happen once, however often it comes.
     pub(super) once: Option<Once>,
     pub(super) body: Bytes,
+    /// Told of each piece of a long answer that is taken.
+    pub(super) pulse: Option<Pulse>,
 }
 
 impl Call {

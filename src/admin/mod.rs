@@ -20,6 +20,7 @@ mod members;
 mod metrics;
 mod openapi;
 mod problem;
+mod pulse;
 mod reload;
 mod routes;
 mod seats;

@@ -126,7 +126,7 @@ impl From<Fault> for Problem {
             Fault::Unavailable(_) => {
                 Self::unavailable("the store cannot be used just now: nothing was changed; try again")
             }
-            Fault::NoKey | Fault::NoRandomness(_) => Self::unavailable(detail),
+            Fault::Slow | Fault::NoKey | Fault::NoRandomness(_) => Self::unavailable(detail),
         }
     }
 }

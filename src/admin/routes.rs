@@ -207,7 +207,8 @@ async fn answer(state: State, route: &'static Route, names: Vec<String>, request
         let body = serve::body(body).await?;
         let accept = head.headers.get(header::ACCEPT).cloned();
         let once = name.map(|key| condition::once(&key, &head.method, &head.uri, &body));
-        handler(Call { state, caller, uri: head.uri, accept, names, expected, once, body }).await
+        let pulse = head.extensions.get().cloned();
+        handler(Call { state, caller, uri: head.uri, accept, names, expected, once, body, pulse }).await
     };
     attempt.await.unwrap_or_else(|problem| problem.render(&id))
 }

@@ -31,6 +31,7 @@ use super::call::State;
 use super::host::Hosts;
 use super::metrics::{Metrics, Sources};
 use super::problem::{Problem, RequestId};
+use super::pulse::Pulse;
 use super::reload::ReloadDoor;
 use super::routes::router;
 use super::seats::{Seats, Taken};
@@ -45,7 +46,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(10);
 const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// After this a connection takes no further request, and after the second it is dropped.
+/// After this a connection takes no further request, and after the second it is dropped, unless more of a long answer
+/// was taken meanwhile.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 const FAREWELL_TIME: Duration = Duration::from_secs(60);
 /// What a client may still send after its last answer before it is hung up on.
@@ -314,8 +316,11 @@ async fn connection<S>(site: Site, stream: S, arrival: Arrival, mut stop: watch:
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let pulse = Pulse::new();
+    let taken = pulse.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (site, arrival) = (site.clone(), arrival.clone());
+        request.extensions_mut().insert(taken.clone());
         Box::pin(async move { Ok::<_, Infallible>(site.answer(&arrival, request).await) })
     });
     let mut http = http1::Builder::new();
@@ -325,6 +330,8 @@ where
         ended = poll_fn(|cx| serving.poll_without_shutdown(cx)) => Some(ended),
         _ = stop.wait_for(|stop| *stop) => None,
         () = tokio::time::sleep(CONNECTION_TIME) => None,
+        // Nothing else comes after a long answer.
+        () = pulse.begun() => None,
     };
     let ended = match ended {
         Some(Ok(())) => return linger(serving.into_parts().io.into_inner()).await,
@@ -332,7 +339,10 @@ where
         None => {
             let mut serving = std::pin::pin!(serving);
             serving.as_mut().graceful_shutdown();
-            tokio::time::timeout(FAREWELL_TIME, serving).await.unwrap_or(Ok(()))
+            match pulse.outlast(FAREWELL_TIME, serving).await {
+                Some(ended) => ended,
+                None => return,
+            }
         }
     };
     if let Err(e) = ended {

@@ -48,8 +48,7 @@ impl Pages {
 pub(super) struct Query<'a> {
     path: String,
     filters: Vec<(&'static str, &'a str)>,
-    /// `None`: this list takes no `limit`.
-    most: Option<usize>,
+    most: usize,
     cursor: Option<String>,
 }
 
@@ -62,19 +61,22 @@ pub(super) fn path(segments: &[&str]) -> String {
 
 impl<'a> Query<'a> {
     pub(super) fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), filters: Vec::new(), most: None, cursor: None }
+        Self { path: path.into(), filters: Vec::new(), most: MOST, cursor: None }
     }
 
     /// Asks for `most` items and not more, in pages.
     pub(super) const fn at_most(mut self, most: usize) -> Self {
-        self.most = Some(most);
+        self.most = most;
         self
     }
 
     /// Asks for this part of the list, or for as much as a person would look at.
     pub(super) fn pages(mut self, pages: &Pages) -> Self {
         self.cursor.clone_from(&pages.cursor);
-        self.at_most(pages.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MOST))
+        match pages.limit.and_then(|limit| usize::try_from(limit).ok()) {
+            Some(most) => self.at_most(most),
+            None => self,
+        }
     }
 
     pub(super) fn filter(mut self, name: &'static str, value: Option<&'a str>) -> Self {
@@ -89,7 +91,7 @@ impl<'a> Query<'a> {
         let mut listing =
             Listing { items: page.items, next_cursor: page.next_cursor, whole: Some(first.body) };
         while let Some(cursor) = listing.next_cursor.clone() {
-            if self.most.is_some_and(|most| listing.items.len() >= most) {
+            if listing.items.len() >= self.most {
                 break;
             }
             let page: Page<Box<RawValue>> =
@@ -107,12 +109,12 @@ impl<'a> Query<'a> {
     }
 
     fn page(&self, cursor: Option<&str>, seen: usize) -> String {
-        let limit = self.most.map(|most| most.saturating_sub(seen).clamp(1, PAGE).to_string());
+        let limit = self.most.saturating_sub(seen).clamp(1, PAGE).to_string();
         let parameters = self
             .filters
             .iter()
             .copied()
-            .chain(limit.as_deref().map(|limit| ("limit", limit)))
+            .chain([("limit", &*limit)])
             .chain(cursor.map(|cursor| ("cursor", cursor)));
         let mut path = self.path.clone();
         for (place, (name, value)) in parameters.enumerate() {
@@ -206,7 +208,7 @@ mod tests {
         let (client, listing, lines) = fetch(&Query::new("/v1/apps"), &[page("1,  2", "null")]);
         assert_eq!(listing.json(&client).unwrap(), "{\"items\": [1,  2], \"next_cursor\": null}");
         assert_eq!(listing.parse::<u8>(&client).unwrap(), [1, 2]);
-        assert_eq!(lines, ["GET /v1/apps HTTP/1.1"]);
+        assert_eq!(lines, ["GET /v1/apps?limit=500 HTTP/1.1"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Apps and environments as the configuration has them, with what the store knows of each.
 
-use super::{Caller, Control, Fault};
+use super::{Caller, Control, Fault, Faults, Page, cursor, page, page_length};
 use crate::config::{App, Config, Environment, ExternalAccess};
 use crate::model::{AppName, DeploymentId, TokenApp, Upstream};
 use crate::store::EnvironmentRow;
@@ -11,6 +11,14 @@ pub struct AppView {
     pub app: App,
     /// In the order of the configuration.
     pub environments: Vec<EnvironmentView>,
+}
+
+/// Which page of apps to list, as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct ListApps {
+    pub limit: Option<String>,
+    pub cursor: Option<String>,
+    pub faults: Faults,
 }
 
 /// What is not in the configuration.
@@ -33,6 +41,21 @@ impl Control {
         let config = self.config.load_full();
         let seen = config.apps.iter().filter(|app| caller.may_see_app(&app.name));
         Ok(seen.map(|app| view(app, &rows)).collect())
+    }
+
+    /// A page of them, in the order of the configuration.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, or the store cannot be read.
+    pub async fn list_apps_by_page(&self, caller: &Caller, asked: ListApps) -> Result<Page<AppView>, Fault> {
+        let mut faults = asked.faults;
+        let length = page_length(asked.limit.as_deref(), &mut faults);
+        let apps = self.list_apps(caller).await?;
+        let place = |name: &str| apps.iter().position(|view| view.app.name.as_str() == name);
+        let last = cursor(asked.cursor.as_deref(), place, &mut faults);
+        faults.none()?;
+        let rest = apps.into_iter().skip(last.map_or(0, |last| last + 1)).take(length + 1).collect();
+        Ok(page(rest, length, |view: &AppView| view.app.name.to_string()))
     }
 
     /// # Errors

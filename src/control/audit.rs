@@ -62,6 +62,7 @@ impl Control {
         };
         faults.none()?;
         let filter = EntryFilter { side: Side::After(after), limit: length + 1, ..visible(caller) };
+        let _turn = self.turns.take(caller).await;
         let mut items = self.store.audit(filter).await?;
         let more = items.len() > length;
         items.truncate(length);
@@ -85,6 +86,7 @@ impl Control {
             limit: length + 1,
             ..visible(caller)
         };
+        let _turn = self.turns.take(caller).await;
         Ok(page(self.store.audit(filter).await?, length, |entry| entry.seq.to_string()))
     }
 
@@ -112,12 +114,12 @@ impl Control {
     /// A copy of the whole store as it is now.
     ///
     /// # Errors
-    /// When the caller may not, another copy is being made, or it cannot be written.
+    /// When the caller may not, others are being taken, or it cannot be written.
     pub async fn backup(&self, caller: &Caller) -> Result<Backup, Fault> {
         caller.require_workspace()?;
         let made = self.store.backup(caller.act(self.now())).await.map_err(|e| Fault::refused(e, "store"))?;
         made.map(Backup).ok_or_else(|| {
-            Fault::Conflict("another backup is being made: try again when it is done".to_owned())
+            Fault::Conflict("other backups are being taken: try again when one is done".to_owned())
         })
     }
 }

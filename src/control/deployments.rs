@@ -99,6 +99,7 @@ impl Control {
             now: self.now(),
             limit: SHOWN,
         };
+        let _turn = self.turns.take(caller).await;
         Ok(self.store.prospect(filter).await?)
     }
 

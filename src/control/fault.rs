@@ -91,7 +91,11 @@ pub enum Fault {
     #[error("it was changed since: read it again, and edit what is there now")]
     Stale,
     #[error(transparent)]
-    Unavailable(#[from] StoreError),
+    Unavailable(StoreError),
+    #[error(
+        "looking for that took too long and was given up: ask for less, as in one environment of one app"
+    )]
+    Slow,
     /// What exactly is wrong with the key is in the log.
     #[error("the key that secrets are sealed with cannot be used: nothing was changed")]
     NoKey,
@@ -103,7 +107,7 @@ impl Fault {
     /// Why the store did not do something to a `noun`.
     pub(super) fn refused(error: NotDone, noun: &'static str) -> Self {
         let refused = match error {
-            NotDone::Unavailable(e) => return Self::Unavailable(e),
+            NotDone::Unavailable(e) => return e.into(),
             NotDone::Refused(refused) => refused,
         };
         match refused {
@@ -142,6 +146,15 @@ impl Fault {
     /// One wrong field.
     pub(super) fn field(field: &str, message: &str) -> Self {
         Self::Invalid(vec![FieldFault { field: field.to_owned(), message: message.to_owned() }])
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Slow => Self::Slow,
+            StoreError::Unavailable(_) => Self::Unavailable(error),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod shares;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod turns;
 mod upkeep;
 
 use std::sync::Arc;
@@ -31,12 +32,13 @@ use jiff::Timestamp;
 
 use self::caller::KeyUses;
 use self::clock::Clock;
+use self::turns::Turns;
 use crate::config::Config;
 use crate::index::Reached;
 use crate::secrets::Safe;
 use crate::store::Store;
 
-pub use apps::{AppView, EnvironmentView};
+pub use apps::{AppView, EnvironmentView, ListApps};
 pub use audit::{Backup, Entries, ListEntries, SearchEntries};
 pub use caller::Caller;
 pub use deployments::{ListDeployments, Publish, Release, Switched};
@@ -71,6 +73,7 @@ pub struct Control {
     safe: Safe,
     clock: Clock,
     key_uses: KeyUses,
+    turns: Turns,
     expiring: Expiring,
 }
 
@@ -78,7 +81,7 @@ impl Control {
     #[must_use]
     pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
-        Self { store, reached, config, safe, clock, key_uses, expiring }
+        Self { store, reached, config, safe, clock, key_uses, turns: Turns::default(), expiring }
     }
 
     /// Now, as exactly as it is stored.

@@ -1,6 +1,7 @@
 //! Putting a successor in the place of a token.
 
 use super::repeat::{Made, Minted, Once, made};
+use super::tokens::limits;
 use super::{Caller, Control, Fault, Faults, expiry};
 use crate::credential::{Kind, Plaintext};
 use crate::model::{Lifetime, Scope};
@@ -60,7 +61,7 @@ impl Control {
                 lifetime: end.lifetime,
                 overlap_ends,
             };
-            let rotated = self.store.rotate_token(act.clone(), new).await;
+            let rotated = self.store.rotate_token(act.clone(), new, limits(&config.tokens)).await;
             // Edited meanwhile: what the successor is to be like has to be read again.
             if matches!(rotated, Err(NotDone::Refused(Refused::Stale))) {
                 token = self.visible_token(caller, id).await?;

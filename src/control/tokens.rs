@@ -3,7 +3,7 @@
 use super::apps::{self, listed};
 use super::repeat::{Made, Minted, Once, made};
 use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, page, page_length, rules};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Tokens};
 use crate::credential::{Kind, Plaintext};
 use crate::model::{EnvironmentName, Lifetime, OnPublish, Rules, Scope, Status, Token, TokenApp, TokenId};
 use crate::store::{Limits, NewShare, NewToken, Repeat, Revocation, TokenEdit, TokenFilter};
@@ -139,9 +139,7 @@ impl Control {
             lifetime: end.lifetime,
             share,
         };
-        let limits =
-            Limits { in_all: config.tokens.max_active, per_member: config.tokens.max_active_per_member };
-        match made(self.store.mint_token(act, new, limits).await, "token")? {
+        match made(self.store.mint_token(act, new, limits(&config.tokens)).await, "token")? {
             Made::Now((token, revision)) => {
                 self.reached.wait(revision).await;
                 Ok(Minted { token, value: Some(value) })
@@ -190,6 +188,7 @@ impl Control {
             now,
             limit: length + 1,
         };
+        let _turn = self.turns.take(caller).await;
         let found = self.store.tokens(filter).await?;
         Ok(page(found, length, |token| token.id.to_string()))
     }
@@ -292,6 +291,11 @@ impl Control {
         };
         found.filter(|token| caller.may_see_token(token)).ok_or(Fault::NotFound("token"))
     }
+}
+
+/// How many tokens may live.
+pub(super) const fn limits(tokens: &Tokens) -> Limits {
+    Limits { in_all: tokens.max_active, per_member: tokens.max_active_per_member }
 }
 
 fn on_publish(rule: &str, faults: &mut Faults) -> Option<OnPublish> {

@@ -47,6 +47,12 @@ impl Table {
         self.write(rest).insert(half, Entry { rest, identity }).map(|before| before.identity)
     }
 
+    /// Returns whether it was there and not revoked.
+    pub(super) fn revoke(&self, digest: &Digest) -> bool {
+        let found = self.0.get_mut(&split(digest).0);
+        found.is_some_and(|mut entry| !std::mem::replace(&mut entry.identity.revoked, true))
+    }
+
     pub(super) fn remove(&self, digest: &Digest) {
         let (half, rest) = split(digest);
         self.write(rest).swap_remove(&half);

@@ -114,7 +114,7 @@ pub struct Token {
     pub expires_at: Option<Timestamp>,
     /// What it was minted for, for a successor to have the same; `None`: for ever.
     pub lifetime: Option<Lifetime>,
-    /// It stands beside another until then, in the place of that one where live tokens are counted.
+    /// Where live tokens are counted, it is in the place of its predecessor until then, as long as that one lives.
     pub counts_from: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
     pub last_used_from: Option<IpAddr>,

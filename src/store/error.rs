@@ -44,9 +44,14 @@ impl OpenError {
 }
 
 /// Why a read or a write did not happen. Nothing was changed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the store is not available: {0}")]
-pub struct StoreError(pub(super) String);
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// A read that was broken off, so that others get their turn.
+    #[error("the store took too long to answer: ask for less at once")]
+    Slow,
+}
 
 /// Why a command changed nothing, though the store would have let it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,13 +97,16 @@ pub enum NotDone {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self(error.to_string())
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::OperationInterrupted) => Self::Slow,
+            _ => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
 impl StoreError {
     /// For a read whose thread was lost.
     pub(crate) fn gave_up(error: &tokio::task::JoinError) -> Self {
-        Self(format!("a read was given up: {error}"))
+        Self::Unavailable(format!("a read was given up: {error}"))
     }
 }

@@ -14,6 +14,7 @@ mod writes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -31,8 +32,14 @@ pub use writes::Backup;
 
 use sqlite::{Health, Reader, Writer};
 
-/// Connections that answer the admin side's questions.
-const READERS: usize = 4;
+/// Connections that find one thing by its name, among them whose key each call came with.
+const LOOKUPS: usize = 2;
+/// Connections that go through rows, as lists and searches do.
+const LISTS: usize = 4;
+/// Copies that are made or handed over at once: whoever takes one slowly does not keep the next from being made.
+const COPIES: usize = 2;
+/// How long a question may keep a connection from others.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A handle on one store. Clones share it.
 #[derive(Clone, Debug)]
@@ -41,12 +48,15 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     writer: Writer,
-    readers: Reader,
+    lookups: Reader,
+    lists: Reader,
+    /// Nobody waits for what it reads.
+    upkeep: Reader,
     health: Arc<Health>,
     operations: Arc<Operations>,
     hindsight: Arc<Hindsight>,
     path: PathBuf,
-    /// One copy at a time: each takes as much room as the store itself.
+    /// Each copy takes as much room as the store itself.
     backups: Arc<Semaphore>,
 }
 
@@ -60,10 +70,21 @@ impl Store {
         let opened = sqlite::open(path)?;
         let operations = Arc::<Operations>::default();
         let (path, hindsight) = (opened.path.clone(), opened.hindsight.clone());
-        let readers = Reader::new(&path, hindsight.clone(), READERS, health.clone(), operations.clone());
+        let upkeep = Reader::new(&path, hindsight.clone(), health.clone(), operations.clone());
+        let (lookups, lists) = (upkeep.beside(LOOKUPS, PATIENCE), upkeep.beside(LISTS, PATIENCE));
         let writer = Writer::start(opened, health.clone(), operations.clone())?;
-        let backups = Arc::new(Semaphore::new(1));
-        Ok(Self(Arc::new(Inner { writer, readers, health, operations, hindsight, path, backups })))
+        let backups = Arc::new(Semaphore::new(COPIES));
+        Ok(Self(Arc::new(Inner {
+            writer,
+            lookups,
+            lists,
+            upkeep,
+            health,
+            operations,
+            hindsight,
+            path,
+            backups,
+        })))
     }
 
     /// Whether the store at `path` could be opened, if there is one, and the secrets in it, where those can be read now.
@@ -78,7 +99,9 @@ impl Store {
     /// Finishes what is queued, then stops the writer and lets go of the file. Later writes are refused.
     pub async fn close(&self) {
         self.0.writer.close().await;
-        self.0.readers.close();
+        for readers in [&self.0.lookups, &self.0.lists, &self.0.upkeep] {
+            readers.close();
+        }
     }
 
     /// Whether the last read and the last write succeeded.
@@ -108,6 +131,6 @@ impl Store {
     /// The change feed, on a connection of its own: no listing delays it.
     #[must_use]
     pub fn feed(&self) -> Feed {
-        Feed::new(self.0.readers.alone())
+        Feed::new(self.0.upkeep.alone())
     }
 }

@@ -55,8 +55,13 @@ impl Store {
     ///
     /// # Errors
     /// When it was refused or could not be written.
-    pub async fn rotate_token(&self, act: Act, new: Rotation) -> Result<(Token, u64), NotDone> {
-        self.0.writer.command(move |work| tokens::mint::rotate(work, &act, &new)).await
+    pub async fn rotate_token(
+        &self,
+        act: Act,
+        new: Rotation,
+        limits: Limits,
+    ) -> Result<(Token, u64), NotDone> {
+        self.0.writer.command(move |work| tokens::mint::rotate(work, &act, &new, limits)).await
     }
 
     /// # Errors
@@ -237,7 +242,7 @@ impl Store {
         const LOOK: usize = 1024;
         let mut done = 0;
         loop {
-            let ended = self.0.readers.read(move |conn| tokens::list::ended(conn, cutoff, LOOK)).await?;
+            let ended = self.0.upkeep.read(move |conn| tokens::list::ended(conn, cutoff, LOOK)).await?;
             if ended.is_empty() {
                 return Ok(done);
             }
@@ -253,7 +258,7 @@ impl Store {
         const LOOK: usize = 1024;
         let mut done = 0;
         loop {
-            let ending = self.0.readers.read(move |conn| tokens::list::ending(conn, now, end, LOOK)).await?;
+            let ending = self.0.upkeep.read(move |conn| tokens::list::ending(conn, now, end, LOOK)).await?;
             if ending.is_empty() {
                 return Ok(done);
             }
@@ -298,7 +303,7 @@ impl Store {
         self.0.writer.bulk(keys::LastUses::new(uses)).await.map(drop)
     }
 
-    /// Copies the whole store as it is now; `None` while another copy is being made or handed over.
+    /// Copies the whole store as it is now; `None` while as many copies are made or handed over as may be.
     ///
     /// # Errors
     /// When it could not be read, or the copy not be written.

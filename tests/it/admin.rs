@@ -276,6 +276,29 @@ fn lists_come_in_pages_newest_first() {
 }
 
 #[test]
+fn apps_come_in_pages_too() {
+    let others = ["a", "z"].map(|name| {
+        format!("[apps.{name}.environments.production]\nhosts = [\"{name}.localhost\"]\nupstreams = [\"http://127.0.0.1:1\"]\n")
+    });
+    let gateway = Setup::new(&App::echo()).and(&others.concat()).start();
+    let page = |query: &str| gateway.admin(&format!("GET /v1/apps{query}"), None);
+    let all = page("").json();
+    let apps = all["items"].as_array().unwrap();
+    assert!(apps.len() == 3 && all["next_cursor"].is_null());
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let answer = page(&format!("?limit=1{cursor}")).json();
+        seen.extend(answer["items"].as_array().unwrap().clone());
+        let Some(next) = answer["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(&seen, apps);
+    for query in ["?limit=0", "?limit=501", "?cursor=nowhere", "?q=shop"] {
+        assert_problem(&page(query), 422, "validation_failed");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_told_in_the_same_shape() {
     let gateway = Gateway::before(&App::echo());
     for line in

@@ -12,6 +12,7 @@ use crate::support::caller::{Caller, minted};
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Minted, Setup};
 use crate::support::until;
+use crate::support::wire::Answer;
 
 const HOST: &str = "shop.localhost";
 
@@ -278,4 +279,38 @@ fn limits_hold_however_many_ask_at_once() {
         "limit_reached",
         "now the successor has its place"
     );
+}
+
+#[test]
+fn overlaps_do_not_add_up_past_the_limits() {
+    let gateway = Setup::new(&App::echo())
+        .set("tokens", "max_active", "3")
+        .set("tokens", "max_active_per_member", "2")
+        .start();
+    let ann = Caller::member(&gateway, "ann", &["read", "mint", "delete"], None);
+    let order = || Some(json!({ "app": "shop", "environment": "production", "expires_in": "5y" }));
+    let long = || Some(json!({ "overlap": "5y" }));
+    let rotate = |of: &Minted| ann.ask(&format!("POST /v1/tokens/{}/rotate", of.id), long());
+    let refused = |answer: &Answer, live: u64| {
+        let document = answer.json();
+        assert_eq!((answer.code().as_str(), &document["live"]), ("limit_reached", &json!(live)));
+    };
+    let first = minted(&ann.get(201, "POST /v1/tokens", order()));
+    let second = minted(&rotate(&first).json());
+    let third = minted(&rotate(&second).json());
+    // The second is in the first's place, so the third has its own.
+    refused(&ann.ask("POST /v1/tokens", order()), 2);
+    let fourth = minted(&rotate(&third).json());
+    refused(&rotate(&fourth), 2);
+    let operator = Caller::operator(&gateway);
+    assert_eq!(operator.ids("GET /v1/tokens?status=active").len(), 4);
+    // Whose place was lent is counted once that one ends, in whatever way.
+    gateway.revoke(&first.id);
+    refused(&ann.ask("POST /v1/tokens", order()), 2);
+    ann.get(200, &format!("DELETE /v1/tokens/{}", third.id), None);
+    assert_eq!(rotate(&fourth).status, 201, "it stands in its own place by now");
+    refused(&ann.ask("POST /v1/tokens", order()), 2);
+    gateway.revoke(&second.id);
+    gateway.revoke(&fourth.id);
+    ann.get(201, "POST /v1/tokens", order());
 }

@@ -208,7 +208,9 @@ impl Doc {
                 .gives(201, MADE, one::<wire::MintedKey>)
                 .gives(200, BEFORE, one::<wire::MintedKey>),
             ("GET", "/v1/apps") => {
-                Self::new("List the apps and their environments").gives(200, OK, page::<wire::App>)
+                Self::new("List the apps and their environments, in the order of the configuration")
+                    .asks(PAGES)
+                    .gives(200, OK, page::<wire::App>)
             }
             ("GET", "/v1/secrets") => Self::new("List upstream secrets, newest first, without their values")
                 .asks(PAGES)

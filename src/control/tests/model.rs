@@ -81,6 +81,8 @@ struct Token {
     revoked: bool,
     deleted: bool,
     rotated: bool,
+    /// The token in whose place it is, and until when.
+    in_place: Option<(usize, Timestamp)>,
 }
 
 #[derive(Default)]
@@ -135,6 +137,19 @@ impl Model {
         }
     }
 
+    fn is_in_place(&self, token: &Token, now: Timestamp) -> bool {
+        token.in_place.is_some_and(|(of, until)| {
+            let of = &self.tokens[of];
+            until > now && of.expires > now && !of.revoked && !of.deleted
+        })
+    }
+
+    /// How many a limit would count.
+    fn counted(&self, now: Timestamp) -> usize {
+        let live = |token: &&Token| !token.deleted && self.status(token, now) == Status::Active;
+        self.tokens.iter().filter(live).filter(|token| !self.is_in_place(token, now)).count()
+    }
+
     /// A token that is there.
     fn pick(&self, any: usize) -> Option<usize> {
         let there: Vec<_> = (0..self.tokens.len()).filter(|place| !self.tokens[*place].deleted).collect();
@@ -187,6 +202,7 @@ async fn apply(site: &Site, model: &mut Model, command: &Command) {
                 revoked: false,
                 deleted: false,
                 rotated: false,
+                in_place: None,
             });
         }
         Command::Revoke(any) => {
@@ -213,6 +229,7 @@ async fn apply(site: &Site, model: &mut Model, command: &Command) {
             assert_eq!(rotated.is_ok(), may, "{:?}", rotated.err());
             let Ok(minted) = rotated else { return };
             let ends = now + SignedDuration::from_mins(overlap.into());
+            let crowded = model.is_in_place(old, now);
             let old = &mut model.tokens[place];
             old.rotated = true;
             old.expires = old.expires.min(ends);
@@ -229,6 +246,7 @@ async fn apply(site: &Site, model: &mut Model, command: &Command) {
                 life: old.life,
                 revoked: false,
                 deleted: false,
+                in_place: (!crowded).then_some((place, old.expires)),
             };
             model.tokens.push(new);
         }
@@ -305,8 +323,30 @@ async fn apply(site: &Site, model: &mut Model, command: &Command) {
     }
 }
 
+/// What a limit of one says about one more token.
+async fn told_by_limit(site: &Site) -> u64 {
+    let before = site.control.config();
+    let mut config = Config::clone(&before);
+    config.tokens.max_active = 1;
+    site.control.config.store(Arc::new(config));
+    let asked = MintToken {
+        app: Some("shop".to_owned()),
+        environment: Some("production".to_owned()),
+        expires_in: Some("1h".to_owned()),
+        ..MintToken::default()
+    };
+    let minted = site.control.mint_token(&Caller::Operator, asked).await;
+    site.control.config.store(before);
+    let Err(Fault::Limit { live, .. }) = minted else { panic!("one more was minted") };
+    live
+}
+
 async fn compare(site: &Site, model: &Model) {
     let now = site.now();
+    let counted = model.counted(now);
+    if counted > 0 {
+        assert_eq!(told_by_limit(site).await, counted as u64);
+    }
     for token in &model.tokens {
         for (place, app) in APPS.iter().enumerate() {
             let host = format!("{app}.production");

@@ -23,10 +23,11 @@ pub(in crate::store) fn copy(path: &Path) -> Result<NamedTempFile, StoreError> {
 }
 
 fn attempt(path: &Path) -> Result<NamedTempFile, StoreError> {
-    let io = |e: io::Error| StoreError(format!("a copy could not be made: {e}"));
+    let io = |e: io::Error| StoreError::Unavailable(format!("a copy could not be made: {e}"));
     // Readable by its owner alone from the first byte on.
     let target = Builder::new().prefix(&prefix(path)).tempfile_in(folder(path)).map_err(io)?;
-    let name = target.path().to_str().ok_or_else(|| StoreError("its path is not UTF-8".to_owned()))?;
+    let name =
+        target.path().to_str().ok_or_else(|| StoreError::Unavailable("its path is not UTF-8".to_owned()))?;
     file::connect(path, &Arc::default())?.execute("VACUUM INTO ?", [name])?;
     Ok(target)
 }

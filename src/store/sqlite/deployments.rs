@@ -1,6 +1,5 @@
 //! Rows of deployments.
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
@@ -8,7 +7,7 @@ use super::super::{Act, NewDeployment, Published, Refused};
 use super::environments::{current, upstreams};
 use super::feed::Notice;
 use super::repeats::{begin, made};
-use super::tokens::{ALL, live};
+use super::tokens::standing;
 use super::work::{Halt, Work};
 use super::{audit, parsed, time};
 use crate::model::{AppName, Deployment, DeploymentId, EnvironmentName, TokenApp, Upstream};
@@ -32,7 +31,8 @@ pub(in crate::store) fn publish(
         .prepare_cached("INSERT OR IGNORE INTO deployments (app, environment, seq, id) VALUES (?, ?, 0, ?)")?
         .execute((app, environment, DeploymentId::initial().as_str()))?;
     let replaced = before != new.id;
-    let (seq, ended) = if replaced { (seq + 1, ending(work, new, seq, act.at)?) } else { (seq, 0) };
+    let ending = || standing::of_deployment(work, act.at, &new.app, &new.environment, seq);
+    let (seq, ended) = if replaced { (seq + 1, ending()?) } else { (seq, 0) };
     let urls =
         new.upstreams.as_ref().map(|urls| json!(urls.iter().map(Upstream::to_string).collect::<Vec<_>>()));
     if replaced {
@@ -63,22 +63,6 @@ pub(in crate::store) fn publish(
     made(work, act, &seq.to_string(), ended)?;
     let deployment = by_number(work.conn, &new.app, &new.environment, seq)?.ok_or(Refused::Missing)?;
     Ok(Published { deployment, ended, replaced, revision })
-}
-
-/// How many live tokens end when the deployment with this number is replaced.
-fn ending(work: &Work<'_>, new: &NewDeployment, seq: u32, at: Timestamp) -> rusqlite::Result<u64> {
-    let live = live("?4");
-    let sql = format!(
-        "SELECT count(*) FROM {ALL} WHERE t.app = ?1 AND t.environment = ?2 AND t.deployment_seq = ?3
-         AND t.on_publish <> 'keep' AND has_ended(t.on_publish, ?4, ?4) AND {live}"
-    );
-    let count: i64 = work
-        .conn
-        .prepare_cached(&sql)?
-        .query_row((new.app.as_str(), new.environment.as_str(), seq, at.as_millisecond()), |row| {
-            row.get(0)
-        })?;
-    Ok(count.unsigned_abs())
 }
 
 /// Puts every deployment of this id away that is not the current one.

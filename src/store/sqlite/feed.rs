@@ -62,6 +62,8 @@ pub enum Loaded {
 #[derive(Debug)]
 pub enum Changed {
     Token(Binding),
+    /// It ended with its member; the rest of it is as it was.
+    Revoked(TokenId, Digest),
     Forgotten(TokenId, Digest),
     Environment(EnvironmentRow),
     Secret(Box<SealedSecret>),
@@ -140,10 +142,13 @@ impl Feed {
                     return Ok(Followed::Gap);
                 }
                 if row.get_ref("kind")?.as_str()? == REMOVED {
-                    let mut theirs = conn.prepare_cached(&format!("{SELECT_BINDING} WHERE t.member = ?"))?;
+                    // They may be very many, and nothing else of them has changed.
+                    let mut theirs = conn
+                        .prepare_cached("SELECT id, digest FROM tokens WHERE member = ? AND revoked_at IS NULL")?;
                     let mut rows = theirs.query([row.get::<_, String>("subject")?])?;
                     while let Some(row) = rows.next()? {
-                        each(revision, readable(row)?);
+                        let digest = Digest::from_bytes(row.get("digest")?);
+                        each(revision, Changed::Revoked(tokens::token_id(row, "id")?, digest));
                     }
                 } else {
                     each(revision, changed(conn, row)?);

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::{OpenError, SealedSecret};
-use super::{backup, migrate, secrets, sightings};
+use super::{backup, migrate, search, secrets, sightings};
 use crate::model::{Hindsight, OnPublish};
 
 /// How long a write or a read waits for another program that holds the file.
@@ -141,6 +141,7 @@ pub(super) fn connect(path: &Path, hindsight: &Arc<Hindsight>) -> rusqlite::Resu
         let (at, now): (i64, i64) = (context.get(1)?, context.get(2)?);
         Ok(rule.is_some_and(|rule| rule.has_ended(at, now)))
     })?;
+    search::register(&connection)?;
     sightings::register(&connection, hindsight.clone())?;
     Ok(connection)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::{Act, MemberEdit, Refused, Removal};
 use super::feed::Notice;
 use super::repeats::{begin, made};
-use super::tokens::{ALL, live};
+use super::tokens::standing;
 use super::work::{Halt, Work};
 use super::{audit, moment, parsed, parsed_if};
 use crate::model::{Email, Member, MemberName, Scope};
@@ -90,12 +90,7 @@ pub(in crate::store) fn remove(
         self::keep_an_admin(work, act, |_, of| of == member)?;
     }
     let now = act.at.as_millisecond();
-    let live = live("?1");
-    let tokens = work
-        .conn
-        .prepare_cached(&format!("SELECT count(*) FROM {ALL} WHERE {live} AND t.member = ?2"))?
-        .query_row((now, member), |row| row.get::<_, i64>(0))?
-        .unsigned_abs();
+    let tokens = standing::of_member(work, act.at, member)?;
     let keys = work
         .conn
         .prepare_cached(&format!("SELECT count(*) FROM keys k WHERE {KEY_IN_FORCE} AND k.member = ?"))?

@@ -11,6 +11,7 @@ pub(super) mod members;
 mod migrate;
 mod reader;
 pub(super) mod repeats;
+mod search;
 pub(super) mod secrets;
 pub(super) mod shares;
 pub(super) mod sightings;

@@ -121,7 +121,7 @@ impl Writer {
 }
 
 fn closed() -> StoreError {
-    StoreError("it is closed".to_owned())
+    StoreError::Unavailable("it is closed".to_owned())
 }
 
 /// A command and whoever waits for it.

@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::super::TokenFilter;
-use super::{ALL, COLUMNS, REVOKED, judged_at, live, replaced, token, token_id};
+use super::{ALL, COLUMNS, REVOKED, get, judged_at, live, replaced, token, token_id};
 use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Replaced, Status, Token, TokenId};
 
 pub(in crate::store) fn list(conn: &Connection, filter: &TokenFilter) -> rusqlite::Result<Vec<Token>> {
@@ -62,15 +62,17 @@ fn query(filter: &TokenFilter) -> (String, Vec<Value>) {
     }
     if let Some(q) = &filter.q {
         and(q.clone().into(), &|q| {
-            // Not LIKE: what it takes for a long pattern grows with the square of the text.
-            let text = "lower(t.label || char(10) || t.description)";
-            format!("(instr({text}, lower({q})) > 0 OR t.hint = {q} OR t.id = {q})")
+            format!("(mentions(t.label, t.description, {q}) OR t.hint = {q} OR t.id = {q})")
         });
     }
     if let Some(before) = filter.before {
-        and(before.to_string().into(), &|before| format!("t.id < {before}"));
+        // That one may be gone by now.
+        let row = "(SELECT rowid FROM tokens WHERE id >= ID ORDER BY id LIMIT 1)";
+        and(before.to_string().into(), &|before| {
+            format!("t.rowid < coalesce({}, {})", row.replace("ID", before), i64::MAX)
+        });
     }
-    sql.push_str(&format!(" ORDER BY t.id DESC LIMIT ?{}", values.len() + 1));
+    sql.push_str(&format!(" ORDER BY t.rowid DESC LIMIT ?{}", values.len() + 1));
     values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
     (sql, values)
 }
@@ -105,29 +107,33 @@ pub(in crate::store) fn prospect(conn: &Connection, filter: &ProspectFilter) -> 
     let (_, current) = super::super::environments::current(conn, &filter.app, &filter.environment)?;
     let fresh = current != filter.id;
     let live = live("?3");
+    // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
     let sql = format!(
-        "SELECT {COLUMNS}, m.removed_at IS NULL AND m.name = ?4 AS own FROM {ALL}
-         WHERE t.app = ?1 AND t.environment = ?2 AND {live} ORDER BY t.id DESC"
+        "SELECT t.id, ?5 AND d.published_at IS NULL AS pinned, has_ended(t.on_publish, ?3, ?3) AS stops,
+         ?4 IS NULL OR m.removed_at IS NULL AND m.name IS ?4 AS visible FROM {ALL}
+         WHERE t.app = ?1 AND t.environment = ?2 AND {live} ORDER BY t.rowid DESC"
     );
     let now = filter.now.as_millisecond();
     let owner = filter.owner.as_ref().map(MemberName::as_str);
     let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner))?;
+    let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner, fresh))?;
     let mut prospect = Prospect::default();
     while let Some(row) = rows.next()? {
-        let mut found = token(row)?;
-        // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
-        let ends = fresh && found.replaced.is_none() && found.on_publish.has_ended(now, now);
-        if fresh && !ends && found.replaced.is_none() {
+        let (pinned, stops, visible) =
+            (row.get::<_, bool>(1)?, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?);
+        let ends = pinned && stops;
+        let side = if ends { &mut prospect.would_end } else { &mut prospect.would_keep };
+        side.count += 1;
+        // Only what is shown is worth reading whole.
+        if !visible || side.tokens.len() == filter.limit {
+            continue;
+        }
+        let Some(mut found) = get(conn, token_id(row, "id")?)? else { continue };
+        if pinned && !ends {
             let (deployment, by) = (filter.id.to_string(), String::new());
             found.replaced = Some(Replaced { at: filter.now, deployment, by });
         }
-        let side = if ends { &mut prospect.would_end } else { &mut prospect.would_keep };
-        side.count += 1;
-        let visible = owner.is_none() || row.get::<_, Option<bool>>("own")?.unwrap_or(false);
-        if visible && side.tokens.len() < filter.limit {
-            side.tokens.push(found);
-        }
+        side.tokens.push(found);
     }
     Ok(prospect)
 }

@@ -9,8 +9,9 @@ use super::super::feed::Notice;
 use super::super::repeats::{begin, made};
 use super::super::work::{Halt, Work};
 use super::super::{audit, environments, shares};
-use super::{ALL, get, listed, live};
-use crate::model::{KeyId, Lifetime, Status, Token, TokenApp};
+use super::standing::{is_in_place, keep_within};
+use super::{get, listed};
+use crate::model::{KeyId, Lifetime, Status, Token, TokenApp, TokenId};
 
 pub(in crate::store) fn mint(
     work: &mut Work<'_>,
@@ -72,7 +73,12 @@ pub(in crate::store) fn mint(
 }
 
 /// Mints a successor with the same bindings, and lets the old value live on for a while.
-pub(in crate::store) fn rotate(work: &mut Work<'_>, act: &Act, new: &Rotation) -> Result<(Token, u64), Halt> {
+pub(in crate::store) fn rotate(
+    work: &mut Work<'_>,
+    act: &Act,
+    new: &Rotation,
+    limits: Limits,
+) -> Result<(Token, u64), Halt> {
     begin(work, act)?;
     let old = get(work.conn, new.of)?.ok_or(Refused::Missing)?;
     if let Some(successor) = old.successor {
@@ -90,8 +96,13 @@ pub(in crate::store) fn rotate(work: &mut Work<'_>, act: &Act, new: &Rotation) -
         return Err(Refused::Stale.into());
     }
     let ends = old.expires_at.map_or(new.overlap_ends, |end| end.min(new.overlap_ends));
-    // The old value holds the place of both; where it is itself in another's place, until that is free.
-    let counts_from = old.counts_from.map_or(ends, |from| from.max(ends));
+    // The old value holds the place of both. One that is itself in another's place has none to share: a chain of
+    // overlaps would hold any number of live tokens in one place.
+    let in_place = is_in_place(work, act.at, old.counts_from, old.predecessor)?;
+    if in_place {
+        keep_within(work, act.at, owner_of(work, old.id)?, limits)?;
+    }
+    let counts_from = (!in_place).then_some(ends);
     let id = work.next_token(act.at);
     work.conn
         .prepare_cached(
@@ -109,7 +120,7 @@ pub(in crate::store) fn rotate(work: &mut Work<'_>, act: &Act, new: &Rotation) -
             ":created_at": act.at.as_millisecond(),
             ":expires_at": new.expires_at.map(Timestamp::as_millisecond),
             ":lifetime": new.lifetime.as_ref().map(Lifetime::to_string),
-            ":counts_from": counts_from.as_millisecond(),
+            ":counts_from": counts_from.map(Timestamp::as_millisecond),
             ":old": old.id.to_string(),
         })?;
     work.conn
@@ -135,25 +146,8 @@ fn member_of(work: &Work<'_>, key: KeyId) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
-/// Refuses one more token where there are as many as there may be.
-fn keep_within(work: &Work<'_>, now: Timestamp, member: Option<i64>, limits: Limits) -> Result<(), Halt> {
-    let counted =
-        format!("SELECT count(*) FROM {ALL} WHERE {} AND coalesce(t.counts_from, 0) <= ?1", live("?1"));
-    let now = now.as_millisecond();
-    let check = |per_member, limit: u32, live: i64| match (limit, live.unsigned_abs()) {
-        (limit, live) if limit > 0 && live >= u64::from(limit) => {
-            Err(Refused::Limit { per_member, limit: limit.into(), live })
-        }
-        _ => Ok(()),
-    };
-    if limits.in_all > 0 {
-        let live = work.conn.prepare_cached(&counted)?.query_row([now], |row| row.get(0))?;
-        check(false, limits.in_all, live)?;
-    }
-    if let Some(member) = member.filter(|_| limits.per_member > 0) {
-        let of_member = format!("{counted} AND t.member = ?2");
-        let live = work.conn.prepare_cached(&of_member)?.query_row((now, member), |row| row.get(0))?;
-        check(true, limits.per_member, live)?;
-    }
-    Ok(())
+fn owner_of(work: &Work<'_>, id: TokenId) -> rusqlite::Result<Option<i64>> {
+    work.conn
+        .prepare_cached("SELECT member FROM tokens WHERE id = ?")?
+        .query_row([id.to_string()], |row| row.get(0))
 }

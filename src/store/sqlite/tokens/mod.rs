@@ -3,6 +3,7 @@
 pub(in crate::store) mod change;
 pub(in crate::store) mod list;
 pub(in crate::store) mod mint;
+pub(in crate::store) mod standing;
 pub(in crate::store) mod upkeep;
 
 use std::net::IpAddr;
