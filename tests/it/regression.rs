@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::http2::{self, DATA, END_STREAM, Frame};
 use crate::support::modern::{Modern, Script, Settings};
 use crate::support::wire::{self, Wire, request};
 use crate::support::{PATIENCE, until};
@@ -243,4 +244,17 @@ fn a_trusted_proxy_does_not_repeat_the_token_in_the_url_it_tells() {
     let seen = app.only();
     assert!(names.iter().all(|name| seen.head.get(name) == Some("/x?a=b")), "{seen:?}");
     assert!(!String::from_utf8_lossy(&app.bytes()).contains(&token));
+}
+
+/// What a gRPC client streams: each message in a frame of its own, and many of them in one segment.
+#[test]
+fn many_small_messages_that_come_together_are_no_flood() {
+    let gateway = Gateway::before(&App::echo());
+    let token = gateway.mint("production").secret;
+    let mut client = http2::connect(gateway.address());
+    let stream = client.begin("POST", "/", &[("x-portcullis-token", &token)]);
+    let message = Frame::new(DATA, 0, stream, *b"a message").bytes();
+    client.send_bytes(message.repeat(7000));
+    client.data(stream, b"", END_STREAM);
+    assert_eq!(client.answer(stream).body.len(), 63_000);
 }
