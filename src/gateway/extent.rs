@@ -3,8 +3,8 @@
 
 use super::head::{BodyLength, Offence};
 
-/// Longest chunk-size line, extensions included.
-const CHUNK_LINE: usize = 4096;
+/// Longest chunk extensions, those of a body together.
+const EXTENSIONS: u16 = 16 * 1024;
 /// Longest trailer section.
 const TRAILERS: usize = 16 * 1024;
 
@@ -15,13 +15,17 @@ pub(super) enum Extent {
     ChunkSize {
         size: u64,
         digits: u8,
-        length: usize,
+        extensions: u16,
         part: SizePart,
     },
-    ChunkData(u64),
+    ChunkData {
+        left: u64,
+        extensions: u16,
+    },
     /// After the data: CR, then LF.
     ChunkEnd {
         cr: bool,
+        extensions: u16,
     },
     /// The trailer section: bytes of it so far, bytes of its present line, and whether that ended in CR.
     Trailers {
@@ -39,15 +43,18 @@ pub(super) enum SizePart {
     Lf,
 }
 
-const CHUNK_START: Extent = Extent::ChunkSize { size: 0, digits: 0, length: 0, part: SizePart::Digits };
-
 impl Extent {
     pub(super) const fn of(body: BodyLength) -> Self {
         match body {
             BodyLength::None | BodyLength::Known(0) => Self::Ended,
             BodyLength::Known(length) => Self::Left(length),
-            BodyLength::Chunked => CHUNK_START,
+            BodyLength::Chunked => Self::chunk(0),
         }
+    }
+
+    /// Before a chunk.
+    const fn chunk(extensions: u16) -> Self {
+        Self::ChunkSize { size: 0, digits: 0, extensions, part: SizePart::Digits }
     }
 
     pub(super) const fn has_ended(self) -> bool {
@@ -64,9 +71,10 @@ impl Extent {
         match self {
             Self::Left(left) => Some(left),
             Self::Ended => Some(0),
-            Self::ChunkSize { .. } | Self::ChunkData(_) | Self::ChunkEnd { .. } | Self::Trailers { .. } => {
-                None
-            }
+            Self::ChunkSize { .. }
+            | Self::ChunkData { .. }
+            | Self::ChunkEnd { .. }
+            | Self::Trailers { .. } => None,
         }
     }
 
@@ -89,13 +97,15 @@ impl Extent {
             let rest = (bytes.len() - at) as u64;
             match *self {
                 Self::Left(left) if left > rest => *self = Self::Left(left - rest),
-                Self::ChunkData(left) if left > rest => *self = Self::ChunkData(left - rest),
+                Self::ChunkData { left, extensions } if left > rest => {
+                    *self = Self::ChunkData { left: left - rest, extensions };
+                }
                 Self::Left(left) => {
                     *self = Self::Ended;
                     return Ok((at, left as usize));
                 }
-                Self::ChunkData(left) => {
-                    *self = Self::ChunkEnd { cr: false };
+                Self::ChunkData { left, extensions } => {
+                    *self = Self::ChunkEnd { cr: false, extensions };
                     return Ok((at, left as usize));
                 }
                 Self::ChunkSize { .. } | Self::ChunkEnd { .. } | Self::Trailers { .. } => {
@@ -116,33 +126,39 @@ impl Extent {
     /// One byte of a chunked body's own syntax; `None` if it does not belong there.
     fn step(self, byte: u8) -> Option<Self> {
         match self {
-            Self::ChunkSize { size, digits, length, part } => {
-                if length >= CHUNK_LINE {
-                    return None;
-                }
-                let length = length + 1;
-                let go_on = |part| Some(Self::ChunkSize { size, digits, length, part });
+            Self::ChunkSize { size, digits, extensions, part } => {
+                let go_on = |part| Some(Self::ChunkSize { size, digits, extensions, part });
                 match (part, byte) {
                     (SizePart::Digits, b'\r') if digits > 0 => go_on(SizePart::Lf),
                     (SizePart::Digits, b';') if digits > 0 => go_on(SizePart::Extension),
                     (SizePart::Digits, _) if digits < 16 => {
                         let digit = (byte as char).to_digit(16)?;
                         let size = size << 4 | u64::from(digit);
-                        Some(Self::ChunkSize { size, digits: digits + 1, length, part })
+                        Some(Self::ChunkSize { size, digits: digits + 1, extensions, part })
                     }
                     (SizePart::Digits, _) => None,
                     (SizePart::Extension, b'\r') => go_on(SizePart::Lf),
                     (SizePart::Extension, b'\n' | 0) => None,
-                    (SizePart::Extension, _) => go_on(SizePart::Extension),
+                    (SizePart::Extension, _) => {
+                        let extensions = extensions + 1;
+                        (extensions <= EXTENSIONS).then_some(Self::ChunkSize {
+                            size,
+                            digits,
+                            extensions,
+                            part,
+                        })
+                    }
                     (SizePart::Lf, b'\n') if size == 0 => {
                         Some(Self::Trailers { total: 0, line: 0, cr: false })
                     }
-                    (SizePart::Lf, b'\n') => Some(Self::ChunkData(size)),
+                    (SizePart::Lf, b'\n') => Some(Self::ChunkData { left: size, extensions }),
                     (SizePart::Lf, _) => None,
                 }
             }
-            Self::ChunkEnd { cr: false } => (byte == b'\r').then_some(Self::ChunkEnd { cr: true }),
-            Self::ChunkEnd { cr: true } => (byte == b'\n').then_some(CHUNK_START),
+            Self::ChunkEnd { cr: false, extensions } => {
+                (byte == b'\r').then_some(Self::ChunkEnd { cr: true, extensions })
+            }
+            Self::ChunkEnd { cr: true, extensions } => (byte == b'\n').then_some(Self::chunk(extensions)),
             Self::Trailers { total, line, cr } => {
                 let total = total + 1;
                 match (byte, cr) {
@@ -155,7 +171,7 @@ impl Extent {
                     (_, false) => Some(Self::Trailers { total, line: line + 1, cr: false }),
                 }
             }
-            Self::Left(_) | Self::ChunkData(_) | Self::Ended => None,
+            Self::Left(_) | Self::ChunkData { .. } | Self::Ended => None,
         }
     }
 }

@@ -24,6 +24,13 @@ const REQUEST: u32 = 16;
 const PIECE: u32 = 6;
 const PIECE_BYTES: usize = 2_048;
 
+/// Small pieces of bodies that may wait in the HTTP library at once. It ends a connection on which some five hundred do,
+/// and that many may come in one segment, before whoever takes them had a turn.
+const WAITING: u32 = 192;
+/// The library's own measure of what is small.
+const SMALL: usize = 256;
+
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const ACK: u8 = 0x1;
 
@@ -39,6 +46,8 @@ pub(super) struct Frames {
     awaited: Option<Instant>,
     weight: u32,
     forgiven: Instant,
+    /// Small pieces of bodies that were passed on and not yet taken.
+    waiting: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,13 +65,23 @@ const HEADER: Stage = Stage::Header { known: 0, bytes: [0; 9] };
 impl Frames {
     pub(super) fn new(now: Instant) -> Self {
         let stage = Stage::Preface(PREFACE.len());
-        Self { stage, settled: false, misbegun: false, awaited: Some(now), weight: 0, forgiven: now }
+        Self {
+            stage,
+            settled: false,
+            misbegun: false,
+            awaited: Some(now),
+            weight: 0,
+            forgiven: now,
+            waiting: 0,
+        }
     }
 
-    /// Takes the next bytes of the connection.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], now: Instant) {
+    /// Takes the next bytes of the connection, up to where so many small pieces of bodies wait that they have to be taken
+    /// before more is passed on; returns how many.
+    pub(super) fn feed(&mut self, bytes: &[u8], now: Instant) -> usize {
         self.forgive(now);
-        while !bytes.is_empty() {
+        let (whole, mut at) = (bytes.len(), 0);
+        while let bytes @ [_, ..] = &bytes[at..] {
             let used = match &mut self.stage {
                 Stage::Preface(left) => {
                     let used = bytes.len().min(*left);
@@ -92,8 +111,34 @@ impl Frames {
                     used
                 }
             };
-            bytes = &bytes[used..];
+            at += used;
+            if at < whole && self.is_full() {
+                break;
+            }
         }
+        at
+    }
+
+    /// Whether so many small pieces of bodies wait that they have to be taken before more is passed on.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting >= WAITING
+    }
+
+    /// Whether few enough do for more to be passed on again.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting <= WAITING / 2
+    }
+
+    /// A piece of a body was taken.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        if is_small(bytes) {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+    }
+
+    /// What waits is not waited for any longer.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting = 0;
     }
 
     /// Since when the rest of a head is waited for.
@@ -126,11 +171,14 @@ impl Frames {
         let [high, middle, low, kind, flags, ..] = header;
         self.misbegun |= !self.settled && (kind != SETTINGS || flags & ACK != 0);
         self.weight = self.weight.saturating_add(weight(kind, flags));
+        let left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        if kind == DATA && flags & END_STREAM == 0 && is_small(left) {
+            self.waiting += 1;
+        }
         let of_head = matches!(kind, HEADERS | PUSH_PROMISE | CONTINUATION);
         if of_head && self.awaited.is_none() {
             self.awaited = Some(now);
         }
-        let left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         let ends_head = of_head && flags & END_HEADERS != 0;
         self.stage = Stage::Payload { left, ends_head };
         if left == 0 {
@@ -164,6 +212,10 @@ const SETTINGS: u8 = 0x4;
 const PUSH_PROMISE: u8 = 0x5;
 const PING: u8 = 0x6;
 const CONTINUATION: u8 = 0x9;
+
+const fn is_small(length: usize) -> bool {
+    0 < length && length < SMALL
+}
 
 /// What a frame costs us, in WINDOW_UPDATEs.
 const fn weight(kind: u8, flags: u8) -> u32 {

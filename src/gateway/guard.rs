@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
@@ -17,7 +17,7 @@ use super::streams::Streams;
 /// A client's socket under observation.
 #[derive(Debug)]
 pub(super) struct Guard<S> {
-    /// What was read to tell what is spoken, and is still to be passed on.
+    /// What was read and is still to be passed on.
     ahead: Bytes,
     socket: S,
     watcher: Watcher,
@@ -61,10 +61,21 @@ impl Watcher {
         }
     }
 
-    fn heard(&self, bytes: &[u8]) {
+    /// Returns how many of the bytes may be passed on now.
+    fn heard(&self, bytes: &[u8]) -> usize {
         match self {
-            Self::Http1(messages) => messages.heard(bytes),
+            Self::Http1(messages) => {
+                messages.heard(bytes);
+                bytes.len()
+            }
             Self::Http2(streams) => streams.heard(bytes),
+        }
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(_) => Poll::Ready(()),
+            Self::Http2(streams) => streams.poll_room(cx),
         }
     }
 
@@ -96,23 +107,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         if self.watcher.is_shut() {
             return Poll::Pending;
         }
+        ready!(self.watcher.poll_room(cx));
         let before = buf.filled().len();
         if self.ahead.is_empty() {
             ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         } else {
             let length = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead[..length]);
-            self.ahead.advance(length);
+            buf.put_slice(&self.ahead.split_to(length));
             if self.ahead.is_empty() {
                 self.ahead = Bytes::new();
             }
         }
         if let read @ [_, ..] = &buf.filled()[before..] {
-            self.watcher.heard(read);
+            let passed = self.watcher.heard(read);
             // What shut it is not for the library, nor what came with it.
             if self.watcher.is_shut() {
                 buf.set_filled(before);
                 return Poll::Pending;
+            }
+            if passed < read.len() {
+                self.ahead = [&read[passed..], &self.ahead].concat().into();
+                buf.set_filled(before + passed);
             }
         }
         Poll::Ready(Ok(()))

@@ -68,6 +68,14 @@ impl Lane {
         }
     }
 
+    /// A piece of the request's body was taken.
+    pub(super) fn received(&self, bytes: usize) {
+        match self {
+            Self::Http1 { .. } => {}
+            Self::Http2(stream) => stream.received(bytes),
+        }
+    }
+
     /// A piece of the app's answer was handed over.
     pub(super) fn sent(&self, bytes: usize) {
         match self {

@@ -170,7 +170,9 @@ impl Download {
                 return Poll::Ready(None);
             }
             Some(Err(broken)) => {
-                self.record.ended = Ended::UpstreamGone;
+                // Where the request broke off, its answer does too.
+                let by_client = slot.fault.get().is_some();
+                self.record.ended = if by_client { Ended::ClientGone } else { Ended::UpstreamGone };
                 return Poll::Ready(Some(Err(broken)));
             }
             Some(Ok(frame)) => frame,

@@ -240,6 +240,7 @@ impl Slot {
     pub(super) fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         self.progress.set(clock::now());
+        self.lane.received(bytes);
     }
 
     pub(super) fn sent(&self, bytes: usize) {

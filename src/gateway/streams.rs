@@ -2,16 +2,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use hyper::rt::Executor;
 use hyper::upgrade::OnUpgrade;
+use tokio::time::{Sleep, sleep};
 
 use super::clock;
 use super::connection::{Connection, Phase};
 use super::frames::Frames;
+
+/// How long nothing is read where small pieces of bodies wait and nobody takes them. After that the HTTP library may
+/// well end the connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known of a connection's streams.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub(super) struct Streams {
     shut: Cell<bool>,
     /// Whose task the HTTP library spawns next. Should it spawn none, this keeps no stream open.
     next: RefCell<Weak<Stream>>,
+    /// Where nothing is read until there is room: who waits for that, and for how long yet.
+    held: RefCell<Option<(Waker, Pin<Box<Sleep>>)>>,
 }
 
 /// One stream, from its request to the last byte of its answer.
@@ -50,6 +58,7 @@ impl Streams {
             open: Cell::new(0),
             shut: Cell::new(false),
             next: RefCell::default(),
+            held: RefCell::default(),
         })
     }
 
@@ -59,12 +68,38 @@ impl Streams {
 
     // What the guard tells and asks.
 
-    pub(super) fn heard(&self, bytes: &[u8]) {
-        self.frames.borrow_mut().feed(bytes, clock::look());
+    /// Returns how many of the bytes may be passed on; the others are to be told again once there is room for them.
+    pub(super) fn heard(&self, bytes: &[u8]) -> usize {
+        let passed = self.frames.borrow_mut().feed(bytes, clock::look());
         if self.is_misbegun() {
             self.shut();
         }
         self.settle();
+        passed
+    }
+
+    /// Waits until there is room for more, but not for ever: who takes no piece of a body may wait for something else
+    /// that the client has sent.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let (mut held, mut frames) = (self.held.borrow_mut(), self.frames.borrow_mut());
+        let has_room = if held.is_some() { frames.has_room() } else { !frames.is_full() };
+        if !has_room {
+            let (waker, patience) =
+                held.get_or_insert_with(|| (cx.waker().clone(), Box::pin(sleep(PATIENCE))));
+            waker.clone_from(cx.waker());
+            ready!(patience.as_mut().poll(cx));
+            frames.forget_waiting();
+        }
+        *held = None;
+        Poll::Ready(())
+    }
+
+    fn release(&self) {
+        if let Some((waker, _)) = &*self.held.borrow()
+            && self.frames.borrow().has_room()
+        {
+            waker.wake_by_ref();
+        }
     }
 
     pub(super) fn is_shut(&self) -> bool {
@@ -124,6 +159,11 @@ impl Stream {
         self.streams.frames.borrow_mut().answered(bytes);
     }
 
+    pub(super) fn received(&self, bytes: usize) {
+        self.streams.frames.borrow_mut().taken(bytes);
+        self.streams.release();
+    }
+
     pub(super) fn watch_body(&self, waker: &Waker) {
         self.body_watch.replace(Some(waker.clone()));
     }
@@ -164,6 +204,9 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.streams.open.set(self.streams.open.get() - 1);
+        // What of its body was not taken is not waited for any more.
+        self.streams.frames.borrow_mut().forget_waiting();
+        self.streams.release();
         self.streams.settle();
     }
 }

@@ -141,3 +141,21 @@ fn a_body_that_breaks_the_rules_does_not_look_whole() {
     assert_eq!(line["ended"], "upstream_gone");
     until("the connection's end", || (app.connections() == 1).then_some(()));
 }
+
+#[test]
+fn what_comes_beside_a_body_has_an_end() {
+    let app = App::start(|exchange| {
+        let count = exchange.head.target()[1..].parse().unwrap();
+        let chunk = format!("1;{}\r\na\r\n", "x".repeat(1000));
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        exchange.send([head, &chunk.repeat(count), "0\r\n\r\n"].concat());
+    });
+    let gateway = Setup::new(&app).start();
+    let token = gateway.mint("production").secret;
+    for (count, passes) in [(16, true), (17, false), (100, false)] {
+        let mut wire = gateway.connect();
+        wire.send(with_token(&format!("GET /{count}"), "shop.localhost", &token));
+        let head = wire.head().unwrap().unwrap();
+        assert_eq!(wire.body(&head).is_ok(), passes, "{count}");
+    }
+}

@@ -11,6 +11,8 @@ use crate::support::exchange::with_token;
 use crate::support::gateway::Setup;
 use crate::support::modern::{Modern, Script, Settings};
 use crate::support::until;
+use crate::support::websocket::{agree, wish};
+use crate::support::wire::request;
 
 #[test]
 fn requests_share_the_connections_there_may_be() {
@@ -112,4 +114,30 @@ fn workers_give_way_to_each_other() {
         }
     });
     assert_eq!(app.requests().len(), 360);
+}
+
+/// Which has a connection of its own.
+#[test]
+fn an_upgrade_takes_the_place_of_a_connection_that_is_idle() {
+    let app = App::start(|exchange| match exchange.head.target() {
+        "/chat" => {
+            agree(exchange, "");
+            exchange.wire.wait_for_end();
+            exchange.close();
+        }
+        _ => exchange.answer(b"hi"),
+    });
+    // An idle connection is kept for longer than this.
+    let gateway = Setup::new(&app)
+        .set("gateway", "workers", "1")
+        .both("connections", "1")
+        .both("timeouts", "{ connect = \"1s\" }")
+        .start();
+    let token = gateway.mint("production").secret;
+    for _ in 0..2 {
+        assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &token)).status, 200);
+        let mut wire = gateway.connect();
+        wire.send(request("GET /chat", &wish(&token)));
+        assert_eq!(wire.head().unwrap().unwrap().status(), 101);
+    }
 }

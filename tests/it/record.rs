@@ -158,3 +158,24 @@ fn line(gateway: &Gateway, answer: &Answer) -> Value {
     assert_eq!(names, FIELDS);
     line
 }
+
+#[test]
+fn an_answer_that_ends_with_its_request_is_not_the_apps_doing() {
+    let app = App::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        exchange.wire.wait_for_end();
+        exchange.close();
+    });
+    let gateway = Gateway::before(&app);
+    let token = gateway.mint("production").secret;
+    for end in ["", "no chunk\r\n"] {
+        let mut wire = gateway.connect();
+        let fields = [("X-Portcullis-Token", token.as_str()), ("Transfer-Encoding", "chunked")];
+        wire.send([&request("POST /", &fields)[..], b"1\r\na\r\n"].concat());
+        let head = wire.head().unwrap().unwrap();
+        assert_eq!(wire.chunk().unwrap(), b"hello");
+        wire.send(end);
+        drop(wire);
+        assert_eq!(gateway.logged(head.get("x-request-id").unwrap())["ended"], "client_gone", "{end:?}");
+    }
+}

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::support::app::App;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::http2::{self, DATA, END_STREAM, Frame};
 use crate::support::modern::{Modern, Script, Settings};
 use crate::support::wire::{self, Wire, request};
 use crate::support::{PATIENCE, until};
@@ -155,7 +156,7 @@ fn a_listener_that_nobody_comes_to_holds_no_place() {
 }
 
 /// The kernel calls a socket writable only when a third of its buffer is empty, and that takes a slow reader longer
-/// than a client may be idle.
+/// than a client may be idle. That in turn is longer than a busy machine keeps this one from its turn.
 #[test]
 fn a_client_that_reads_slowly_but_steadily_is_not_idle() {
     const PIECE: usize = 16 << 10;
@@ -163,7 +164,7 @@ fn a_client_that_reads_slowly_but_steadily_is_not_idle() {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
         while exchange.send(vec![b'x'; 64 << 10]) {}
     });
-    let gateway = Setup::new(&app).set("gateway.limits", "idle_timeout", "\"1s\"").start();
+    let gateway = Setup::new(&app).set("gateway.limits", "idle_timeout", "\"3s\"").start();
     let token = gateway.mint("production").secret;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     // Before it connects: the window is agreed on then.
@@ -175,7 +176,7 @@ fn a_client_that_reads_slowly_but_steadily_is_not_idle() {
     wire.head().unwrap();
     let started = Instant::now();
     for piece in 0..120 {
-        let due = Duration::from_millis(33) * piece;
+        let due = Duration::from_millis(66) * piece;
         until("the time for the next piece", || (started.elapsed() >= due).then_some(()));
         wire.take(PIECE).unwrap();
     }
@@ -243,4 +244,17 @@ fn a_trusted_proxy_does_not_repeat_the_token_in_the_url_it_tells() {
     let seen = app.only();
     assert!(names.iter().all(|name| seen.head.get(name) == Some("/x?a=b")), "{seen:?}");
     assert!(!String::from_utf8_lossy(&app.bytes()).contains(&token));
+}
+
+/// What a gRPC client streams: each message in a frame of its own, and many of them in one segment.
+#[test]
+fn many_small_messages_that_come_together_are_no_flood() {
+    let gateway = Gateway::before(&App::echo());
+    let token = gateway.mint("production").secret;
+    let mut client = http2::connect(gateway.address());
+    let stream = client.begin("POST", "/", &[("x-portcullis-token", &token)]);
+    let message = Frame::new(DATA, 0, stream, *b"a message").bytes();
+    client.send_bytes(message.repeat(7000));
+    client.data(stream, b"", END_STREAM);
+    assert_eq!(client.answer(stream).body.len(), 63_000);
 }

@@ -212,7 +212,106 @@ mod tests {
         }
     }
 
+    /// Status, body and whether its end has come, as the HTTP library and plain arithmetic have it; `None` where the
+    /// library takes the head for none, or for one that goes on.
+    fn reference(asked: Asked, mut rest: &[u8]) -> Option<(u16, Vec<u8>, bool)> {
+        loop {
+            let mut fields = [httparse::EMPTY_HEADER; 64];
+            let mut answer = httparse::Response::new(&mut fields);
+            let Ok(httparse::Status::Complete(length)) = answer.parse(rest) else { return None };
+            rest = &rest[length..];
+            let status = answer.code?;
+            let field =
+                |name: &str| answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+            match status {
+                101 => return Some((101, rest.to_vec(), false)),
+                100..200 => continue,
+                204 | 304 => return Some((status, Vec::new(), true)),
+                _ if asked == Asked::Head => return Some((status, Vec::new(), true)),
+                _ => {}
+            }
+            if field("transfer-encoding").is_some() {
+                let (body, has_ended) = chunks(rest)?;
+                return Some((status, body, has_ended));
+            }
+            let Some(length) = field("content-length") else { return Some((status, rest.to_vec(), false)) };
+            let length: usize = std::str::from_utf8(length.value).ok()?.parse().ok()?;
+            return Some((status, rest[..length.min(rest.len())].to_vec(), length <= rest.len()));
+        }
+    }
+
+    fn chunks(mut rest: &[u8]) -> Option<(Vec<u8>, bool)> {
+        let mut body = Vec::new();
+        loop {
+            let httparse::Status::Complete((line, size)) = httparse::parse_chunk_size(rest).ok()? else {
+                return Some((body, false));
+            };
+            rest = &rest[line..];
+            if size == 0 {
+                let mut trailers = [httparse::EMPTY_HEADER; 64];
+                let trailers = httparse::parse_headers(rest, &mut trailers);
+                return Some((body, trailers.is_ok_and(|trailers| trailers.is_complete())));
+            }
+            let (data, after) = rest.split_at(rest.len().min(usize::try_from(size).ok()?));
+            body.extend_from_slice(data);
+            match after {
+                [b'\r', b'\n', after @ ..] if data.len() as u64 == size => rest = after,
+                [] | [b'\r'] => return Some((body, false)),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Answers that are nearly right.
+    fn answers() -> impl Strategy<Value = Vec<u8>> {
+        const HEADS: [&str; 7] = [
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 101 Yes\r\n\r\n",
+            "HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 404\r\n",
+            "HTTP/1.0 304 Same\r\n",
+            "HTTP/1.1 204 None\r\n",
+        ];
+        const PIECES: [&str; 19] = [
+            "Content-Length: 3\r\n",
+            "content-length: 03\r\n",
+            "Transfer-Encoding:\tCHUNKED \r\n",
+            "\r\n",
+            "\n",
+            "\r",
+            "transfer-encoding: identity\r\n",
+            "3\r\nabc\r\n",
+            "3;a=\"\r\nabc\r\n",
+            "0\r\n\r\n",
+            "0\r\nT: 1\r\n",
+            "abc",
+            "A: b\r\n c\r\n",
+            "A : b\r\n",
+            "Connection: close\r\n",
+            "ffffffffffffffff\r\n",
+            ":",
+            " ",
+            "HTTP/1.1 200 OK\r\n\r\n",
+        ];
+        let piece = prop_oneof![
+            8 => prop::sample::select(&PIECES[..]).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => any::<u8>().prop_map(|byte| vec![byte]),
+        ];
+        (prop::sample::select(&HEADS[..]), prop::collection::vec(piece, 0..8))
+            .prop_map(|(head, pieces)| [head.as_bytes(), &pieces.concat()].concat())
+    }
+
     proptest! {
+        #[test]
+        fn what_is_taken_the_http_library_reads_the_same(bytes in answers()) {
+            for asked in [Asked::Other, Asked::Head, Asked::Upgrade] {
+                let Ok(Some(whole)) = read(asked, &bytes, &[]) else { continue };
+                let read = (whole.head.0, whole.body, whole.has_ended);
+                prop_assert_eq!(Some(read), reference(asked, &bytes), "{:?}", bytes.escape_ascii().to_string());
+            }
+        }
+
         #[test]
         fn no_bytes_cause_a_panic_and_cuts_change_nothing(
             parts in proptest::collection::vec(prop_oneof![

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::AsyncReadExt;
+use tokio::task::unconstrained;
 
 use super::Target;
 use super::answer::{Answer, Asked, Awaited};
@@ -120,9 +121,10 @@ impl Link {
     /// Whether nothing has come since the last answer, not even the end. As long as that is so it costs no system call.
     pub(super) fn is_quiet(&self) -> bool {
         let mut byte = [0];
-        let mut nobody = Context::from_waker(Waker::noop());
         let mut stream = self.stream.borrow_mut();
-        Pin::new(&mut *stream).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
+        // A task that has done its share of work would be told that nothing is there, whatever is.
+        let look = unconstrained(stream.read(&mut byte));
+        pin!(look).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Makes it ready for another request, where that may be.
@@ -149,5 +151,35 @@ impl Link {
     /// The connection, for whatever else both sides have agreed on, and what was read ahead of it.
     pub(super) fn into_stream(self) -> Option<(Stream, Bytes)> {
         Some((Rc::into_inner(self.stream)?.into_inner(), self.input.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::coop;
+
+    use super::super::stream::Socket;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_has_ended_is_not_quiet_even_to_a_task_that_has_done_its_share() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let link = Link::new(Stream::new(Socket::Tcp(stream), None, None));
+        let (app, _) = listener.accept().await.unwrap();
+        assert!(link.is_quiet());
+        drop(app);
+        while link.is_quiet() {
+            tokio::task::yield_now().await;
+        }
+        poll_fn(|cx| {
+            while let Poll::Ready(share) = coop::poll_proceed(cx) {
+                share.made_progress();
+            }
+            assert!(!link.is_quiet());
+            Poll::Ready(())
+        })
+        .await;
     }
 }

@@ -227,7 +227,18 @@ impl Kept {
             return Ok(permit);
         }
         let _queued = (cap.queue().ok_or(Unconnected::Full)?, Counted::new(&self.queued));
-        timeout(within, cap.take()).await.ok().flatten().ok_or(Unconnected::Full)
+        let waited = timeout(within, async {
+            let mut place = pin!(cap.take());
+            loop {
+                // One that is idle gives way. It may be dead for all that is known, and an upgrade is asked for once.
+                drop(self.idle.borrow_mut().pop());
+                tokio::select! {
+                    permit = &mut place => return permit,
+                    () = self.freed.notified() => {}
+                }
+            }
+        });
+        waited.await.ok().flatten().ok_or(Unconnected::Full)
     }
 
     /// A part in a connection that many requests share. One at a time is opened, and all wait for it.
