@@ -49,8 +49,9 @@ impl Table {
 
     /// Returns whether it was there and not revoked.
     pub(super) fn revoke(&self, digest: &Digest) -> bool {
-        let found = self.0.get_mut(&split(digest).0);
-        found.is_some_and(|mut entry| !std::mem::replace(&mut entry.identity.revoked, true))
+        let (half, rest) = split(digest);
+        let mut part = self.write(rest);
+        part.get_mut(&half).is_some_and(|entry| !std::mem::replace(&mut entry.identity.revoked, true))
     }
 
     pub(super) fn remove(&self, digest: &Digest) {
