@@ -231,16 +231,54 @@ fn environments_are_judged_too() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
+fn what_is_said_of_leaks_and_notices_is_judged() {
     for (text, expected) in [
-        ("[leaks]\naction = 'grace:1h'\n", "2:10: `leaks.action` is not available in this version"),
-        ("[leaks]\ngithub_keys = 'keys.json'\n", "2:15: `leaks.github_keys` is not available"),
+        ("[leaks]\naction = 'grace:0s'\n", "2:10: `leaks.action` wants \"revoke\", or as in \"grace:1h\""),
+        (
+            "[leaks]\ngithub_keys = 'http://example.com/'\n",
+            "2:15: `leaks.github_keys` wants an `https://` URL, the path of a file, or \"off\"; `http://` leads to",
+        ),
         ("[leaks]\naction = 'burn'\n", "2:10: `leaks.action` wants \"revoke\", or as in \"grace:1h\""),
-        ("[notify.smtp]\n", "1:9: `notify.smtp` is not available in this version"),
-        ("[notify.webhook]\n", "1:9: `notify.webhook` is not available in this version"),
+        (
+            "[notify.smtp]\nfrom = 'a@b'\n",
+            "1:9: `notify.smtp` lacks `url`: it wants `smtps://USER@HOST:PORT`",
+        ),
+        (
+            "[notify.smtp]\nurl = 'smtp://h'\nfrom = 'a b@c'\n",
+            "3:8: `notify.smtp.from` wants an e-mail address",
+        ),
+        (
+            "[notify.smtp]\nurl = 'smtp+plain://example.com'\nfrom = 'a@b'\n",
+            "2:7: `notify.smtp.url` wants `smtps://",
+        ),
+        ("[notify.smtp]\nurl = 'smtps://u:p@h'\nfrom = 'a@b'\n", "2:7: `notify.smtp.url` wants `smtps://"),
+        ("[notify.smtp]\nurl = 'smtps://u@h'\nfrom = 'a@b'\n", "1:9: `notify.smtp` lacks `password_file`"),
+        (
+            "[notify.smtp]\nurl = 'smtps://h'\nfrom = 'a@b'\npassword_file = 'x'\n",
+            "2:7: `notify.smtp.url` names no user that the password would be of",
+        ),
+        (
+            "[notify.smtp]\nurl = 'smtps://u@h'\nfrom = 'a@b'\npassword = 'hunter2'\n",
+            "4:12: `notify.smtp.password` wants a reference to a secret",
+        ),
+        ("[notify.webhook]\nurl = 'https://h'\n", "1:9: `notify.webhook` lacks `secret_file`"),
+        (
+            "[notify.webhook]\nurl = 'ftp://h'\nsecret_file = 'x'\n",
+            "2:7: `notify.webhook.url` wants an `https://`",
+        ),
     ] {
         refuse(text, expected);
     }
+    accept(&format!("{APP}[leaks]\naction = 'grace:1h'\ngithub_keys = 'keys.json'\nnew_networks = true\n"));
+    accept(&format!(
+        "{APP}[notify.smtp]\nurl = 'smtp://a%40b@h:25'\nfrom = 'a@b'\npassword = '$Secret{{A}}'\n"
+    ));
+    let plain = accept(&format!("{APP}[notify.webhook]\nurl = 'http://h/'\nsecret_file = 'x'\n"));
+    assert!(
+        plain.warnings[0].to_string().contains("leads over the network in the clear"),
+        "{:?}",
+        plain.warnings
+    );
     accept(&format!(
         "{APP}connections = 0\nrequest_headers = {{}}\necho_guard = 'off'\n\
          browser_sessions = false\n[leaks]\ngithub_keys = 'off'\n[secrets]\nkey_file = 'x'\n[gateway]\ntls = []\n"
@@ -332,7 +370,7 @@ fn mistakes_of_the_environment_name_the_variable_and_come_last() {
         "PORTCULLIS_APPS__SHOP__DESCRIPTION: apps are set in the file only",
         "PORTCULLIS_GATEWAY__LISTEN: an entry of `gateway.listen` wants an IP address and port",
         "PORTCULLIS_GATEWAY__WORKERS: `gateway.workers` wants a whole number from 0 to 1024",
-        "PORTCULLIS_NOTIFY__SMTP__FROM: `notify.smtp` is not available in this version",
+        "PORTCULLIS_NOTIFY__SMTP__FROM: `notify.smtp.from` wants an e-mail address",
     ];
     assert!(
         found.len() == expected.len()

@@ -10,8 +10,10 @@ mod deployments;
 mod expiry;
 mod fault;
 mod keys;
+mod leaks;
 mod lookup;
 mod members;
+mod notices;
 mod repeat;
 mod rotation;
 mod rules;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use self::caller::KeyUses;
 use self::clock::Clock;
@@ -42,8 +45,10 @@ pub use caller::Caller;
 pub use deployments::{ListDeployments, Publish, Release, Switched};
 pub use fault::{Fault, Faults, FieldFault};
 pub use keys::{ListKeys, MintKey, MintedKey};
+pub use leaks::{FoundLeak, LeakCounts, ListLeaks, Reacted, ReportLeaks};
 pub use lookup::{Found, Holding, LookUp};
 pub use members::{AddMember, EditMember, ListMembers};
+pub use notices::{ListNotices, Sent};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
 pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};
@@ -72,13 +77,15 @@ pub struct Control {
     clock: Clock,
     key_uses: KeyUses,
     expiring: Expiring,
+    /// Whoever sends notices waits for it.
+    outbox: watch::Sender<()>,
 }
 
 impl Control {
     #[must_use]
     pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
-        Self { store, reached, config, safe, clock, key_uses, expiring }
+        Self { store, reached, config, safe, clock, key_uses, expiring, outbox: watch::Sender::default() }
     }
 
     /// Now, as exactly as it is stored.

@@ -44,6 +44,7 @@ use crate::gateway::throttle::Throttle;
 use crate::gateway::upstream::supervisor;
 use crate::gateway::{Drain, Gateway, InForce, Settings, listen};
 use crate::index::Index;
+use crate::leaks::notify;
 use crate::secrets::{KeyFile, Safe, keeper};
 use crate::store::Store;
 use crate::sync::Follower;
@@ -157,6 +158,7 @@ impl Server {
             runtime.spawn(follower.run(rest_stopping.clone())),
             runtime.spawn(control.clone().keep_house(rest_stopping.clone())),
             runtime.spawn(keeper::run(safe.vault, rest_stopping.clone())),
+            runtime.spawn(notify::run(control.clone(), rest_stopping.clone())),
             runtime.spawn(questions::answer(control.clone(), questions, rest_stopping.clone())),
             runtime.spawn(supervisor::run(gateway.clone(), releases, rest_stopping)),
         ];

@@ -11,8 +11,9 @@ use super::sqlite::{
     audit, backup, deployments, environments, keys, members, repeats, secrets, shares, sightings, tokens,
 };
 use super::{
-    Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Published, Removal, Reseal,
-    Revocation, Rotation, SealedSecret, SecretEdit, Share, Store, StoreError, TokenEdit, Use,
+    Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Outlets, Published,
+    Removal, Reseal, Revocation, Rotation, SealedSecret, SecretEdit, Share, Store, StoreError, TokenEdit,
+    Use,
 };
 use crate::credential::Digest;
 use crate::model::{
@@ -74,16 +75,25 @@ impl Store {
         act: Act,
         id: TokenId,
         reason: Option<String>,
+        outlets: Outlets,
     ) -> Result<Revocation<Token>, NotDone> {
-        self.0.writer.command(move |work| tokens::change::revoke(work, &act, id, reason.as_deref())).await
+        self.0
+            .writer
+            .command(move |work| tokens::change::revoke(work, &act, id, reason.as_deref(), outlets))
+            .await
     }
 
     /// Revokes a token and deletes its row.
     ///
     /// # Errors
     /// When it was refused or could not be written.
-    pub async fn delete_token(&self, act: Act, id: TokenId) -> Result<Revocation<Token>, NotDone> {
-        self.0.writer.command(move |work| tokens::change::delete(work, &act, id)).await
+    pub async fn delete_token(
+        &self,
+        act: Act,
+        id: TokenId,
+        outlets: Outlets,
+    ) -> Result<Revocation<Token>, NotDone> {
+        self.0.writer.command(move |work| tokens::change::delete(work, &act, id, outlets)).await
     }
 
     /// Stores a management key, and its member if that is new.

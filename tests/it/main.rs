@@ -46,6 +46,7 @@ mod http2_streams;
 mod http2_websocket;
 mod idempotency;
 mod inherited;
+mod leaks;
 mod lifecycle;
 mod limits;
 mod links;

@@ -7,6 +7,7 @@ pub(crate) mod caller;
 pub(crate) mod curl;
 pub(crate) mod exchange;
 pub(crate) mod gateway;
+pub(crate) mod hook;
 pub(crate) mod http2;
 pub(crate) mod leak;
 pub(crate) mod metrics;
