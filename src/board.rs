@@ -32,7 +32,7 @@ pub use denial::Denial;
 pub use ending::{Affected, Ending, Stopped};
 pub use following::Following;
 pub use history::{Count, Lately};
-pub use questions::{Question, Questions, Shared};
+pub use questions::{LeakReport, Question, Questions, Reported, Shared};
 pub use releases::{Notice, Releases};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 

@@ -30,6 +30,7 @@ mod http2;
 mod inject;
 pub mod landing;
 mod lane;
+mod leaks;
 mod line;
 pub mod listen;
 pub mod memory;

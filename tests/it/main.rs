@@ -47,6 +47,8 @@ mod http2_websocket;
 mod idempotency;
 mod inherited;
 mod leaks;
+mod leaks_github;
+mod leaks_mail;
 mod lifecycle;
 mod limits;
 mod links;

@@ -10,6 +10,7 @@ pub(crate) mod gateway;
 pub(crate) mod hook;
 pub(crate) mod http2;
 pub(crate) mod leak;
+pub(crate) mod mailbox;
 pub(crate) mod metrics;
 pub(crate) mod modern;
 pub(crate) mod peer;
