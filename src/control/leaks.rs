@@ -1,5 +1,7 @@
 //! Reports of leaked credentials: whoever holds one may have it ended.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::lookup::Found;
 use super::repeat::{Made, made};
 use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, page_length};
@@ -53,12 +55,24 @@ pub struct ListLeaks {
     pub faults: Faults,
 }
 
-/// How many leaks are known of each kind, and how many notices wait and were given up.
+/// How many leaks are known of each kind, and how many notices wait and were given up, as they were counted last. Clones
+/// share it.
 #[derive(Clone, Debug, Default)]
-pub struct LeakCounts {
+pub struct LeakCounts(Arc<Mutex<Option<LeakCount>>>);
+
+#[derive(Clone, Debug)]
+pub struct LeakCount {
     pub leaks: Vec<(LeakKind, u64)>,
     pub waiting: u64,
     pub given_up: u64,
+}
+
+impl LeakCounts {
+    /// `None`: they have not been counted yet.
+    #[must_use]
+    pub fn last(&self) -> Option<LeakCount> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Control {
@@ -121,6 +135,20 @@ impl Control {
                 self.reached.wait(revisions.max().unwrap_or(0)).await;
                 Ok(Some(reactions.iter().map(Option::is_some).collect()))
             }
+        }
+    }
+
+    /// How many leaks and notices there are.
+    #[must_use]
+    pub fn leak_counts(&self) -> LeakCounts {
+        self.leak_counts.clone()
+    }
+
+    pub(super) async fn count_leaks(&self) {
+        // What cannot be read is what it was.
+        if let Ok((leaks, (waiting, given_up))) = self.store.count_leaks().await {
+            let count = LeakCount { leaks, waiting, given_up };
+            *self.leak_counts.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(count);
         }
     }
 

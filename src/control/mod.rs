@@ -25,6 +25,7 @@ mod shares;
 mod tests;
 mod tokens;
 mod upkeep;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub use caller::Caller;
 pub use deployments::{ListDeployments, Publish, Release, Switched};
 pub use fault::{Fault, Faults, FieldFault};
 pub use keys::{ListKeys, MintKey, MintedKey};
-pub use leaks::{FoundLeak, LeakCounts, ListLeaks, Reacted, ReportLeaks};
+pub use leaks::{FoundLeak, LeakCount, LeakCounts, ListLeaks, Reacted, ReportLeaks};
 pub use lookup::{Found, Holding, LookUp};
 pub use members::{AddMember, EditMember, ListMembers};
 pub use notices::{ListNotices, Sent};
@@ -55,6 +56,7 @@ pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret,
 pub use shares::{Link, MintShare, MintedShare, Spent};
 pub use tokens::{EditToken, ListTokens, MintToken, RevokeToken, Revoked};
 pub use upkeep::Expiring;
+pub use warnings::Suspected;
 
 /// Items on a page where the caller does not say.
 const PAGE: usize = 50;
@@ -77,6 +79,7 @@ pub struct Control {
     clock: Clock,
     key_uses: KeyUses,
     expiring: Expiring,
+    leak_counts: LeakCounts,
     /// Whoever sends notices waits for it.
     outbox: watch::Sender<()>,
 }
@@ -85,7 +88,17 @@ impl Control {
     #[must_use]
     pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
-        Self { store, reached, config, safe, clock, key_uses, expiring, outbox: watch::Sender::default() }
+        Self {
+            store,
+            reached,
+            config,
+            safe,
+            clock,
+            key_uses,
+            expiring,
+            leak_counts: LeakCounts::default(),
+            outbox: watch::Sender::default(),
+        }
     }
 
     /// Now, as exactly as it is stored.

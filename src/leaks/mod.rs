@@ -3,3 +3,4 @@
 pub mod github;
 pub mod notify;
 pub mod scan;
+pub mod warnings;

@@ -45,7 +45,7 @@ use crate::gateway::upstream::supervisor;
 use crate::gateway::{Drain, Gateway, InForce, Settings, listen};
 use crate::index::Index;
 use crate::leaks::github::Desk;
-use crate::leaks::notify;
+use crate::leaks::{notify, warnings};
 use crate::secrets::{KeyFile, Safe, keeper};
 use crate::store::Store;
 use crate::sync::Follower;
@@ -161,6 +161,7 @@ impl Server {
             runtime.spawn(control.clone().keep_house(rest_stopping.clone())),
             runtime.spawn(keeper::run(safe.vault, rest_stopping.clone())),
             runtime.spawn(notify::run(control.clone(), rest_stopping.clone())),
+            runtime.spawn(warnings::run(control.clone(), board.clone(), rest_stopping.clone())),
             runtime.spawn(questions::answer(control.clone(), desk, questions, rest_stopping.clone())),
             runtime.spawn(supervisor::run(gateway.clone(), releases, rest_stopping)),
         ];

@@ -1,11 +1,15 @@
 //! What the store keeps of leaks, and of the notices that tell of them.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
-use super::sqlite::{leaks, outbox};
+use super::sqlite::{leaks, networks, outbox};
 use super::{Act, Held, NotDone, Revocation, Store, StoreError};
 use crate::credential::Digest;
-use crate::model::{AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId};
+use crate::model::{
+    AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, TokenId,
+};
 
 /// By which ways notices go out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +53,32 @@ pub struct LeakFilter {
     pub limit: usize,
 }
 
+/// A sign that a token may have leaked.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    pub token: TokenId,
+    pub kind: LeakKind,
+    pub count: u64,
+    /// Tells it from others of its kind.
+    pub place: String,
+    pub client: IpAddr,
+}
+
+/// The first use of a token from a network.
+#[derive(Clone, Debug)]
+pub struct FirstUse {
+    pub token: TokenId,
+    pub network: String,
+    pub address: IpAddr,
+}
+
+/// How long before its end a token's owner is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    Week,
+    Day,
+}
+
 /// What came of an attempt to send a notice.
 #[derive(Clone, Debug)]
 pub enum Settlement {
@@ -70,6 +100,32 @@ impl Store {
         outlets: Outlets,
     ) -> Result<Vec<Option<Reaction>>, NotDone> {
         self.0.writer.command(move |work| leaks::report(work, &act, &reports, grace_ends, outlets)).await
+    }
+
+    /// Notes signs that tokens may have leaked, and has the owners told of those that are new.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn suspect_tokens(
+        &self,
+        act: Act,
+        suspects: Vec<Suspect>,
+        outlets: Outlets,
+    ) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| leaks::suspect(work, &act, &suspects, outlets)).await
+    }
+
+    /// Which tokens were used from another network than before, after the `seen`th such row; none where that is not
+    /// given. With the number of the last row.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn first_uses(
+        &self,
+        seen: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<FirstUse>, u64), StoreError> {
+        self.0.readers.read(move |conn| networks::first_uses(conn, seen, limit)).await
     }
 
     /// The leaks that `filter` lets through, newest first.
@@ -126,7 +182,7 @@ impl Store {
         self.0.writer.command(move |work| outbox::settle(work, id, channel, &settlement)).await
     }
 
-    /// Forgets notices that were given up long ago.
+    /// Forgets notices that were given up long ago, and leaks of which nothing was heard for longer.
     ///
     /// # Errors
     /// When a piece could not be written; earlier pieces stay done.

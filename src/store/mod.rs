@@ -22,7 +22,7 @@ use crate::model::Hindsight;
 use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
-pub use leaks::{LeakFilter, Outlets, Reaction, Reported, Settlement};
+pub use leaks::{Ahead, FirstUse, LeakFilter, Outlets, Reaction, Reported, Settlement, Suspect};
 pub use record::{
     Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewSecret,
     NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,

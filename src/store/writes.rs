@@ -11,7 +11,7 @@ use super::sqlite::{
     audit, backup, deployments, environments, keys, members, repeats, secrets, shares, sightings, tokens,
 };
 use super::{
-    Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Outlets, Published,
+    Act, Ahead, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Outlets, Published,
     Removal, Reseal, Revocation, Rotation, SealedSecret, SecretEdit, Share, Store, StoreError, TokenEdit,
     Use,
 };
@@ -255,19 +255,26 @@ impl Store {
         }
     }
 
-    /// Notes in the audit log, once each, which tokens in use end by `end`; returns how many.
+    /// Notes, once each, which tokens in use end by `end`, and has their owners told; returns how many.
     ///
     /// # Errors
     /// When not all could be written; what was noted is.
-    pub async fn note_ending(&self, now: Timestamp, end: Timestamp) -> Result<u64, StoreError> {
+    pub async fn note_ending(
+        &self,
+        now: Timestamp,
+        end: Timestamp,
+        ahead: Ahead,
+        outlets: Outlets,
+    ) -> Result<u64, StoreError> {
         const LOOK: usize = 1024;
         let mut done = 0;
         loop {
-            let ending = self.0.readers.read(move |conn| tokens::list::ending(conn, now, end, LOOK)).await?;
+            let ending =
+                self.0.readers.read(move |conn| tokens::list::ending(conn, now, end, ahead, LOOK)).await?;
             if ending.is_empty() {
                 return Ok(done);
             }
-            done += self.0.writer.bulk(tokens::upkeep::NoteEnding::new(ending, now)).await?;
+            done += self.0.writer.bulk(tokens::upkeep::NoteEnding::new(ending, now, ahead, outlets)).await?;
         }
     }
 

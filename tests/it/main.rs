@@ -49,6 +49,7 @@ mod inherited;
 mod leaks;
 mod leaks_github;
 mod leaks_mail;
+mod leaks_warnings;
 mod lifecycle;
 mod limits;
 mod links;

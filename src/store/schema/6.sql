@@ -17,6 +17,7 @@ CREATE TABLE leaks (
     last_at INTEGER NOT NULL,
     UNIQUE (subject, kind, source, place)
 ) STRICT;
+CREATE INDEX leaks_by_age ON leaks (last_at);
 
 -- What others are still to be told, written with what happened. A row goes when it was delivered; `dead_at` is when it
 -- was given up.
@@ -35,3 +36,18 @@ CREATE TABLE outbox (
     PRIMARY KEY (id, channel)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_by_time ON outbox (channel, due_at) WHERE dead_at IS NULL;
+
+-- The last day's notice; `expiry_noted_at` is of the last week's.
+ALTER TABLE tokens ADD COLUMN last_day_noted_at INTEGER;
+CREATE INDEX tokens_unnoted_last_day ON tokens (expires_at)
+    WHERE last_day_noted_at IS NULL AND last_used_at IS NOT NULL;
+
+-- From where tokens were used, so that a first time can be told.
+CREATE TABLE token_networks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    token TEXT NOT NULL REFERENCES tokens (id) ON DELETE CASCADE,
+    network TEXT NOT NULL,
+    address TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    UNIQUE (token, network)
+) STRICT;

@@ -5,7 +5,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::json;
 
-use super::super::{Act, Held, LeakFilter, Outlets, Reaction, Reported, Revocation};
+use super::super::{Act, Held, LeakFilter, Outlets, Reaction, Reported, Revocation, Suspect};
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
@@ -129,6 +129,45 @@ fn key_leaked(
     Ok(Reaction { of: Revocation { of, revision, fresh }, done })
 }
 
+/// Notes signs that tokens may have leaked; their owners are told of each once.
+pub(in crate::store) fn suspect(
+    work: &mut Work<'_>,
+    act: &Act,
+    suspects: &[Suspect],
+    outlets: Outlets,
+) -> Result<(), Halt> {
+    for suspect in suspects {
+        let Some(token) = tokens::get(work.conn, suspect.token)? else { continue };
+        let lives = token.status(act.at) == Status::Active;
+        if lives == (suspect.kind == LeakKind::RevokedInUse) {
+            continue;
+        }
+        let reported = Reported {
+            digest: Digest::from_bytes([0; 32]),
+            source: act.actor.clone(),
+            place: suspect.place.clone(),
+        };
+        let row = Entry {
+            kind: suspect.kind,
+            subject: token.id.to_string(),
+            table: "tokens",
+            app: Some(token.app.as_str()),
+            environment: Some(token.environment.as_str()),
+            label: token.label.as_str(),
+            hint: &token.hint,
+            done: LeakDone::Warned,
+            ends_at: None,
+            count: suspect.count,
+        };
+        if note(work, act, &reported, &row)? {
+            let mut told = told(&reported, &row);
+            told["leak"]["from"] = json!(suspect.client);
+            enqueue(work, act.at, Event::TokenSuspected, &About::Token(&token), told, outlets, true)?;
+        }
+    }
+    Ok(())
+}
+
 fn reason(reported: &Reported) -> String {
     let place = if reported.place.is_empty() { String::new() } else { format!(", in {}", reported.place) };
     format!("reported as leaked by {}{place}", reported.source)
@@ -202,7 +241,8 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
         "kind": row.kind.as_str(), "source": reported.source, "place": reported.place,
         "done": row.done.as_str(), "ends_at": row.ends_at,
     });
-    audit::note(work.conn, act, "leak.report", &row.subject, detail)?;
+    let action = if row.kind == LeakKind::Report { "leak.report" } else { "leak.warn" };
+    audit::note(work.conn, act, action, &row.subject, detail)?;
     Ok(true)
 }
 

@@ -10,6 +10,7 @@ pub(super) mod keys;
 pub(super) mod leaks;
 pub(super) mod members;
 mod migrate;
+pub(super) mod networks;
 pub(super) mod outbox;
 mod reader;
 pub(super) mod repeats;

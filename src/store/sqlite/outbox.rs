@@ -11,13 +11,15 @@ use super::super::{Outlets, Settlement};
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::writer::Bulk;
-use super::{Unreadable, moment, parsed, time};
+use super::{Unreadable, moment, networks, parsed, time};
 use crate::model::{Channel, Event, Key, Notice, NoticeId, Token};
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
 /// How long a notice that was given up is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a leak is, after it was last told of.
+const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 24);
 const SELECT: &str =
     "SELECT id, channel, event, subject, recipient, data, created_at, due_at, attempts, last_error,
     dead_at FROM outbox";
@@ -59,9 +61,13 @@ pub(super) fn enqueue(
     let mut data = told;
     if let Some(data) = data.as_object_mut() {
         match about {
-            About::Token(token) => data.insert("token".to_owned(), shown_token(token)),
-            About::Key(key) => data.insert("key".to_owned(), shown_key(key)),
-        };
+            About::Token(token) => {
+                data.insert("token".to_owned(), shown_token(token));
+                let addresses = networks::addresses(work.conn, &token.id.to_string())?;
+                data.insert("addresses".to_owned(), addresses.into());
+            }
+            About::Key(key) => drop(data.insert("key".to_owned(), shown_key(key))),
+        }
         let (others, more) = match &member {
             Some((number, _)) => others(work.conn, *number, &about.subject(), now)?,
             None => (Vec::new(), false),
@@ -223,31 +229,38 @@ pub(in crate::store) fn settle(
     Ok(())
 }
 
-/// Forgets notices that were given up long ago.
+/// Forgets notices that were given up long ago, and leaks of which nothing was heard for longer.
 #[derive(Debug)]
 pub(in crate::store) struct Trim {
-    cutoff: Timestamp,
+    now: Timestamp,
     done: u64,
 }
 
 impl Trim {
     pub(in crate::store) fn new(now: Timestamp) -> Self {
-        Self { cutoff: now.checked_sub(KEPT).unwrap_or(Timestamp::MIN), done: 0 }
+        Self { now, done: 0 }
     }
 }
 
 impl Bulk for Trim {
     fn piece(&mut self, work: &mut Work<'_>, _until: Instant) -> rusqlite::Result<bool> {
         const AT_ONCE: usize = 256;
-        let deleted = work
+        let before = |kept| self.now.checked_sub(kept).unwrap_or(Timestamp::MIN).as_millisecond();
+        let notices = work
             .conn
             .prepare_cached(
                 "DELETE FROM outbox WHERE (id, channel) IN
                  (SELECT id, channel FROM outbox WHERE dead_at <= ? LIMIT ?)",
             )?
-            .execute((self.cutoff.as_millisecond(), AT_ONCE as i64))?;
-        self.done += deleted as u64;
-        Ok(deleted == AT_ONCE)
+            .execute((before(KEPT), AT_ONCE as i64))?;
+        let leaks = work
+            .conn
+            .prepare_cached(
+                "DELETE FROM leaks WHERE id IN (SELECT id FROM leaks WHERE last_at <= ? LIMIT ?)",
+            )?
+            .execute((before(LEAKS_KEPT), AT_ONCE as i64))?;
+        self.done += (notices + leaks) as u64;
+        Ok(notices == AT_ONCE || leaks == AT_ONCE)
     }
 
     fn done(&self) -> u64 {

@@ -119,14 +119,20 @@ async fn what_ends_soon_and_is_in_use_is_noted_once() {
     let uses = [graced, used, revoked].map(|of| Use { of, at: now.as_millisecond(), from: FROM });
     store.note_last_uses(uses.to_vec()).await.unwrap();
     store.revoke_token(act(), revoked, None, Outlets::default()).await.unwrap();
-    assert_eq!(store.note_ending(now, now + 1.hour()).await.unwrap(), 0);
-    assert_eq!(store.note_ending(now, now + 48.hours()).await.unwrap(), 1);
+    assert_eq!(store.note_ending(now, now + 1.hour(), Ahead::Week, Outlets::default()).await.unwrap(), 0);
+    assert_eq!(store.note_ending(now, now + 48.hours(), Ahead::Week, Outlets::default()).await.unwrap(), 1);
     let count = async |hours: i64| store.count_ending(now, now + hours.hours()).await.unwrap();
     assert_eq!((count(1).await, count(48).await), (0, 1));
     store.publish(act(), deployment("blue")).await.unwrap();
     // The other was replaced with it, and so has ended.
-    assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 1);
-    assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 0);
+    assert_eq!(
+        store.note_ending(Timestamp::now(), now + 48.hours(), Ahead::Week, Outlets::default()).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        store.note_ending(Timestamp::now(), now + 48.hours(), Ahead::Week, Outlets::default()).await.unwrap(),
+        0
+    );
     assert_eq!(count(48).await, 1);
     let entries = store.audit(EntryFilter { limit: 100, ..EntryFilter::default() }).await.unwrap();
     let noted: Vec<_> = entries.iter().filter(|entry| entry.action == "token.expiring").collect();
