@@ -318,7 +318,7 @@ mod tests {
     use crate::index::Index;
     use crate::model::{EnvironmentName, Label, OnPublish, Rules, Text, TokenId};
     use crate::secrets::KeyFile;
-    use crate::store::{Act, Limits, NewToken};
+    use crate::store::{Act, Limits, NewToken, Outlets};
 
     fn safe(folder: &tempfile::TempDir) -> Safe {
         Safe::open(KeyFile::at(&folder.path().join("s.key"))).unwrap()

@@ -30,6 +30,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Notify {
 }
 
 fn smtp(section: &mut Section<'_>) -> Option<Smtp> {
+    let wrong_before = section.count();
     let server = section.read("url", server);
     let from = section.read("from", |given| {
         Email::parse(given.text("an e-mail address")?).map_err(|wrong| format!("wants {wrong}"))
@@ -68,6 +69,8 @@ fn smtp(section: &mut Section<'_>) -> Option<Smtp> {
     };
     let server = server?;
     match (&server.value.user, &password) {
+        // One that is given and wrong was reported as such.
+        (Some(_), None) if section.count() > wrong_before => {}
         (Some(_), None) => {
             section.missing("password_file", "the file with the user's password; or `password`")
         }

@@ -248,7 +248,7 @@ mod tests {
         let mut changed = BODY.to_vec();
         changed[20] ^= 1;
         assert!(key.verify(&changed, &signature).is_err());
-        let mut changed = signature.clone();
+        let mut changed = signature;
         changed[20] ^= 1;
         assert!(key.verify(BODY, &changed).is_err());
     }

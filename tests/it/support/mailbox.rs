@@ -55,7 +55,7 @@ impl Mailbox {
             for stream in listener.incoming() {
                 let kept = kept.clone();
                 // Whoever hangs up in the middle of it has said enough.
-                thread::spawn(move || serve(stream.unwrap(), &kept));
+                thread::spawn(move || serve(&stream.unwrap(), &kept));
             }
         });
         Self { address, seen }
@@ -74,9 +74,12 @@ impl Mailbox {
     }
 }
 
-fn serve(stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
+fn serve(stream: &TcpStream, seen: &Mutex<Seen>) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
-    let say = |line: &str| (&stream).write_all(format!("{line}\r\n").as_bytes()).ok();
+    let say = |line: &str| {
+        let mut out = stream;
+        out.write_all(format!("{line}\r\n").as_bytes()).ok()
+    };
     say("220 mail.test")?;
     let (mut from, mut to) = (String::new(), String::new());
     loop {
