@@ -9,6 +9,7 @@ pub mod handshake;
 mod history;
 mod questions;
 mod releases;
+mod suspicion;
 mod traffic;
 pub mod upstream;
 
@@ -32,8 +33,9 @@ pub use denial::Denial;
 pub use ending::{Affected, Ending, Stopped};
 pub use following::Following;
 pub use history::{Count, Lately};
-pub use questions::{Question, Questions, Shared};
+pub use questions::{LeakReport, Question, Questions, Reported, Shared};
 pub use releases::{Notice, Releases};
+pub use suspicion::{Suspicion, Suspicions};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 
 /// How long an ending waits for a worker to confirm: past it the change counts as in force, for the worker applies
@@ -106,6 +108,7 @@ pub struct Board {
     pub upstreams: Standings,
     pub releases: Releases,
     pub questions: Questions,
+    pub suspicions: Suspicions,
     history: History,
 }
 
@@ -140,6 +143,7 @@ impl Board {
             upstreams: Standings::default(),
             releases: Releases::default(),
             questions: Questions::default(),
+            suspicions: Suspicions::default(),
             history: History::default(),
         };
         (Arc::new(board), mailboxes)

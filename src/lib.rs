@@ -38,6 +38,7 @@ pub mod gateway;
 pub mod index;
 pub mod leaks;
 pub mod model;
+pub mod outgoing;
 pub mod secrets;
 pub mod serve;
 pub mod store;

@@ -317,7 +317,7 @@ mod tests {
     use crate::index::Index;
     use crate::model::{EnvironmentName, Label, OnPublish, Rules, Text, TokenId};
     use crate::secrets::KeyFile;
-    use crate::store::{Act, Limits, NewToken};
+    use crate::store::{Act, Limits, NewToken, Outlets};
 
     fn safe(folder: &tempfile::TempDir) -> Safe {
         Safe::open(KeyFile::at(&folder.path().join("s.key"))).unwrap()
@@ -380,7 +380,7 @@ mod tests {
             ending.done.send(vec![Stopped { revision, requests: 1, streams: 2 }]).unwrap();
             ending.of.as_ref().clone()
         });
-        let revoked = store.revoke_token(act(), after.1, None).await.unwrap();
+        let revoked = store.revoke_token(act(), after.1, None, Outlets::default()).await.unwrap();
         let receipt = index.reached().wait(revoked.revision).await;
         assert_eq!(receipt, Receipt { requests: 1, streams: 2 });
         assert_eq!(worker.await.unwrap().tokens, HashMap::from([(after.1, revoked.revision)]));
@@ -401,7 +401,7 @@ mod tests {
         let (index, writer) = Index::new();
         let (board, mut mailboxes) = Board::new(1);
         let mut follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
-        let revoked = store.revoke_token(act(), id, None).await.unwrap().revision;
+        let revoked = store.revoke_token(act(), id, None, Outlets::default()).await.unwrap().revision;
         let direct = rusqlite::Connection::open(&path).unwrap();
         let next = i64::try_from(revoked + 1).unwrap();
         direct.execute("INSERT INTO feed VALUES (?, 'forgotten', 'unreadable', NULL)", [next]).unwrap();
@@ -459,7 +459,7 @@ mod tests {
         let follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
         let mut last = 0;
         for (_, id, _) in &tokens {
-            last = store.revoke_token(act(), *id, None).await.unwrap().revision;
+            last = store.revoke_token(act(), *id, None, Outlets::default()).await.unwrap().revision;
         }
         let (_stop, stopping) = watch::channel(false);
         let started = Instant::now();
@@ -478,12 +478,12 @@ mod tests {
         let (index, writer) = Index::new();
         let (board, _) = Board::new(0);
         let mut follower = Follower::load(&store, writer, board, safe(&folder)).unwrap();
-        store.revoke_token(act(), gone.1, None).await.unwrap();
+        store.revoke_token(act(), gone.1, None, Outlets::default()).await.unwrap();
         store.forget_ended(Timestamp::now()).await.unwrap();
         follower.catch_up().await.unwrap();
         assert!(index.get(&gone.0).is_none() && index.len() == 2);
 
-        store.revoke_token(act(), lost.1, None).await.unwrap();
+        store.revoke_token(act(), lost.1, None, Outlets::default()).await.unwrap();
         store.forget_ended(Timestamp::now()).await.unwrap();
         let (fresh, ..) = mint(&store).await;
         let direct = rusqlite::Connection::open(&path).unwrap();

@@ -14,6 +14,7 @@ mod fields;
 mod health;
 mod host;
 mod keys;
+mod leaks;
 mod listen;
 mod lookup;
 mod members;

@@ -12,8 +12,8 @@ use http::{Method, StatusCode, header};
 use super::call::{Call, Handler, State};
 use super::problem::{Problem, RequestId};
 use super::{
-    apps, audit, auth, backup, condition, dashboard, denials, deployments, health, keys, lookup, members,
-    metrics, openapi, reload, seats, secrets, serve, shares, tokens,
+    apps, audit, auth, backup, condition, dashboard, denials, deployments, health, keys, leaks, lookup,
+    members, metrics, openapi, reload, seats, secrets, serve, shares, tokens,
 };
 use crate::control::{Caller, Fault};
 use crate::model::Scope;
@@ -113,6 +113,9 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::GET, "/v1/denials", READ, denials::list),
     route(&Method::GET, "/v1/denials/{request_id}", READ, denials::show),
     route(&Method::POST, "/v1/lookup", READ, lookup::look_up),
+    route(&Method::GET, "/v1/leaks", READ, leaks::list),
+    route(&Method::POST, "/v1/leaks", MINT, leaks::report),
+    route(&Method::GET, "/v1/notices", Need::Workspace, leaks::notices),
     route(&Method::GET, "/v1/audit", READ, audit::list),
     route(&Method::GET, "/v1/backup", Need::Workspace, backup::download),
     route(&Method::POST, "/v1/reload", Need::Workspace, reload::reload),

@@ -111,7 +111,8 @@ impl Site {
     #[must_use]
     pub fn new(control: Control, sources: Sources, reloads: ReloadDoor) -> Self {
         let board = sources.board.clone();
-        let metrics = Arc::new(Metrics::new(sources, control.expiring(), control.needs()));
+        let metrics =
+            Arc::new(Metrics::new(sources, control.expiring(), control.needs(), control.leak_counts()));
         let dashboard = Arc::default();
         Self { router: router(&State { control, board, metrics, reloads, dashboard }) }
     }

@@ -1,6 +1,7 @@
 //! The admin API's JSON, the same types for the server that writes them and the command line that reads them.
 
 mod deployment;
+mod leak;
 mod secret;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use deployment::{Deployment, Prospect, Publish, Published};
+pub use leak::{Holding, Leak, LookUp, Notice, Reaction, ReportLeaks};
 pub use secret::{EditSecret, Grant, LackingSecret, PutGrant, PutSecret, Rekeyed, Secret, SecretUse};
 
 /// A token without its value.
@@ -245,29 +247,6 @@ pub struct MintedKey {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevokedKey {
     pub key: Key,
-}
-
-/// The body of `POST /v1/lookup`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LookUp {
-    /// SHA-256 of whole tokens and management keys, in lower-case hexadecimal.
-    #[schema(max_items = 500)]
-    pub digests: Vec<String>,
-}
-
-/// What a digest is of. One that is of nothing, or of what was deleted, has none.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Holding {
-    pub digest: String,
-    /// `token` or `key`.
-    pub kind: String,
-    /// `active`: it lives. Else `expired`, `revoked` or `replaced`.
-    pub status: String,
-    /// Null where it is none, or none that the caller may see.
-    pub token: Option<Token>,
-    /// Null where it is none, or none that the caller may see.
-    pub key: Option<Key>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

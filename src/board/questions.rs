@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::model::Landing;
 
@@ -12,6 +13,10 @@ use crate::model::Landing;
 const WAITING: usize = 64;
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for a report, for which keys may have to be fetched; its sender waits for 30 s.
+const REPORT_PATIENCE: Duration = Duration::from_secs(25);
+/// Reports that may be read and judged at once: they come from strangers and are long.
+const REPORTS: usize = 4;
 
 /// One question, and the way back for its answer.
 #[derive(Debug)]
@@ -25,6 +30,29 @@ pub enum Question {
         client: IpAddr,
         answer: oneshot::Sender<Shared>,
     },
+    /// What is to be answered to a report of leaked credentials.
+    Leaks { report: Box<LeakReport>, answer: oneshot::Sender<Reported> },
+}
+
+/// A signed report of leaked credentials, as it arrived. Not for formatting: it holds them.
+pub struct LeakReport {
+    /// Which key it is said to be signed with, and the signature.
+    pub key: String,
+    pub signature: String,
+    pub body: Bytes,
+}
+
+/// What came of a report.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It was taken: the answer, as JSON.
+    Taken(Vec<u8>),
+    /// Such reports are not wanted here.
+    Unwanted,
+    /// It was not taken, in a few words.
+    Refused(&'static str),
+    /// Nobody can tell at present.
+    Unavailable,
 }
 
 /// What a link that signs in is for.
@@ -44,27 +72,59 @@ pub enum Shared {
 }
 
 /// The way to whoever answers.
-#[derive(Debug, Default)]
-pub struct Questions(Mutex<Option<mpsc::Sender<Question>>>);
+#[derive(Debug)]
+pub struct Questions {
+    way: Mutex<Option<mpsc::Sender<Question>>>,
+    reports: Semaphore,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { way: Mutex::default(), reports: Semaphore::new(REPORTS) }
+    }
+}
 
 impl Questions {
     /// From here on the caller is asked.
     pub fn attend(&self) -> mpsc::Receiver<Question> {
         let (way, questions) = mpsc::channel(WAITING);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
         questions
+    }
+
+    /// A place to read a report in; `None` where too many are being read.
+    pub fn place_for_report(&self) -> Option<SemaphorePermit<'_>> {
+        self.reports.try_acquire().ok()
+    }
+
+    /// Has a report of leaked credentials judged, and what it holds ended.
+    pub async fn leaks(&self, report: LeakReport) -> Reported {
+        let (answer, told) = oneshot::channel();
+        let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = way.map(|way| way.try_send(Question::Leaks { report: Box::new(report), answer }));
+        let Some(Ok(())) = asked else { return Reported::Unavailable };
+        match tokio::time::timeout(REPORT_PATIENCE, told).await {
+            Ok(Ok(reported)) => reported,
+            _ => Reported::Unavailable,
+        }
     }
 
     /// Asks what the link with this code is for, and uses it where `spend` says so.
     pub async fn share(&self, code: [u8; 32], spend: bool, client: IpAddr) -> Shared {
         let (answer, told) = oneshot::channel();
-        let way = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let asked = way.map(|way| way.try_send(Question::Share { code, spend, client, answer }));
         let Some(Ok(())) = asked else { return Shared::Unavailable };
         match tokio::time::timeout(PATIENCE, told).await {
             Ok(Ok(shared)) => shared,
             _ => Shared::Unavailable,
         }
+    }
+}
+
+impl std::fmt::Debug for LeakReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LeakReport").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

@@ -11,6 +11,7 @@ mod document;
 mod failure;
 mod identity;
 mod key;
+mod leak;
 mod listing;
 mod member;
 mod mint;
@@ -131,6 +132,7 @@ impl Management {
             Family::Audit(command) => command.run(&self.reach, &screen),
             Family::Backup(command) => command.run(&self.reach, &screen),
             Family::Reload(command) => command.run(&self.reach, &screen),
+            Family::Leak(command) => command.run(&self.reach, &screen),
             Family::Scan(command) => command.run(&self.reach, &screen),
             Family::Whoami(command) => command.run(&self.reach, &screen),
             Family::Dashboard(command) => command.run(&self.reach, &screen),
@@ -205,6 +207,9 @@ enum Family {
     Backup(backup::Backup),
     /// Have a running gateway read its configuration again
     Reload(reload::Reload),
+    /// Tokens and keys that leaked, and warnings that one may have
+    #[command(subcommand)]
+    Leak(leak::Command),
     /// Find leaked tokens and management keys in files, folders, standard input and git histories
     Scan(scan::Scan),
     /// Show as whom the admin side takes this command line
@@ -245,7 +250,7 @@ fn interpret(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
         _ if reaches_out => Err(usage(
             "--admin, --key and --ca are for the commands that manage a running gateway: token, share, app, member, key, \
-             secret, audit, backup, reload, scan, whoami, dashboard",
+             secret, audit, backup, reload, leak, scan, whoami, dashboard",
         )),
         Command::Demo if given(&matches, "config") => {
             Err(usage("`demo` makes a configuration of its own; `serve` takes --config"))

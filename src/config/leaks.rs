@@ -1,25 +1,61 @@
-//! `[leaks]`: what happens to a leaked token. Reports are not taken in this version: only the defaults are accepted,
-//! and the endpoint's being closed.
+//! `[leaks]`: what happens to a leaked token, and whose reports are taken.
+
+use http::Uri;
+use http::uri::Scheme;
 
 use super::section::Section;
-use super::value::{Given, path};
+use super::value::{Given, boolean};
+use super::{GithubKeys, LeakAction, Leaks};
 use crate::model::Lifetime;
 
 const GITHUB_KEYS: &str = "https://api.github.com/meta/public_keys/secret_scanning";
+const KEYS: &str = "an `https://` URL, the path of a file, or \"off\"";
+const ACTION: &str = "\"revoke\", or as in \"grace:1h\"";
 
-pub(super) fn read(section: &mut Section<'_>) {
-    section.not_yet("github_keys", path, |keys| keys == GITHUB_KEYS || keys == "off");
-    section.not_yet("action", revokes, |revokes| *revokes);
+pub(super) fn read(section: &mut Section<'_>) -> Leaks {
+    let github_keys = match section.read("github_keys", |given| keys(given.text(KEYS)?)) {
+        Some(read) => match read.value {
+            Keys::Off => GithubKeys::Off,
+            Keys::Url(url) => GithubKeys::Url(url),
+            Keys::File(path) => GithubKeys::File(section.resolve(&path)),
+        },
+        None => GithubKeys::Url(Uri::from_static(GITHUB_KEYS)),
+    };
+    Leaks {
+        github_keys,
+        action: section.or("action", LeakAction::Revoke, action),
+        new_networks: section.or("new_networks", false, boolean),
+    }
 }
 
-/// Whether the action is to revoke at once.
-fn revokes(given: &Given<'_>) -> Result<bool, String> {
-    const WHAT: &str = "\"revoke\", or as in \"grace:1h\"";
-    match given.text(WHAT)? {
-        "revoke" => Ok(true),
+enum Keys {
+    Off,
+    Url(Uri),
+    File(String),
+}
+
+fn keys(text: &str) -> Result<Keys, String> {
+    if text == "off" {
+        return Ok(Keys::Off);
+    }
+    if !text.contains("://") {
+        let fits = !text.is_empty() && !text.contains('\0');
+        return fits.then(|| Keys::File(text.to_owned())).ok_or_else(|| format!("wants {KEYS}"));
+    }
+    // Whoever can alter what comes from there can have tokens revoked.
+    let uri: Option<Uri> = text.parse().ok().filter(|uri: &Uri| {
+        let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        bare && (uri.scheme() == Some(&Scheme::HTTPS) || super::notify::is_near(uri))
+    });
+    uri.map(Keys::Url).ok_or_else(|| format!("wants {KEYS}; `http://` leads to this machine alone"))
+}
+
+fn action(given: &Given<'_>) -> Result<LeakAction, String> {
+    match given.text(ACTION)? {
+        "revoke" => Ok(LeakAction::Revoke),
         action => match action.strip_prefix("grace:").map(Lifetime::parse) {
-            Some(Ok(_)) => Ok(false),
-            Some(Err(_)) | None => Err(format!("wants {WHAT}")),
+            Some(Ok(grace)) if !grace.is_zero() => Ok(LeakAction::Grace(grace)),
+            Some(Ok(_) | Err(_)) | None => Err(format!("wants {ACTION}")),
         },
     }
 }

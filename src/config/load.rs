@@ -37,11 +37,12 @@ impl Loaded {
         load_to_serve(&self.path, self.variables.clone())
     }
 
-    /// What to warn of where a secret is mentioned that `lack` has something to say of, as the end of a sentence.
+    /// What to warn of where a secret is mentioned that `lack` has something to say of, as the end of a sentence; it is
+    /// asked without a place for what the gateway needs for itself.
     #[must_use]
     pub fn lacking(
         &self,
-        lack: impl Fn(&SecretName, &App, &Environment) -> Option<&'static str>,
+        lack: impl Fn(&SecretName, Option<(&App, &Environment)>) -> Option<&'static str>,
     ) -> Vec<Mistake> {
         let place = |path: &str| {
             self.config.apps.iter().find_map(|app| {
@@ -51,10 +52,7 @@ impl Loaded {
                 Some((app, app.environments.iter().find(of)?))
             })
         };
-        let doubt = |mention: &Mention| {
-            let (app, environment) = place(&mention.table)?;
-            Some(mention.doubt(lack(&mention.secret, app, environment)?))
-        };
+        let doubt = |mention: &Mention| Some(mention.doubt(lack(&mention.secret, place(&mention.table))?));
         self.mentions.iter().filter_map(doubt).collect()
     }
 
@@ -180,10 +178,10 @@ fn read(text: &str, source: &Source<'_>) -> (Config, Report) {
         let store = root.table("store", store::read);
         let tokens = root.table("tokens", tokens::read);
         let secrets = root.table("secrets", secrets::read);
-        root.table("leaks", leaks::read);
-        root.table("notify", notify::read);
+        let leaks = root.table("leaks", leaks::read);
+        let notify = root.table("notify", notify::read);
         let apps = apps::read(root, &gateway, &admin);
-        Config { gateway, admin, store, tokens, secrets, apps }
+        Config { gateway, admin, store, tokens, secrets, leaks, notify, apps }
     });
     unknown_variables(&mut report, source.variables);
     (config, report)

@@ -24,17 +24,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
 use http::uri::PathAndQuery;
+use http::{HeaderName, Uri};
 use ipnet::IpNet;
 use rustls_pki_types::CertificateDer;
 
 use crate::model::{
-    AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, SecretName, Template, Upstream,
+    AppName, Email, EnvironmentName, HostPattern, Lifetime, OnPublish, PathPattern, SecretName, Template,
+    Upstream,
 };
 use crate::tls::Pair;
 
 pub use load::{LoadError, Loaded, load, load_to_serve, parse};
+pub use notify::{password, signing_secret};
 pub use report::Mistake;
 
 /// Everything `serve` needs to know, valid as a whole. Paths are resolved against the file's folder.
@@ -45,6 +47,8 @@ pub struct Config {
     pub store: Store,
     pub tokens: Tokens,
     pub secrets: Secrets,
+    pub leaks: Leaks,
+    pub notify: Notify,
     /// In the order of the file.
     pub apps: Vec<App>,
 }
@@ -125,6 +129,72 @@ pub struct Secrets {
     pub key_file: PathBuf,
     /// Whether somebody chose that file: where nobody did, the service manager may hand another over.
     pub named: bool,
+}
+
+/// What happens to leaked tokens.
+#[derive(Clone, Debug)]
+pub struct Leaks {
+    pub github_keys: GithubKeys,
+    pub action: LeakAction,
+    /// Whether owners are warned of a token that is used from a network for the first time.
+    pub new_networks: bool,
+}
+
+/// Where the keys are that reports from GitHub are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GithubKeys {
+    Off,
+    Url(Uri),
+    File(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeakAction {
+    Revoke,
+    Grace(Lifetime),
+}
+
+/// Who is told of what happens to credentials.
+#[derive(Clone, Debug)]
+pub struct Notify {
+    pub smtp: Option<Smtp>,
+    pub webhook: Option<Webhook>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Smtp {
+    pub server: SmtpServer,
+    pub password: Option<Password>,
+    pub from: Email,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpServer {
+    pub security: SmtpSecurity,
+    pub host: String,
+    pub port: u16,
+    pub user: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    Tls,
+    StartTls,
+    /// To this machine alone.
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Password {
+    File(PathBuf),
+    /// One secret, and nothing else.
+    Reference(Template),
+}
+
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    pub url: Uri,
+    pub secret_file: PathBuf,
 }
 
 #[derive(Clone, Debug)]

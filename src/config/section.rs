@@ -26,9 +26,6 @@ pub(super) struct Source<'a> {
     pub(super) files: bool,
 }
 
-/// Judges one value of a feature that is not there yet.
-pub(super) type Check = fn(&Given<'_>) -> Result<(), String>;
-
 /// One table, there or not.
 pub(super) struct Section<'a> {
     source: &'a Source<'a>,
@@ -270,35 +267,6 @@ impl<'a> Section<'a> {
         entries
     }
 
-    /// Reads a key of which only some values ask for nothing that is missing from this version.
-    pub(super) fn not_yet<T>(
-        &mut self,
-        key: &'static str,
-        kind: impl FnOnce(&Given<'_>) -> Result<T, String>,
-        harmless: impl FnOnce(&T) -> bool,
-    ) {
-        if let Some(read) = self.read(key, kind)
-            && !harmless(&read.value)
-        {
-            self.unavailable(&read.place, key);
-        }
-    }
-
-    /// Reads a table that is missing from this version, for what else is wrong with it.
-    pub(super) fn table_not_yet(&mut self, key: &'static str, keys: &[(&'static str, Check)]) {
-        if let Some((at, _)) = self.find(key) {
-            self.unavailable(&Place::File(at), key);
-        }
-        let feature = self.name(key);
-        self.table(key, |inner| {
-            for (key, check) in keys {
-                if let Some(Placed { place: place @ Place::Variable(_), .. }) = inner.read(key, check) {
-                    inner.report.mistake(&place, not_available(&feature));
-                }
-            }
-        });
-    }
-
     /// How much is wrong so far, in the whole file.
     pub(super) const fn count(&self) -> usize {
         self.report.count()
@@ -366,11 +334,6 @@ impl<'a> Section<'a> {
         let path = &self.path;
         let place = &self.place;
         self.report.absence(place, format!("`{path}` lacks `{key}`: it wants {wanted}"));
-    }
-
-    fn unavailable(&mut self, place: &Place, key: &str) {
-        let feature = self.name(key);
-        self.report.mistake(place, not_available(&feature));
     }
 
     fn given(&mut self, key: &'static str) -> Option<Given<'a>> {
@@ -450,10 +413,6 @@ pub(super) fn instead(name: &str, known: &[impl AsRef<str>]) -> String {
             format!("known here are {}", known.join(", "))
         }
     }
-}
-
-fn not_available(feature: &str) -> String {
-    format!("`{feature}` is not available in this version: leave it out")
 }
 
 fn join(path: &str, key: &str) -> String {

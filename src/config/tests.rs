@@ -7,6 +7,7 @@ use super::*;
 mod certificates;
 mod example;
 mod nonsense;
+mod notices;
 mod upstreams;
 
 /// One app that is in order, to stand beside what a test is about.
@@ -231,26 +232,6 @@ fn environments_are_judged_too() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused_where_it_is_asked_for() {
-    for (text, expected) in [
-        ("[leaks]\naction = 'grace:1h'\n", "2:10: `leaks.action` is not available in this version"),
-        ("[leaks]\ngithub_keys = 'keys.json'\n", "2:15: `leaks.github_keys` is not available"),
-        ("[leaks]\naction = 'burn'\n", "2:10: `leaks.action` wants \"revoke\", or as in \"grace:1h\""),
-        ("[notify.smtp]\n", "1:9: `notify.smtp` is not available in this version"),
-        ("[notify.webhook]\n", "1:9: `notify.webhook` is not available in this version"),
-    ] {
-        refuse(text, expected);
-    }
-    accept(&format!(
-        "{APP}connections = 0\nrequest_headers = {{}}\necho_guard = 'off'\n\
-         browser_sessions = false\n[leaks]\ngithub_keys = 'off'\n[secrets]\nkey_file = 'x'\n[gateway]\ntls = []\n"
-    ));
-    // What else is wrong inside is told as well.
-    let found = mistakes("[notify.smtp]\nurl = 1\nform = 'x'\n");
-    assert_eq!(found.len(), 3, "{found:#?}");
-}
-
-#[test]
 fn syntax_errors_do_not_hide_other_mistakes_nor_invent_any() {
     for (text, expected) in [
         ("[gateway]\nworkers = \n[store]\nptah = 'x'\n", &["2:", "4:1: `store.ptah` is not a key"][..]),
@@ -332,7 +313,7 @@ fn mistakes_of_the_environment_name_the_variable_and_come_last() {
         "PORTCULLIS_APPS__SHOP__DESCRIPTION: apps are set in the file only",
         "PORTCULLIS_GATEWAY__LISTEN: an entry of `gateway.listen` wants an IP address and port",
         "PORTCULLIS_GATEWAY__WORKERS: `gateway.workers` wants a whole number from 0 to 1024",
-        "PORTCULLIS_NOTIFY__SMTP__FROM: `notify.smtp` is not available in this version",
+        "PORTCULLIS_NOTIFY__SMTP__FROM: `notify.smtp.from` wants an e-mail address",
     ];
     assert!(
         found.len() == expected.len()
@@ -418,7 +399,8 @@ fn fields_for_upstreams_are_read_with_the_secrets_in_them() {
     assert_eq!(names, ["x-a", "x-b", "authorization"]);
     assert_eq!(environment.request_headers[2].form, FieldForm::Basic);
     assert_eq!(environment.echo_guard, EchoGuard::Body);
-    let lacking = loaded.lacking(|name, app, environment| {
+    let lacking = loaded.lacking(|name, needed| {
+        let (app, environment) = needed?;
         assert_eq!((app.name.as_str(), environment.name.as_str()), ("a", "production"));
         (name.as_str() == "TWO").then_some("is not there")
     });

@@ -117,11 +117,6 @@ pub(super) fn bytes(given: &Given<'_>) -> Result<u64, String> {
     whole(given, "a number of bytes, as in 1048576")
 }
 
-/// Text of any kind.
-pub(super) fn text(given: &Given<'_>) -> Result<String, String> {
-    given.text("a string").map(str::to_owned)
-}
-
 /// A length of time that is the same whenever it begins.
 pub(super) fn duration(given: &Given<'_>) -> Result<Duration, String> {
     const WHAT: &str = "a duration: a whole number and a unit (ms, s, m for minutes, h or d), as in \"30s\"";

@@ -1,7 +1,9 @@
 //! Telling what credentials are by their digests, so that whoever finds one need not send it.
 
+use jiff::Timestamp;
+
 use super::{Caller, Control, Fault, Faults};
-use crate::credential::Digest;
+use crate::credential::{Digest, Kind};
 use crate::model::{Key, Scope, Status, Token};
 use crate::store::Held;
 
@@ -15,10 +17,9 @@ pub struct LookUp {
     pub faults: Faults,
 }
 
-/// A digest that is of something.
+/// What a credential is, and how it stands.
 #[derive(Debug)]
 pub struct Found {
-    pub digest: Digest,
     pub holding: Holding,
     pub status: Status,
 }
@@ -36,26 +37,42 @@ impl Control {
     ///
     /// # Errors
     /// When the caller may not, the digests are none, or the store cannot be read.
-    pub async fn look_up(&self, caller: &Caller, asked: LookUp) -> Result<Vec<Found>, Fault> {
+    pub async fn look_up(&self, caller: &Caller, asked: LookUp) -> Result<Vec<(Digest, Found)>, Fault> {
         caller.require(Scope::Read)?;
         let mut faults = asked.faults;
         let digests = digests(asked.digests.as_deref(), &mut faults);
         faults.none()?;
         let now = self.now();
         let held = self.store.held(digests).await?;
-        let told = held.into_iter().map(|(digest, held)| match held {
+        Ok(held.into_iter().map(|(digest, held)| (digest, caller.found(held, now))).collect())
+    }
+}
+
+impl Holding {
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Token(_) => Kind::Token,
+            Self::Key(_) => Kind::Key,
+        }
+    }
+}
+
+impl Caller {
+    /// What is held, as far as the caller may see it.
+    pub(super) fn found(&self, held: Held, now: Timestamp) -> Found {
+        match held {
             Held::Token(token) => {
                 let status = token.status(now);
-                let visible = caller.may_see_token(&token).then_some(token);
-                Found { digest, holding: Holding::Token(visible), status }
+                let visible = self.may_see_token(&token).then_some(token);
+                Found { holding: Holding::Token(visible), status }
             }
             Held::Key(key) => {
                 let status = key.status(now);
-                let visible = caller.may_see_key(&key).then_some(key);
-                Found { digest, holding: Holding::Key(visible), status }
+                let visible = self.may_see_key(&key).then_some(key);
+                Found { holding: Holding::Key(visible), status }
             }
-        });
-        Ok(told.collect())
+        }
     }
 }
 

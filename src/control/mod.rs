@@ -10,8 +10,10 @@ mod deployments;
 mod expiry;
 mod fault;
 mod keys;
+mod leaks;
 mod lookup;
 mod members;
+mod notices;
 mod repeat;
 mod rotation;
 mod rules;
@@ -24,11 +26,13 @@ mod tests;
 mod tokens;
 mod turns;
 mod upkeep;
+mod warnings;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use self::caller::KeyUses;
 use self::clock::Clock;
@@ -44,14 +48,17 @@ pub use caller::Caller;
 pub use deployments::{ListDeployments, Publish, Release, Switched};
 pub use fault::{Fault, Faults, FieldFault};
 pub use keys::{ListKeys, MintKey, MintedKey};
+pub use leaks::{FoundLeak, LeakCount, LeakCounts, ListLeaks, Reacted, ReportLeaks};
 pub use lookup::{Found, Holding, LookUp};
 pub use members::{AddMember, EditMember, ListMembers};
+pub use notices::{ListNotices, Sent};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
 pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};
 pub use shares::{Link, MintShare, MintedShare, Spent};
 pub use tokens::{EditToken, ListTokens, MintToken, RevokeToken, Revoked};
 pub use upkeep::Expiring;
+pub use warnings::Suspected;
 
 /// Items on a page where the caller does not say.
 const PAGE: usize = 50;
@@ -75,13 +82,27 @@ pub struct Control {
     key_uses: KeyUses,
     turns: Turns,
     expiring: Expiring,
+    leak_counts: LeakCounts,
+    /// Whoever sends notices waits for it.
+    outbox: watch::Sender<()>,
 }
 
 impl Control {
     #[must_use]
     pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
-        Self { store, reached, config, safe, clock, key_uses, turns: Turns::default(), expiring }
+        Self {
+            store,
+            reached,
+            config,
+            safe,
+            clock,
+            key_uses,
+            turns: Turns::default(),
+            expiring,
+            leak_counts: LeakCounts::default(),
+            outbox: watch::Sender::default(),
+        }
     }
 
     /// Now, as exactly as it is stored.

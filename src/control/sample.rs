@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::config::{
-    AccessLog, Admin, App, Config, EchoGuard, Environment, ExternalAccess, Gateway, HostHeader, Limits,
-    Secrets, Store, Timeouts, Tokens,
+    AccessLog, Admin, App, Config, EchoGuard, Environment, ExternalAccess, Gateway, GithubKeys, HostHeader,
+    LeakAction, Leaks, Limits, Notify, Secrets, Store, Timeouts, Tokens,
 };
 use crate::model::{AppName, EnvironmentName, HostPattern, Lifetime, OnPublish, Upstream};
 
@@ -39,6 +39,8 @@ pub(crate) fn config() -> Config {
             tls: None,
         },
         store: Store { path: "portcullis.db".into() },
+        leaks: Leaks { github_keys: GithubKeys::Off, action: LeakAction::Revoke, new_networks: false },
+        notify: Notify { smtp: None, webhook: None },
         tokens: Tokens {
             query_parameter: Some("project-protection-bypass".to_owned()),
             header: HeaderName::from_static("x-portcullis-token"),

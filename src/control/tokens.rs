@@ -1,6 +1,7 @@
 //! Minting, showing, editing, revoking and deleting tokens.
 
 use super::apps::{self, listed};
+use super::leaks::outlets;
 use super::repeat::{Made, Minted, Once, made};
 use super::{Caller, Control, Fault, Faults, Page, cursor, expiry, page, page_length, rules};
 use crate::config::{Config, Environment, Tokens};
@@ -219,7 +220,8 @@ impl Control {
         let reason = reason.map(|reason| reason.to_string()).filter(|reason| !reason.is_empty());
         // Whose a token is never changes, so it may be looked at before the writing.
         let token = self.visible_token(caller, id).await?;
-        match made(self.store.revoke_token(act, token.id, reason).await, "token")? {
+        let outlets = outlets(&self.config.load());
+        match made(self.store.revoke_token(act, token.id, reason, outlets).await, "token")? {
             Made::Now(done) => self.ended(done).await,
             Made::Before(repeat) => self.revoked_before(&repeat).await,
         }
@@ -239,11 +241,13 @@ impl Control {
     pub async fn delete_token(&self, caller: &Caller, id: &str) -> Result<Revoked, Fault> {
         caller.require(Scope::Delete)?;
         let token = self.visible_token(caller, id).await?;
-        let done = self.store.delete_token(caller.act(self.now()), token.id).await;
+        let outlets = outlets(&self.config.load());
+        let done = self.store.delete_token(caller.act(self.now()), token.id, outlets).await;
         self.ended(done.map_err(|e| Fault::refused(e, "token"))?).await
     }
 
     async fn ended(&self, done: Revocation<Token>) -> Result<Revoked, Fault> {
+        self.outbox.send_replace(());
         let receipt = self.reached.wait(done.revision).await;
         let (requests, streams) = if done.fresh { (receipt.requests, receipt.streams) } else { (0, 0) };
         Ok(Revoked { token: done.of, requests, streams })

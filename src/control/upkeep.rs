@@ -8,8 +8,9 @@ use tokio::sync::watch;
 
 use super::Control;
 use super::calm::Calm;
+use super::leaks::outlets;
 use crate::model::{KeyId, Lifetime};
-use crate::store::Use;
+use crate::store::{Ahead, Use};
 
 /// How often ended tokens are looked for, at the most and at the least.
 const OFTENEST: Duration = Duration::from_secs(1);
@@ -18,6 +19,8 @@ const SELDOMEST: Duration = Duration::from_secs(600);
 const OFTEN: Duration = Duration::from_secs(5);
 /// How long before its end a token in use is noted.
 const AHEAD: Lifetime = Lifetime::days(7);
+/// How long before it its owner is told a last time.
+const LAST_DAY: Lifetime = Lifetime::days(1);
 /// How often those are counted where none was newly noted.
 const COUNT: Duration = Duration::from_secs(60);
 
@@ -62,6 +65,7 @@ impl Control {
                 let _ = self.store.forget_ended(cutoff).await;
             }
             let _ = self.store.trim_repeats(now).await;
+            let _ = self.store.trim_notices(now).await;
         }
     }
 
@@ -85,9 +89,18 @@ impl Control {
             if ending {
                 return;
             }
+            self.count_leaks().await;
             let now = self.now();
             let Some(end) = AHEAD.after(now) else { continue };
-            let noted = self.store.note_ending(now, end).await.unwrap_or_default();
+            let outlets = outlets(&self.config.load());
+            let noted = self.store.note_ending(now, end, Ahead::Week, outlets).await.unwrap_or_default();
+            let last = match LAST_DAY.after(now) {
+                Some(end) => self.store.note_ending(now, end, Ahead::Day, outlets).await.unwrap_or_default(),
+                None => 0,
+            };
+            if noted + last > 0 {
+                self.outbox.send_replace(());
+            }
             if (noted > 0 || counted.is_none_or(|last| last.elapsed() >= COUNT))
                 && let Ok(count) = self.store.count_ending(now, end).await
             {

@@ -18,6 +18,31 @@ use crate::model::Refusal;
 const LONGEST: usize = 8 * 1024;
 const KIND: &[u8] = b"application/x-www-form-urlencoded";
 
+/// Reads a body of at most `longest` bytes to its end.
+///
+/// # Errors
+/// When it is malformed, longer, or does not arrive in time.
+pub(super) async fn whole(
+    body: Incoming,
+    longest: usize,
+    lane: &Lane,
+    within: Duration,
+) -> Result<Bytes, Reject> {
+    let read = timeout(within, Limited::new(body, longest).collect()).await;
+    if lane.is_bad_body() {
+        return Err(Reject::malformed("the request's body is malformed"));
+    }
+    match read {
+        Err(_) => {
+            let detail = "the request's body did not arrive in time";
+            Err(Reject { close: true, ..Reject::new(Refusal::RequestTimeout, detail) })
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(upload::too_large()),
+        Ok(Err(_)) => Err(Reject::malformed("the request's body did not arrive whole")),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+    }
+}
+
 /// A form as it was sent.
 pub(super) struct Form(Bytes);
 
@@ -38,19 +63,7 @@ impl Form {
             let detail = "this path takes a form: application/x-www-form-urlencoded";
             return Err(Reject::new(Refusal::InvalidRequest, detail));
         }
-        let read = timeout(within, Limited::new(body, LONGEST).collect()).await;
-        if lane.is_bad_body() {
-            return Err(Reject::malformed("the request's body is malformed"));
-        }
-        match read {
-            Err(_) => {
-                let detail = "the request's body did not arrive in time";
-                Err(Reject { close: true, ..Reject::new(Refusal::RequestTimeout, detail) })
-            }
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(upload::too_large()),
-            Ok(Err(_)) => Err(Reject::malformed("the request's body did not arrive whole")),
-            Ok(Ok(whole)) => Ok(Self(whole.to_bytes())),
-        }
+        Ok(Self(whole(body, LONGEST, lane, within).await?))
     }
 
     /// The first field of this name, in the clear; `None` where there is none, or it is not text.

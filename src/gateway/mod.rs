@@ -30,6 +30,7 @@ mod http2;
 mod inject;
 pub mod landing;
 mod lane;
+mod leaks;
 mod line;
 pub mod listen;
 pub mod memory;
@@ -51,6 +52,7 @@ mod slots;
 mod socket;
 mod stamp;
 mod streams;
+mod suspicion;
 pub mod throttle;
 pub mod tls;
 mod trace;
@@ -185,9 +187,9 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         return Box::pin(own::answer(worker, &lane, &settings, visit, record)).await;
     }
     let now = worker.now();
-    let mut permit = match decide(&settings, &worker.gateway.index, &request, client.address, now)
-        .and_then(|permit| fits(&settings, &request, permit))
-    {
+    let decided = decide(&settings, &worker.gateway.index, &request, client.address, now);
+    suspicion::look(worker, &settings.ways, &request, &decided, client);
+    let mut permit = match decided.and_then(|permit| fits(&settings, &request, permit)) {
         Ok(permit) => permit,
         Err(reject) => {
             let reject = throttled(worker, &settings, client, reject, now.steady);

@@ -15,7 +15,7 @@ use super::response::{self, Body};
 use super::settings::Settings;
 use super::signin::{self, Entrance};
 use super::worker::Worker;
-use super::{refuse, share};
+use super::{leaks, refuse, share};
 use crate::model::Refusal;
 
 /// A request for one of these paths.
@@ -47,6 +47,10 @@ pub(super) async fn answer(
             response
         }
         (_, "/.portcullis/healthz") => not_allowed(lane, "GET, HEAD", record),
+        ("POST", leaks::PATH) if settings.takes_reports => {
+            leaks::take(worker, lane, settings, visit, record).await
+        }
+        (_, leaks::PATH) if settings.takes_reports => not_allowed(lane, "POST", record),
         (method, path) => {
             let entrance = Entrance::find(worker, lane, settings, &visit);
             match (method, path, path.strip_prefix(share::PATH), entrance) {

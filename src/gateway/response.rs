@@ -309,6 +309,11 @@ pub(super) fn health(lane: &Lane, draining: bool, record: Box<Record>) -> Respon
     document_response(lane, status, "text/plain; charset=utf-8", word.into(), record)
 }
 
+/// An answer to a program that reported something.
+pub(super) fn report(lane: &Lane, document: Vec<u8>, record: Box<Record>) -> Response<Body> {
+    document_response(lane, StatusCode::OK, "application/json", document, record)
+}
+
 /// A problem document, as RFC 9457 shapes it.
 fn problem(reject: &Reject, request_id: &str) -> Vec<u8> {
     let status = reject.refusal.status();

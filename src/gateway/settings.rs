@@ -11,7 +11,7 @@ use super::session::Seal;
 use super::upstream::stock::Stock;
 use super::upstream::trust::NoTrust;
 use crate::board::Board;
-use crate::config::{Config, Limits};
+use crate::config::{Config, GithubKeys, Limits};
 use crate::index::Index;
 
 /// One reading of the configuration.
@@ -23,6 +23,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// What browser sessions are sealed with. `None`: there are none.
     pub seal: Option<Arc<Seal>>,
+    /// Whether reports of leaked credentials are taken.
+    pub takes_reports: bool,
 }
 
 /// The settings in force. Whoever reads them waits for nobody.
@@ -55,6 +57,7 @@ impl Settings {
             limits: config.gateway.limits.clone(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
             seal: previous.and_then(|previous| previous.seal.clone()),
+            takes_reports: config.leaks.github_keys != GithubKeys::Off,
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
 use crate::board::client::Clients;
 use crate::board::{Affected, Cells, Count, Denial, Ending, LastUse, Post, Stopped, Traffic};
-use crate::model::TokenId;
+use crate::model::{LeakKind, TokenId};
 use crate::tls::Terminator;
 
 /// How often what may end by itself is looked at, and lines are handed to the log.
@@ -180,6 +180,11 @@ impl Worker {
     /// Notes the use of a token.
     pub(super) fn used(&self, token: TokenId, last: LastUse) {
         self.post.used(token, last);
+    }
+
+    /// Notes a sign that a token may have leaked.
+    pub(super) fn suspected(&self, token: TokenId, kind: LeakKind, client: IpAddr) {
+        self.gateway.board.suspicions.note(token, kind, client);
     }
 
     /// Counts a request with a token that was not let in, or failed.

@@ -1,3 +1,6 @@
-//! Credentials where they do not belong.
+//! Credentials where they do not belong: finding them, taking reports of them, and telling whom they belong to.
 
+pub mod github;
+pub mod notify;
 pub mod scan;
+pub mod warnings;

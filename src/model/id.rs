@@ -24,6 +24,12 @@ pub enum OfToken {}
 /// Marks the identifiers of management keys.
 #[derive(Debug)]
 pub enum OfKey {}
+/// Marks the identifiers of leaks and warnings.
+#[derive(Debug)]
+pub enum OfLeak {}
+/// Marks the identifiers of notices.
+#[derive(Debug)]
+pub enum OfNotice {}
 
 impl Prefixed for OfToken {
     const PREFIX: [u8; 4] = *b"tok_";
@@ -32,8 +38,17 @@ impl Prefixed for OfKey {
     const PREFIX: [u8; 4] = *b"key_";
 }
 
+impl Prefixed for OfLeak {
+    const PREFIX: [u8; 4] = *b"lek_";
+}
+impl Prefixed for OfNotice {
+    const PREFIX: [u8; 4] = *b"evt_";
+}
+
 pub type TokenId = Id<OfToken>;
 pub type KeyId = Id<OfKey>;
+pub type LeakId = Id<OfLeak>;
+pub type NoticeId = Id<OfNotice>;
 
 impl<K: Prefixed> Id<K> {
     /// The next identifier: later than `last` even where the clock stands still or went back.

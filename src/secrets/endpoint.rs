@@ -2,38 +2,24 @@
 //! every answer is bounded, no redirection is followed, and nothing of an answer is repeated in an error but the codes
 //! that the RFC knows.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use http::uri::Scheme;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::value::Value;
 use super::vault::Client;
 use crate::model::ClientAuth;
+use crate::outgoing::{Answer, Bounds, Failure, Trust};
 
-/// From the first look-up to the last byte of the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest answer.
-const ANSWER: usize = 64 * 1024;
+const BOUNDS: Bounds = Bounds { patience: Duration::from_secs(10), answer: 64 * 1024 };
 /// The longest token.
 const LONGEST: usize = 8 * 1024;
 /// How long a token lives of which the endpoint does not say it.
@@ -52,10 +38,6 @@ const CODES: [&str; 6] = [
     "invalid_scope",
 ];
 
-/// The certificates that token endpoints are believed by: the system's.
-#[derive(Clone, Debug)]
-pub(super) struct Trust(Arc<ClientConfig>);
-
 /// A token, and for how long it is good.
 #[derive(Debug)]
 pub(super) struct Issued {
@@ -66,14 +48,8 @@ pub(super) struct Issued {
 /// Why there is no token, in words that hold nothing of the answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("the token endpoint cannot be reached: {0}")]
-    Unreachable(io::Error),
-    #[error("the token endpoint gave no answer within {} s", PATIENCE.as_secs())]
-    Silent,
-    #[error("the token endpoint broke off its answer, or it is no HTTP")]
-    Broken,
-    #[error("the answer of the token endpoint is over {} KiB", ANSWER / 1024)]
-    TooLong,
+    #[error("the token endpoint {0}")]
+    Unanswered(#[from] Failure),
     #[error("the token endpoint refused: {status}{code}", code = .code.map(|code| format!(", {code}")).unwrap_or_default())]
     No { status: StatusCode, code: Option<&'static str> },
     #[error("the answer of the token endpoint is no access token: {0}")]
@@ -84,7 +60,7 @@ pub(super) enum Refused {
 
 /// The part of an answer that matters (RFC 6749, section 5.1).
 #[derive(Deserialize)]
-struct Answer {
+struct Granted {
     access_token: Option<String>,
     token_type: Option<String>,
     expires_in: Option<serde_json::Value>,
@@ -95,48 +71,10 @@ struct Error {
     error: String,
 }
 
-impl Trust {
-    /// # Errors
-    /// When TLS cannot be set up at all.
-    pub(super) fn system() -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        // What cannot be read of the system's own is not trusted, and that is all.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
-    }
-}
-
 /// Asks once.
 pub(super) async fn ask(client: &Client, trust: &Trust) -> Result<Issued, Refused> {
-    timeout(PATIENCE, exchange(client, trust)).await.unwrap_or(Err(Refused::Silent))
-}
-
-async fn exchange(client: &Client, trust: &Trust) -> Result<Issued, Refused> {
-    let uri = client.grant.token_url.as_uri();
-    let authority = uri.authority().ok_or(Refused::Unfit)?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let encrypted = uri.scheme() == Some(&Scheme::HTTPS);
-    let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
     let request = request(client).ok_or(Refused::Unfit)?;
-    let stream = TcpStream::connect((host, port)).await.map_err(Refused::Unreachable)?;
-    let response = if encrypted {
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|e| Refused::Unreachable(io::Error::other(e)))?;
-        let connector = TlsConnector::from(trust.0.clone());
-        send(connector.connect(name, stream).await.map_err(Refused::Unreachable)?, request).await?
-    } else {
-        send(stream, request).await?
-    };
-    let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER)
-        .collect()
-        .await
-        .map_err(|e| if e.is::<hyper::Error>() { Refused::Broken } else { Refused::TooLong })?;
-    let body = body.to_bytes();
+    let Answer { status, body, .. } = trust.call(client.grant.token_url.as_uri(), request, BOUNDS).await?;
     let judged = judge(status, &body);
     // What was read in one piece is ours alone, and can be wiped.
     if let Ok(mut body) = body.try_into_mut() {
@@ -145,26 +83,9 @@ async fn exchange(client: &Client, trust: &Trust) -> Result<Issued, Refused> {
     judged
 }
 
-async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Refused>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .max_buf_size(ANSWER)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| Refused::Broken)?;
-    // What ends the connection also fails the request or its body, where it is told.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    sender.send_request(request).await.map_err(|_| Refused::Broken)
-}
-
 /// `None` where what it is made of is no HTTP.
 fn request(client: &Client) -> Option<Request<Full<Bytes>>> {
     let grant = &client.grant;
-    let uri = grant.token_url.as_uri();
     let secret = Zeroizing::new(String::from_utf8(client.secret.reveal().to_vec()).ok()?);
     let (id, secret) = (encoded(&grant.client_id), encoded(&secret));
     let mut form = Zeroizing::new(String::with_capacity(LONGEST * 4));
@@ -175,9 +96,6 @@ fn request(client: &Client) -> Option<Request<Full<Bytes>>> {
     }
     let mut request = Request::builder()
         .method(Method::POST)
-        .uri(uri.path_and_query().map_or("/", |path| path.as_str()))
-        .header(HOST, uri.authority()?.as_str())
-        .header(USER_AGENT, HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))))
         .header(ACCEPT, HeaderValue::from_static("application/json"))
         .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     match grant.auth {
@@ -209,7 +127,7 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Issued, Refused> {
         let code = named.and_then(|named| CODES.into_iter().find(|code| *code == named.error));
         return Err(Refused::No { status, code });
     }
-    let answer: Answer = serde_json::from_slice(body)
+    let answer: Granted = serde_json::from_slice(body)
         .map_err(|_| Refused::Nonsense("it is not a JSON object of that kind"))?;
     let token = Zeroizing::new(answer.access_token.unwrap_or_default().into_bytes());
     if token.is_empty() || token.len() > LONGEST || !token.iter().all(|byte| matches!(byte, b' '..=b'~')) {

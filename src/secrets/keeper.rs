@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::endpoint::{self, Issued, Refused, Trust};
+use super::endpoint::{self, Issued, Refused};
 use super::vault::{AccessToken, Client, Content, Vault};
 use crate::model::SecretName;
+use crate::outgoing::Trust;
 
 /// How long before its end a token is renewed, at the most; one that lives shorter is after three quarters.
 const AHEAD: Duration = Duration::from_secs(15 * 60);

@@ -56,10 +56,12 @@ fn lacking(loaded: &Loaded, safe: &Safe, stored: Vec<SealedSecret>) -> Vec<Strin
         safe.put(secret, &sealed);
     }
     let now = jiff::Timestamp::now().as_millisecond();
-    let lacking = loaded.lacking(|name, app, environment| {
-        let (product, environment) = (app.product.clone(), environment.name.clone());
-        let place = Place { app: app.name.clone(), product, environment };
-        let lack = safe.vault.lack(name, Some(&place), now).filter(|lack| *lack != Lack::NoToken);
+    let lacking = loaded.lacking(|name, needed| {
+        let place = needed.map(|(app, environment)| {
+            let (product, environment) = (app.product.clone(), environment.name.clone());
+            Place { app: app.name.clone(), product, environment }
+        });
+        let lack = safe.vault.lack(name, place.as_ref(), now).filter(|lack| *lack != Lack::NoToken);
         lack.map(Lack::told)
     });
     lacking.iter().map(ToString::to_string).collect()

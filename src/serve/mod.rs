@@ -44,6 +44,8 @@ use crate::gateway::throttle::Throttle;
 use crate::gateway::upstream::supervisor;
 use crate::gateway::{Drain, Gateway, InForce, Settings, listen};
 use crate::index::Index;
+use crate::leaks::github::Desk;
+use crate::leaks::{notify, warnings};
 use crate::secrets::{KeyFile, Safe, keeper};
 use crate::store::Store;
 use crate::sync::Follower;
@@ -153,11 +155,14 @@ impl Server {
         let capacity = Arc::new(Capacity::new(connections));
         let ways = listen::Workers { doors: ways, capacity, board: board.clone() };
         let (releases, questions) = (board.releases.attend(), board.questions.attend());
+        let desk = Arc::new(Desk::new(control.clone()));
         let rest = vec![
             runtime.spawn(follower.run(rest_stopping.clone())),
             runtime.spawn(control.clone().keep_house(rest_stopping.clone())),
             runtime.spawn(keeper::run(safe.vault, rest_stopping.clone())),
-            runtime.spawn(questions::answer(control.clone(), questions, rest_stopping.clone())),
+            runtime.spawn(notify::run(control.clone(), rest_stopping.clone())),
+            runtime.spawn(warnings::run(control.clone(), board.clone(), rest_stopping.clone())),
+            runtime.spawn(questions::answer(control.clone(), desk, questions, rest_stopping.clone())),
             runtime.spawn(supervisor::run(gateway.clone(), releases, rest_stopping)),
         ];
         let (reloads, wishes) = mpsc::channel(RELOADS);

@@ -1,11 +1,14 @@
 //! Answers what the gateway asks: joins the board to the commands.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::board::{Question, Shared};
+use crate::board::{LeakReport, Question, Reported, Shared};
 use crate::control::{Control, Spent};
 use crate::credential::Digest;
+use crate::leaks::github::{Desk, SignedReport, Untaken};
 
 /// Questions that are answered at once.
 const AT_ONCE: usize = 8;
@@ -13,6 +16,7 @@ const AT_ONCE: usize = 8;
 /// Answers until `stop` is true or its sender is gone.
 pub(super) async fn answer(
     control: Control,
+    desk: Arc<Desk>,
     mut questions: mpsc::Receiver<Question>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -24,11 +28,11 @@ pub(super) async fn answer(
             question = questions.recv(), if under_way.len() < AT_ONCE => question,
         };
         let Some(question) = question else { return };
-        under_way.spawn(one(control.clone(), question));
+        under_way.spawn(one(control.clone(), desk.clone(), question));
     }
 }
 
-async fn one(control: Control, question: Question) {
+async fn one(control: Control, desk: Arc<Desk>, question: Question) {
     match question {
         Question::Share { code, spend, client, answer } => {
             let digest = Digest::from_bytes(code);
@@ -45,6 +49,22 @@ async fn one(control: Control, question: Question) {
             };
             // Whoever asked may have left.
             let _ = answer.send(shared);
+        }
+        Question::Leaks { report, answer } => {
+            let LeakReport { key, signature, body } = &*report;
+            let taken = desk.take(SignedReport { key, signature, body }).await;
+            let reported = match taken {
+                Ok(verdicts) => Reported::Taken(verdicts),
+                Err(Untaken::Off) => Reported::Unwanted,
+                Err(Untaken::UnknownKey) => Reported::Refused("the report is signed with an unknown key"),
+                Err(Untaken::WrongSignature) => Reported::Refused("the report's signature does not fit it"),
+                Err(Untaken::Malformed) => {
+                    Reported::Refused("the report is not a JSON array of `{\"token\", \"type\", …}`")
+                }
+                Err(Untaken::Replayed) => Reported::Refused("the very same report was taken before"),
+                Err(Untaken::Unavailable) => Reported::Unavailable,
+            };
+            let _ = answer.send(reported);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! One thread writes. Reads have connections of their own and run off the async threads.
 
 mod error;
+mod leaks;
 mod reads;
 mod record;
 mod sqlite;
@@ -22,6 +23,7 @@ use crate::model::Hindsight;
 use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
+pub use leaks::{Ahead, FirstUse, LeakFilter, Outlets, Reaction, Reported, Settlement, Suspect};
 pub use record::{
     Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewSecret,
     NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::sqlite::{audit, deployments, environments, keys, members, repeats, secrets, shares, tokens};
+use super::sqlite::{
+    audit, deployments, environments, keys, leaks, members, repeats, secrets, shares, tokens,
+};
 use super::{
     Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, SealedSecret, Share,
     Store, StoreError, TokenFilter,
@@ -89,15 +91,7 @@ impl Store {
             .read(move |conn| {
                 let mut found = Vec::new();
                 for digest in digests {
-                    let token = match tokens::by_digest(conn, &digest)? {
-                        Some(token) => Some(token),
-                        None => shares::token(conn, &digest)?,
-                    };
-                    let held = match token {
-                        Some(token) => Some(Held::Token(Box::new(token))),
-                        None => keys::by_digest(conn, &digest)?.map(|key| Held::Key(Box::new(key))),
-                    };
-                    found.extend(held.map(|held| (digest, held)));
+                    found.extend(leaks::held(conn, &digest)?.map(|held| (digest, held)));
                 }
                 Ok(found)
             })

@@ -84,7 +84,7 @@ async fn what_was_acknowledged_is_in_the_files() {
     let store = Store::open(&path).unwrap();
     let (minted, _) = mint(&store).await;
     let (gone, _) = mint(&store).await;
-    store.revoke_token(act(), gone.id, Some("lost".to_owned())).await.unwrap();
+    store.revoke_token(act(), gone.id, Some("lost".to_owned()), Outlets::default()).await.unwrap();
     // What a kill would leave behind: the files as they are, while the store still has them open.
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
@@ -129,7 +129,7 @@ fn what_is_no_store_of_ours_is_refused_by_name() {
     let newer = folder.path().join("newer.db");
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&newer).to_string();
-    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 6"), "{error}");
+    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 7"), "{error}");
 
     let foreign = folder.path().join("foreign.db");
     Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
@@ -199,8 +199,8 @@ async fn the_audit_log_only_grows() {
     let (_folder, path) = fresh();
     let store = Store::open(&path).unwrap();
     let (token, _) = mint(&store).await;
-    store.revoke_token(act(), token.id, None).await.unwrap();
-    store.revoke_token(act(), token.id, None).await.unwrap();
+    store.revoke_token(act(), token.id, None, Outlets::default()).await.unwrap();
+    store.revoke_token(act(), token.id, None, Outlets::default()).await.unwrap();
     store.mint_key(act(), key("ann")).await.unwrap();
     let direct = Connection::open(&path).unwrap();
     let actions: Vec<String> = direct
@@ -266,12 +266,12 @@ async fn a_write_that_fails_says_so_and_the_next_succeeds() {
     let (token, _) = mint(&store).await;
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = store.revoke_token(act(), token.id, None).await.unwrap_err();
+    let error = store.revoke_token(act(), token.id, None, Outlets::default()).await.unwrap_err();
     assert!(error.to_string().contains("not available"), "{error}");
     assert!(!store.healthy());
     assert!(store.token(token.id).await.unwrap().unwrap().revoked.is_none());
     other.execute_batch("ROLLBACK").unwrap();
-    assert!(store.revoke_token(act(), token.id, None).await.unwrap().fresh);
+    assert!(store.revoke_token(act(), token.id, None, Outlets::default()).await.unwrap().fresh);
     assert!(store.healthy());
 }
 
@@ -338,7 +338,7 @@ async fn filters_narrow_and_do_not_widen() {
     let hers = NewToken { app: TokenApp::Every, ..token() };
     let hers = store.mint_token(with_her_key, hers, Limits::default()).await.unwrap().0;
     let (other, _) = mint(&store).await;
-    store.revoke_token(act(), other.id, None).await.unwrap();
+    store.revoke_token(act(), other.id, None, Outlets::default()).await.unwrap();
     let ids =
         async |filter| store.tokens(filter).await.unwrap().iter().map(|token| token.id).collect::<Vec<_>>();
     use crate::model::Status;

@@ -11,8 +11,9 @@ use super::sqlite::{
     audit, backup, deployments, environments, keys, members, repeats, secrets, shares, sightings, tokens,
 };
 use super::{
-    Act, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Published, Removal, Reseal,
-    Revocation, Rotation, SealedSecret, SecretEdit, Share, Store, StoreError, TokenEdit, Use,
+    Act, Ahead, Limits, MemberEdit, NewDeployment, NewKey, NewSecret, NewToken, NotDone, Outlets, Published,
+    Removal, Reseal, Revocation, Rotation, SealedSecret, SecretEdit, Share, Store, StoreError, TokenEdit,
+    Use,
 };
 use crate::credential::Digest;
 use crate::model::{
@@ -79,16 +80,25 @@ impl Store {
         act: Act,
         id: TokenId,
         reason: Option<String>,
+        outlets: Outlets,
     ) -> Result<Revocation<Token>, NotDone> {
-        self.0.writer.command(move |work| tokens::change::revoke(work, &act, id, reason.as_deref())).await
+        self.0
+            .writer
+            .command(move |work| tokens::change::revoke(work, &act, id, reason.as_deref(), outlets))
+            .await
     }
 
     /// Revokes a token and deletes its row.
     ///
     /// # Errors
     /// When it was refused or could not be written.
-    pub async fn delete_token(&self, act: Act, id: TokenId) -> Result<Revocation<Token>, NotDone> {
-        self.0.writer.command(move |work| tokens::change::delete(work, &act, id)).await
+    pub async fn delete_token(
+        &self,
+        act: Act,
+        id: TokenId,
+        outlets: Outlets,
+    ) -> Result<Revocation<Token>, NotDone> {
+        self.0.writer.command(move |work| tokens::change::delete(work, &act, id, outlets)).await
     }
 
     /// Stores a management key, and its member if that is new.
@@ -250,19 +260,26 @@ impl Store {
         }
     }
 
-    /// Notes in the audit log, once each, which tokens in use end by `end`; returns how many.
+    /// Notes, once each, which tokens in use end by `end`, and has their owners told; returns how many.
     ///
     /// # Errors
     /// When not all could be written; what was noted is.
-    pub async fn note_ending(&self, now: Timestamp, end: Timestamp) -> Result<u64, StoreError> {
+    pub async fn note_ending(
+        &self,
+        now: Timestamp,
+        end: Timestamp,
+        ahead: Ahead,
+        outlets: Outlets,
+    ) -> Result<u64, StoreError> {
         const LOOK: usize = 1024;
         let mut done = 0;
         loop {
-            let ending = self.0.upkeep.read(move |conn| tokens::list::ending(conn, now, end, LOOK)).await?;
+            let ending =
+                self.0.upkeep.read(move |conn| tokens::list::ending(conn, now, end, ahead, LOOK)).await?;
             if ending.is_empty() {
                 return Ok(done);
             }
-            done += self.0.writer.bulk(tokens::upkeep::NoteEnding::new(ending, now)).await?;
+            done += self.0.writer.bulk(tokens::upkeep::NoteEnding::new(ending, now, ahead, outlets)).await?;
         }
     }
 

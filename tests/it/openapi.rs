@@ -206,6 +206,11 @@ fn every_call_answers_as_it_is_described() {
     }
     let digests = [operator.mint("production").secret, text(&key, "/secret")].map(|secret| digest(&secret));
     api.ask(&operator, "POST /v1/lookup", "POST /v1/lookup", Some(json!({ "digests": digests })));
+    let leaked = [operator.mint("production").secret, text(&key, "/secret"), crate::support::leak::token()];
+    let report = json!({ "tokens": leaked, "source": "a", "url": "b" });
+    api.ask(&operator, "POST /v1/leaks", "POST /v1/leaks", Some(report));
+    api.ask(&operator, "GET /v1/leaks", "GET /v1/leaks", None);
+    api.ask(&operator, "GET /v1/notices", "GET /v1/notices", None);
     let revoke = format!("DELETE /v1/keys/{}", text(&key, "/key/id"));
     api.ask(&operator, "DELETE /v1/keys/{id}", &revoke, None);
     api.ask(&operator, "DELETE /v1/members/{name}", "DELETE /v1/members/ann", None);

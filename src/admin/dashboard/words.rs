@@ -80,7 +80,7 @@ pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 /// What an entry of the audit log tells, in plain words; `None` for one that is not known here.
-pub(super) const ACTIONS: [(&str, &str); 20] = [
+pub(super) const ACTIONS: [(&str, &str); 22] = [
     ("token.mint", "made a token"),
     ("token.edit", "edited a token"),
     ("token.rotate", "rotated a token"),
@@ -88,6 +88,8 @@ pub(super) const ACTIONS: [(&str, &str); 20] = [
     ("token.delete", "deleted a token"),
     ("token.forget", "forgot an ended token"),
     ("token.expiring", "noted a token about to end"),
+    ("leak.report", "reported a leak"),
+    ("leak.warn", "warned of a leak"),
     ("member.add", "added a member"),
     ("member.edit", "edited a member"),
     ("member.remove", "removed a member"),

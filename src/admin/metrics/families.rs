@@ -17,8 +17,8 @@ use super::process::Process;
 use crate::board::Totals;
 use crate::board::client::{Clients, HangUp, Protocol};
 use crate::board::upstream::Standing;
-use crate::control::{Expiring, Needs};
-use crate::model::Refusal;
+use crate::control::{Expiring, LeakCounts, Needs};
+use crate::model::{LeakKind, Refusal};
 use crate::telemetry::{BOUNDS, Spread};
 use crate::tls::Certificate;
 
@@ -28,12 +28,13 @@ pub(super) struct Families {
     sources: Sources,
     expiring: Expiring,
     needs: Needs,
+    leaks: LeakCounts,
     process: Process,
 }
 
 impl Families {
-    pub(super) fn new(sources: Sources, expiring: Expiring, needs: Needs) -> Self {
-        Self { sources, expiring, needs, process: Process::new() }
+    pub(super) fn new(sources: Sources, expiring: Expiring, needs: Needs, leaks: LeakCounts) -> Self {
+        Self { sources, expiring, needs, leaks, process: Process::new() }
     }
 }
 
@@ -43,6 +44,7 @@ impl Collector for Families {
         self.requests(&mut page)?;
         self.upstreams(&mut page)?;
         self.secrets(&mut page)?;
+        self.leaks(&mut page)?;
         self.connections(&mut page)?;
         self.tls(&mut page)?;
         self.index(&mut page)?;
@@ -110,6 +112,22 @@ impl Families {
         });
         let help = "1 for each secret that requests to an environment need and cannot have: they are refused";
         page.gauges("secret_unavailable", help, None, samples)
+    }
+
+    fn leaks(&self, page: &mut Page<'_>) -> Result {
+        if let Some(count) = self.leaks.last() {
+            let of = |kind: LeakKind| count.leaks.iter().find(|(found, _)| *found == kind);
+            let samples = LeakKind::ALL
+                .map(|kind| (vec![("kind", kind.as_str())], of(kind).map_or(0, |(_, count)| *count)));
+            let help = "Leaks and warnings that are remembered, each once for the place that it was found in";
+            page.gauges("leaks", help, None, samples)?;
+            let samples = [("waiting", count.waiting), ("dead", count.given_up)]
+                .map(|(status, count)| (vec![("status", status)], count));
+            let help = "Notices that are not delivered: those that wait, and those that were given up";
+            page.gauges("notices_undelivered", help, None, samples)?;
+        }
+        let help = "Signs of leaks that there was no room for";
+        page.counter("leak_signs_dropped", help, self.sources.board.suspicions.dropped.get())
     }
 
     fn upstreams(&self, page: &mut Page<'_>) -> Result {

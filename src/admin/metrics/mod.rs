@@ -17,7 +17,7 @@ use self::families::Families;
 use super::call::{Answer, Call};
 use super::problem::Problem;
 use crate::board::Board;
-use crate::control::{Expiring, Needs};
+use crate::control::{Expiring, LeakCounts, Needs};
 use crate::index::Index;
 use crate::telemetry::{LogCounts, Operations};
 use crate::tls::Terminators;
@@ -43,9 +43,9 @@ pub struct Sources {
 pub(super) struct Metrics(Registry);
 
 impl Metrics {
-    pub(super) fn new(sources: Sources, expiring: Expiring, needs: Needs) -> Self {
+    pub(super) fn new(sources: Sources, expiring: Expiring, needs: Needs, leaks: LeakCounts) -> Self {
         let mut registry = Registry::with_prefix("portcullis");
-        registry.register_collector(Box::new(Families::new(sources, expiring, needs)));
+        registry.register_collector(Box::new(Families::new(sources, expiring, needs, leaks)));
         Self(registry)
     }
 }

@@ -223,6 +223,18 @@ impl Doc {
             ("POST", "/v1/lookup") => Self::new("Tell what credentials are, by their digests")
                 .takes(one::<wire::LookUp>)
                 .gives(200, "Those that are known here, as they are now.", page::<wire::Holding>),
+            ("GET", "/v1/leaks") => Self::new("List leaks and warnings, newest first").asks(PAGES).gives(
+                200,
+                OK,
+                page::<wire::Leak>,
+            ),
+            ("POST", "/v1/leaks") => Self::new("Have leaked credentials ended, as `leaks.action` has it")
+                .takes(one::<wire::ReportLeaks>)
+                .happens_once()
+                .gives(200, "What that did, in the order of the report.", page::<wire::Reaction>),
+            ("GET", "/v1/notices") => Self::new("List notices that are not delivered, newest first")
+                .asks(PAGES)
+                .gives(200, OK, page::<wire::Notice>),
             ("GET", "/v1/audit") => Self::new("List what was changed, oldest first").asks(AUDIT).gives(
                 200,
                 OK,

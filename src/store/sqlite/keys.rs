@@ -67,19 +67,25 @@ pub(in crate::store) fn revoke(
     if keep_an_admin {
         members::keep_an_admin(work, act, |key, _| key == id.to_string())?;
     }
+    let revision = end(work, act, &before)?;
+    let of = get(work.conn, id)?.ok_or(Refused::Missing)?;
+    Ok(Revocation { of, revision, fresh: true })
+}
+
+/// Writes that a key is revoked; the revision at which that holds.
+pub(super) fn end(work: &mut Work<'_>, act: &Act, before: &Key) -> rusqlite::Result<u64> {
+    let id = before.id.to_string();
     work.conn.prepare_cached("UPDATE keys SET revoked_at = ?, revoked_by = ? WHERE id = ?")?.execute((
         act.at.as_millisecond(),
         &act.actor,
-        id.to_string(),
+        &id,
     ))?;
     let detail = json!({
         "member": before.member.as_str(), "app": before.app.as_ref().map(AppName::as_str), "label": before.label,
         "hint": before.hint,
     });
-    audit::note(work.conn, act, "key.revoke", &id.to_string(), detail)?;
-    let revision = work.announce(Notice::Key(id))?;
-    let of = get(work.conn, id)?.ok_or(Refused::Missing)?;
-    Ok(Revocation { of, revision, fresh: true })
+    audit::note(work.conn, act, "key.revoke", &id, detail)?;
+    work.announce(Notice::Key(before.id))
 }
 
 /// Notes when and from where keys were last used.

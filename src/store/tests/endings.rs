@@ -45,8 +45,11 @@ async fn whoever_is_no_longer_in_force_does_nothing_more() {
     for late in [&ann, &bob, &eve] {
         let act = || late.clone();
         assert_eq!(refused(store.mint_token(act(), token(), Limits::default()).await), Refused::Caller);
-        assert_eq!(refused(store.revoke_token(act(), minted.id, None).await), Refused::Caller);
-        assert_eq!(refused(store.delete_token(act(), minted.id).await), Refused::Caller);
+        assert_eq!(
+            refused(store.revoke_token(act(), minted.id, None, Outlets::default()).await),
+            Refused::Caller
+        );
+        assert_eq!(refused(store.delete_token(act(), minted.id, Outlets::default()).await), Refused::Caller);
         assert_eq!(refused(store.edit_token(act(), minted.id, TokenEdit::default()).await), Refused::Caller);
         assert_eq!(refused(store.mint_key(act(), key("x")).await), Refused::Caller);
         assert_eq!(refused(store.publish(act(), deployment("x")).await), Refused::Caller);
@@ -115,15 +118,21 @@ async fn what_ends_soon_and_is_in_use_is_noted_once() {
     let (used, unused, revoked) = (mint(&store).await.0.id, mint(&store).await.0.id, mint(&store).await.0.id);
     let uses = [graced, used, revoked].map(|of| Use { of, at: now.as_millisecond(), from: FROM });
     store.note_last_uses(uses.to_vec()).await.unwrap();
-    store.revoke_token(act(), revoked, None).await.unwrap();
-    assert_eq!(store.note_ending(now, now + 1.hour()).await.unwrap(), 0);
-    assert_eq!(store.note_ending(now, now + 48.hours()).await.unwrap(), 1);
+    store.revoke_token(act(), revoked, None, Outlets::default()).await.unwrap();
+    assert_eq!(store.note_ending(now, now + 1.hour(), Ahead::Week, Outlets::default()).await.unwrap(), 0);
+    assert_eq!(store.note_ending(now, now + 48.hours(), Ahead::Week, Outlets::default()).await.unwrap(), 1);
     let count = async |hours: i64| store.count_ending(now, now + hours.hours()).await.unwrap();
     assert_eq!((count(1).await, count(48).await), (0, 1));
     store.publish(act(), deployment("blue")).await.unwrap();
     // The other was replaced with it, and so has ended.
-    assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 1);
-    assert_eq!(store.note_ending(Timestamp::now(), now + 48.hours()).await.unwrap(), 0);
+    assert_eq!(
+        store.note_ending(Timestamp::now(), now + 48.hours(), Ahead::Week, Outlets::default()).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        store.note_ending(Timestamp::now(), now + 48.hours(), Ahead::Week, Outlets::default()).await.unwrap(),
+        0
+    );
     assert_eq!(count(48).await, 1);
     let entries = store.audit(EntryFilter { limit: 100, ..EntryFilter::default() }).await.unwrap();
     let noted: Vec<_> = entries.iter().filter(|entry| entry.action == "token.expiring").collect();
@@ -165,7 +174,7 @@ async fn limits_count_what_lives() {
     mint(act(), token()).await.unwrap();
     assert_eq!(refused(mint(act(), token()).await), limit(false, 2, 2));
     // Every way to end makes room.
-    store.revoke_token(act(), hers, None).await.unwrap();
+    store.revoke_token(act(), hers, None, Outlets::default()).await.unwrap();
     mint(ann.clone(), token()).await.unwrap();
     store.publish(act(), deployment("blue")).await.unwrap();
     mint(ann.clone(), token()).await.unwrap();

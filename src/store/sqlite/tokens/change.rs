@@ -3,20 +3,22 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::super::super::{Act, Refused, Revocation, TokenEdit};
+use super::super::super::{Act, Outlets, Refused, Revocation, TokenEdit};
 use super::super::audit;
 use super::super::feed::Notice;
+use super::super::outbox::{About, enqueue};
 use super::super::repeats::{begin, made};
 use super::super::work::{Halt, Work};
 use super::{get, listed};
 use crate::credential::Digest;
-use crate::model::{Ended, Lifetime, Token, TokenId};
+use crate::model::{Ended, Event, Lifetime, Token, TokenId};
 
 pub(in crate::store) fn revoke(
     work: &mut Work<'_>,
     act: &Act,
     id: TokenId,
     reason: Option<&str>,
+    outlets: Outlets,
 ) -> Result<Revocation<Token>, Halt> {
     begin(work, act)?;
     let before = get(work.conn, id)?.ok_or(Refused::Missing)?;
@@ -24,18 +26,58 @@ pub(in crate::store) fn revoke(
         made(work, act, &id.to_string(), 0)?;
         return Ok(Revocation { of: before, revision: work.revision(), fresh: false });
     }
+    let revision = end(work, act, &before, reason)?;
+    tell(work, act, &before, reason, outlets)?;
+    // What it ends is not known yet: that is kept by the revision.
+    made(work, act, &id.to_string(), revision)?;
+    let of = get(work.conn, id)?.ok_or(Refused::Missing)?;
+    Ok(Revocation { of, revision, fresh: true })
+}
+
+/// Writes that a token is revoked; the revision at which that holds.
+pub(in crate::store::sqlite) fn end(
+    work: &mut Work<'_>,
+    act: &Act,
+    before: &Token,
+    reason: Option<&str>,
+) -> rusqlite::Result<u64> {
+    let id = before.id.to_string();
     work.conn
         .prepare_cached(
             "UPDATE tokens SET revoked_at = ?, revoked_by = ?, revoke_reason = ?, revision = revision + 1
              WHERE id = ?",
         )?
-        .execute((act.at.as_millisecond(), &act.actor, reason, id.to_string()))?;
-    audit::note(work.conn, act, "token.revoke", &id.to_string(), told(&before, reason))?;
-    let revision = work.announce(Notice::Token(id))?;
-    // What it ends is not known yet: that is kept by the revision.
-    made(work, act, &id.to_string(), revision)?;
-    let of = get(work.conn, id)?.ok_or(Refused::Missing)?;
-    Ok(Revocation { of, revision, fresh: true })
+        .execute((act.at.as_millisecond(), &act.actor, reason, &id))?;
+    audit::note(work.conn, act, "token.revoke", &id, told(before, reason))?;
+    work.announce(Notice::Token(before.id))
+}
+
+/// Writes that a token ends at `end`, which is sooner than it would have.
+pub(in crate::store::sqlite) fn shorten(
+    work: &mut Work<'_>,
+    before: &Token,
+    end: Timestamp,
+) -> rusqlite::Result<u64> {
+    let lifetime = Lifetime::between(before.created_at, end);
+    work.conn
+        .prepare_cached(
+            "UPDATE tokens SET expires_at = ?, lifetime = ?, revision = revision + 1 WHERE id = ?",
+        )?
+        .execute((end.as_millisecond(), lifetime.to_string(), before.id.to_string()))?;
+    work.announce(Notice::Token(before.id))
+}
+
+/// Has the owner told that a token was revoked; by mail only where it was somebody else who did.
+fn tell(
+    work: &Work<'_>,
+    act: &Act,
+    before: &Token,
+    reason: Option<&str>,
+    outlets: Outlets,
+) -> rusqlite::Result<()> {
+    let own = before.created_by.as_ref().is_some_and(|owner| owner.as_str() == act.actor);
+    let told = json!({ "done": "revoked", "by": act.actor, "reason": reason });
+    enqueue(work, act.at, Event::TokenRevoked, &About::Token(before), told, outlets, !own)
 }
 
 /// Revokes a token and forgets it.
@@ -43,11 +85,13 @@ pub(in crate::store) fn delete(
     work: &mut Work<'_>,
     act: &Act,
     id: TokenId,
+    outlets: Outlets,
 ) -> Result<Revocation<Token>, Halt> {
     begin(work, act)?;
     let mut of = get(work.conn, id)?.ok_or(Refused::Missing)?;
     if of.revoked.is_none() {
         audit::note(work.conn, act, "token.revoke", &id.to_string(), told(&of, None))?;
+        tell(work, act, &of, None, outlets)?;
         of.revoked = Some(Ended { at: act.at, by: act.actor.clone(), reason: None });
     }
     let digest: [u8; 32] = work

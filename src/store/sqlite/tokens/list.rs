@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::super::super::TokenFilter;
+use super::super::super::{Ahead, TokenFilter};
+use super::upkeep::noted;
 use super::{ALL, COLUMNS, REVOKED, get, judged_at, live, replaced, token, token_id};
 use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Replaced, Status, Token, TokenId};
 
@@ -164,9 +165,11 @@ pub(in crate::store) fn ending(
     conn: &Connection,
     now: Timestamp,
     end: Timestamp,
+    ahead: Ahead,
     limit: usize,
 ) -> rusqlite::Result<Vec<TokenId>> {
-    let sql = format!("{} LIMIT ?3", endings("t.expiry_noted_at IS NULL AND t.last_used_at IS NOT NULL"));
+    let unnoted = format!("t.{} IS NULL AND t.last_used_at IS NOT NULL", noted(ahead));
+    let sql = format!("{} LIMIT ?3", endings(&unnoted));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     conn.prepare_cached(&sql)?
         .query_map((now.as_millisecond(), end.as_millisecond(), limit), |row| token_id(row, "id"))?

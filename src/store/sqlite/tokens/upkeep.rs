@@ -2,18 +2,20 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
-use rusqlite::OptionalExtension;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::super::super::{Act, Use};
+use super::super::super::{Act, Ahead, Outlets, Use};
 use super::super::audit::{self, PROGRAM};
 use super::super::feed::Notice;
+use super::super::networks;
+use super::super::outbox::{About, enqueue};
 use super::super::work::Work;
 use super::super::writer::Bulk;
 use super::get;
 use crate::credential::Digest;
-use crate::model::TokenId;
+use crate::model::{Event, Token, TokenId};
 
 /// Tokens dealt with in one piece of work.
 const AT_ONCE: usize = 64;
@@ -63,31 +65,65 @@ impl Bulk for Forget {
 pub(in crate::store) struct NoteEnding {
     ids: std::vec::IntoIter<TokenId>,
     now: Timestamp,
+    ahead: Ahead,
+    outlets: Outlets,
     done: u64,
 }
 
 impl NoteEnding {
-    pub(in crate::store) fn new(ids: Vec<TokenId>, now: Timestamp) -> Self {
-        Self { ids: ids.into_iter(), now, done: 0 }
+    pub(in crate::store) fn new(ids: Vec<TokenId>, now: Timestamp, ahead: Ahead, outlets: Outlets) -> Self {
+        Self { ids: ids.into_iter(), now, ahead, outlets, done: 0 }
+    }
+
+    fn note(&self, conn: &Connection, token: &Token) -> rusqlite::Result<()> {
+        // The log has it once.
+        if self.ahead == Ahead::Day {
+            return Ok(());
+        }
+        let detail = json!({
+            "app": token.app.as_str(), "environment": token.environment.as_str(),
+            "label": token.label.as_str(), "hint": token.hint, "ends_at": token.ends_at(),
+            "last_used_at": token.last_used_at,
+        });
+        audit::note(conn, &own_act(), "token.expiring", &token.id.to_string(), detail)
+    }
+
+    /// Whether its owner wants to hear of it: not of one that was never to live longer than that, has a successor, or
+    /// of which the last day's notice is about to tell.
+    fn is_news(&self, token: &Token) -> bool {
+        const DAY: SignedDuration = SignedDuration::from_hours(24);
+        let Some(end) = token.ends_at().filter(|_| token.successor.is_none()) else { return false };
+        let (whole, rest) = (end.duration_since(token.created_at), end.duration_since(self.now));
+        match self.ahead {
+            Ahead::Week => whole > DAY * 7 && rest > DAY,
+            Ahead::Day => whole > DAY,
+        }
+    }
+}
+
+/// Where it is written that a token's end was noted.
+pub(super) const fn noted(ahead: Ahead) -> &'static str {
+    match ahead {
+        Ahead::Week => "expiry_noted_at",
+        Ahead::Day => "last_day_noted_at",
     }
 }
 
 impl Bulk for NoteEnding {
     fn piece(&mut self, work: &mut Work<'_>, _until: Instant) -> rusqlite::Result<bool> {
-        for id in self.ids.by_ref().take(AT_ONCE) {
-            let noted = work
-                .conn
-                .prepare_cached(
-                    "UPDATE tokens SET expiry_noted_at = ? WHERE id = ? AND expiry_noted_at IS NULL",
-                )?
-                .execute((self.now.as_millisecond(), id.to_string()))?;
+        let column = noted(self.ahead);
+        let sql = format!("UPDATE tokens SET {column} = ? WHERE id = ? AND {column} IS NULL");
+        let ids: Vec<_> = self.ids.by_ref().take(AT_ONCE).collect();
+        for id in ids {
+            let noted =
+                work.conn.prepare_cached(&sql)?.execute((self.now.as_millisecond(), id.to_string()))?;
             let Some(token) = get(work.conn, id)?.filter(|_| noted > 0) else { continue };
-            let detail = json!({
-                "app": token.app.as_str(), "environment": token.environment.as_str(),
-                "label": token.label.as_str(), "hint": token.hint, "ends_at": token.ends_at(),
-                "last_used_at": token.last_used_at,
-            });
-            audit::note(work.conn, &own_act(), "token.expiring", &id.to_string(), detail)?;
+            self.note(work.conn, &token)?;
+            if self.is_news(&token) {
+                let told = json!({ "ends_at": token.ends_at() });
+                let about = About::Token(&token);
+                enqueue(work, self.now, Event::TokenExpiring, &about, told, self.outlets, true)?;
+            }
             self.done += 1;
         }
         Ok(self.ids.len() > 0)
@@ -114,7 +150,9 @@ impl Bulk for LastUses {
             .conn
             .prepare_cached("UPDATE tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")?;
         for Use { of, at, from } in self.0.by_ref() {
-            update.execute((at, from.to_string(), of.to_string()))?;
+            let of = of.to_string();
+            update.execute((at, from.to_string(), &of))?;
+            networks::note(work.conn, &of, from, at)?;
             if Instant::now() >= until {
                 break;
             }

@@ -1,0 +1,196 @@
+//! `portcullis leak …`: credentials that were found where they do not belong.
+
+use std::io::{self, IsTerminal as _, Read as _};
+
+use clap::{Args, Subcommand};
+use comfy_table::Cell;
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use super::listing::{Pages, Query};
+use super::moment;
+use super::reach::Reach;
+use super::screen::{Screen, cell, require_consent};
+use crate::admin::wire::{Leak, Notice, Page, Reaction, ReportLeaks};
+
+/// More than the credentials of one report may be long.
+const LONGEST: u64 = 64 * 1024;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Have leaked tokens and keys ended, which are read from standard input
+    Report(Report),
+    /// List leaks and warnings, newest first
+    List(List),
+    /// List what owners and webhooks are still to be told, and what was given up
+    Notices(Notices),
+}
+
+/// Tokens, management keys and codes of links are read from standard input, whole, with white space between them
+#[derive(Args)]
+pub(super) struct Report {
+    /// Who found them
+    #[arg(long, value_name = "TEXT", default_value = "hand")]
+    source: String,
+    /// Where they were found
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print the admin API's own answer
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    pages: Pages,
+    /// Print the admin API's own answer
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Notices {
+    #[command(flatten)]
+    pages: Pages,
+    /// Print the admin API's own answer
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command {
+    pub(super) fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        match self {
+            Self::Report(report) => report.run(reach, screen),
+            Self::List(list) => list.run(reach, screen),
+            Self::Notices(notices) => notices.run(reach, screen),
+        }
+    }
+}
+
+impl Report {
+    fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        // Standard input is taken by what is reported: there is nobody to ask on it.
+        if io::stdin().is_terminal() {
+            screen.note("the credentials, then Ctrl-D; they are shown as they are typed:");
+        } else {
+            require_consent(self.yes)?;
+        }
+        let text = read()?;
+        let tokens: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        let client = reach.client(screen)?;
+        let body = ReportLeaks { tokens, source: self.source.clone(), url: self.url.clone() };
+        let answer = client.post_once("/v1/leaks", &body)?;
+        if self.json {
+            return Ok(screen.json(&answer.body)?);
+        }
+        let page: Page<Reaction> = answer.json()?;
+        for (number, reaction) in page.items.iter().enumerate() {
+            screen.say(&format!("{}: {}", number + 1, described(reaction)))?;
+        }
+        Ok(())
+    }
+}
+
+/// What happened to one of them, in words.
+fn described(reaction: &Reaction) -> String {
+    let what = match (&reaction.token, &reaction.key, &reaction.kind) {
+        (Some(token), _, _) => format!("token {}", token.id),
+        (_, Some(key), _) => format!("management key {}", key.id),
+        (None, None, Some(kind)) => format!("another member's {kind}"),
+        (None, None, None) => return "not known here".to_owned(),
+    };
+    match reaction.done.as_str() {
+        "revoked" => {
+            let (requests, streams) = (reaction.ended.requests, reaction.ended.streams);
+            format!("{what}: revoked; requests ended: {requests}, answers cut short: {streams}")
+        }
+        "grace" => {
+            let end = reaction.token.as_ref().and_then(|token| token.ends_at);
+            let end = end.map_or_else(String::new, |end| format!(" {}", moment::both(end, Timestamp::now())));
+            format!("{what}: ends{end}")
+        }
+        _ => format!("{what}: had ended before"),
+    }
+}
+
+impl List {
+    fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        let client = reach.client(screen)?;
+        let listing = Query::new("/v1/leaks").pages(&self.pages).fetch(&client)?;
+        if self.json {
+            return Ok(screen.json(&listing.json(&client)?)?);
+        }
+        let leaks: Vec<Leak> = listing.parse(&client)?;
+        if leaks.is_empty() {
+            screen.note("no leaks and no warnings");
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let row = |leak: &Leak| -> Vec<Cell> {
+            vec![
+                cell(&leak.id),
+                cell(&leak.kind),
+                cell(&leak.subject),
+                cell(&leak.label),
+                cell(&leak.owner),
+                cell(&leak.done),
+                cell(&moment::away(Some(leak.last_at), now)),
+                cell(&leak.count.to_string()),
+                cell(&leak.source),
+                cell(&leak.place),
+            ]
+        };
+        let header = ["ID", "KIND", "OF", "LABEL", "OWNER", "DONE", "LAST", "TIMES", "FOUND BY", "FOUND IN"];
+        Ok(screen.rows(&header, leaks.iter().map(row).collect())?)
+    }
+}
+
+impl Notices {
+    fn run(&self, reach: &Reach, screen: &Screen) -> Result<(), Failure> {
+        let client = reach.client(screen)?;
+        let listing = Query::new("/v1/notices").pages(&self.pages).fetch(&client)?;
+        if self.json {
+            return Ok(screen.json(&listing.json(&client)?)?);
+        }
+        let notices: Vec<Notice> = listing.parse(&client)?;
+        if notices.is_empty() {
+            screen.note("no notice waits, and none was given up");
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let row = |notice: &Notice| -> Vec<Cell> {
+            vec![
+                cell(&notice.id),
+                cell(&notice.event),
+                cell(&notice.subject),
+                cell(notice.recipient.as_deref().unwrap_or("webhook")),
+                cell(&notice.status),
+                cell(&notice.attempts.to_string()),
+                cell(&notice.due_at.map_or_else(String::new, |due| moment::away(Some(due), now))),
+                cell(notice.last_error.as_deref().unwrap_or_default()),
+            ]
+        };
+        let header = ["ID", "EVENT", "OF", "TO", "STATUS", "ATTEMPTS", "NEXT", "LAST ERROR"];
+        Ok(screen.rows(&header, notices.iter().map(row).collect())?)
+    }
+}
+
+fn read() -> Result<Zeroizing<String>, Failure> {
+    // Room for all of it at once: what grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
+    let failed =
+        |e: io::Error| Failure::Failed(format!("cannot read what is reported ({e}); nothing was changed"));
+    io::stdin().lock().take(LONGEST + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > LONGEST {
+        return Err(Failure::Usage("that is more than one report takes; nothing was changed".to_owned()));
+    }
+    if text.trim().is_empty() {
+        return Err(Failure::Usage("there is nothing on standard input; nothing was changed".to_owned()));
+    }
+    Ok(text)
+}

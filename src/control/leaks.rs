@@ -1,0 +1,286 @@
+//! Reports of leaked credentials: whoever holds one may have it ended.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::lookup::Found;
+use super::repeat::{Made, made};
+use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, page_length};
+use crate::config::{Config, LeakAction};
+use crate::credential::{Digest, Kind, Plaintext};
+use crate::index::Reached;
+use crate::model::{Leak, LeakDone, LeakId, LeakKind, Scope, Status, Text};
+use crate::store::{self, Act, Held, LeakFilter, Outlets, Reaction, Reported};
+
+/// Credentials that are reported at once.
+const MOST: usize = 500;
+
+/// A report as it was made; `faults` is what was already found wrong with it.
+#[derive(Debug, Default)]
+pub struct ReportLeaks {
+    pub tokens: Option<Vec<String>>,
+    pub source: Option<String>,
+    /// Where they were found.
+    pub url: Option<String>,
+    pub once: Option<Once>,
+    pub faults: Faults,
+}
+
+/// A credential that somebody found, and where.
+#[derive(Clone, Debug)]
+pub struct FoundLeak {
+    pub digest: Digest,
+    pub place: String,
+}
+
+/// What a report did to one of its credentials.
+#[derive(Debug)]
+pub enum Reacted {
+    /// Nothing is known of it.
+    Unknown,
+    Known {
+        of: Holding,
+        status: Status,
+        done: LeakDone,
+        /// Requests ended before their answer began, and answers cut short.
+        requests: u64,
+        streams: u64,
+    },
+}
+
+/// Which leaks to list, as asked for; `faults` is what was already found wrong with the request.
+#[derive(Debug, Default)]
+pub struct ListLeaks {
+    pub limit: Option<String>,
+    pub cursor: Option<String>,
+    pub faults: Faults,
+}
+
+/// How many leaks are known of each kind, and how many notices wait and were given up, as they were counted last. Clones
+/// share it.
+#[derive(Clone, Debug, Default)]
+pub struct LeakCounts(Arc<Mutex<Option<LeakCount>>>);
+
+#[derive(Clone, Debug)]
+pub struct LeakCount {
+    pub leaks: Vec<(LeakKind, u64)>,
+    pub waiting: u64,
+    pub given_up: u64,
+}
+
+impl LeakCounts {
+    /// `None`: they have not been counted yet.
+    #[must_use]
+    pub fn last(&self) -> Option<LeakCount> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Control {
+    /// Ends what was reported, as `leaks.action` has it. Whoever has a credential's value has shown enough: it need not
+    /// be their own. Whose it is, only those are told who may see that.
+    ///
+    /// # Errors
+    /// When a field is wrong, the caller may not, or the store cannot be written.
+    pub async fn report_leaks(&self, caller: &Caller, asked: ReportLeaks) -> Result<Vec<Reacted>, Fault> {
+        caller.require(Scope::Mint)?;
+        let mut faults = asked.faults;
+        if asked.source.as_deref().is_none_or(|source| source.trim().is_empty()) {
+            faults.add("source", "is missing: who found them, as in `nightly scan`");
+        }
+        let source = faults.text::<120>("source", asked.source.as_deref());
+        let place = faults.text::<1000>("url", asked.url.as_deref());
+        let digests = digests(asked.tokens.as_deref(), &mut faults);
+        faults.none()?;
+        let (Some(source), Some(place)) = (source, place) else { return Err(Fault::Invalid(Vec::new())) };
+        let found = digests.iter().map(|digest| FoundLeak { digest: *digest, place: place.to_string() });
+        let act = caller.act_once(self.now(), asked.once);
+        let done = made(self.end_leaked(act, source.as_str(), found.collect()).await, "credential")?;
+        let reactions = match done {
+            Made::Now(reactions) => reactions,
+            // The values are known to it, and what became of them is told as it is now.
+            Made::Before(_) => {
+                let held = self.store.held(digests.clone()).await?;
+                return Ok(digests.iter().map(|digest| self.standing(caller, digest, &held)).collect());
+            }
+        };
+        let mut told = Vec::with_capacity(reactions.len());
+        for reaction in reactions {
+            told.push(match reaction {
+                None => Reacted::Unknown,
+                Some(reaction) => self.told(caller, reaction).await,
+            });
+        }
+        Ok(told)
+    }
+
+    /// The same of a report whose signature said who made it: for each, whether it is one of ours.
+    ///
+    /// # Errors
+    /// When the very same was reported before, or the store cannot be written.
+    pub async fn report_signed(
+        &self,
+        source: &str,
+        found: Vec<FoundLeak>,
+        once: Once,
+    ) -> Result<Option<Vec<bool>>, Fault> {
+        let once = store::Once { key: once.key, request: once.request };
+        let (at, actor) = (self.now(), source.to_owned());
+        let act = Act { at, actor, key: None, from: source.to_owned(), once: Some(once) };
+        let place = |found: FoundLeak| FoundLeak { place: stored_place(&found.place), ..found };
+        let found = found.into_iter().map(place).collect();
+        match made(self.end_leaked(act, source, found).await, "credential")? {
+            Made::Before(_) => Ok(None),
+            Made::Now(reactions) => {
+                let revisions = reactions.iter().flatten().map(|reaction| reaction.of.revision);
+                self.reached.wait(revisions.max().unwrap_or(0)).await;
+                Ok(Some(reactions.iter().map(Option::is_some).collect()))
+            }
+        }
+    }
+
+    /// How many leaks and notices there are.
+    #[must_use]
+    pub fn leak_counts(&self) -> LeakCounts {
+        self.leak_counts.clone()
+    }
+
+    pub(super) async fn count_leaks(&self) {
+        // What cannot be read is what it was.
+        if let Ok((leaks, (waiting, given_up))) = self.store.count_leaks().await {
+            let count = LeakCount { leaks, waiting, given_up };
+            *self.leak_counts.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(count);
+        }
+    }
+
+    async fn end_leaked(
+        &self,
+        act: Act,
+        source: &str,
+        found: Vec<FoundLeak>,
+    ) -> Result<Vec<Option<Reaction>>, store::NotDone> {
+        let config = self.config.load_full();
+        let grace_ends = match config.leaks.action {
+            LeakAction::Revoke => None,
+            LeakAction::Grace(grace) => grace.after(act.at),
+        };
+        let reports = found
+            .into_iter()
+            .map(|found| Reported { digest: found.digest, source: source.to_owned(), place: found.place })
+            .collect();
+        let done = self.store.report_leaks(act, reports, grace_ends, outlets(&config)).await;
+        self.outbox.send_replace(());
+        done
+    }
+
+    async fn told(&self, caller: &Caller, reaction: Reaction) -> Reacted {
+        let Reaction { of, done } = reaction;
+        let receipt = wait(&self.reached, of.revision, of.fresh).await;
+        self.shown(caller, of.of, done, receipt)
+    }
+
+    /// What was reported before, as it is now.
+    fn standing(&self, caller: &Caller, digest: &Digest, held: &[(Digest, Held)]) -> Reacted {
+        match held.iter().find(|(found, _)| found == digest) {
+            None => Reacted::Unknown,
+            Some((_, Held::Token(token))) => {
+                self.shown(caller, Held::Token(token.clone()), LeakDone::AlreadyEnded, (0, 0))
+            }
+            Some((_, Held::Key(key))) => {
+                self.shown(caller, Held::Key(key.clone()), LeakDone::AlreadyEnded, (0, 0))
+            }
+        }
+    }
+
+    fn shown(&self, caller: &Caller, of: Held, done: LeakDone, receipt: (u64, u64)) -> Reacted {
+        let now = self.now();
+        let Found { holding, status } = caller.found(of, now);
+        // It lives on by a grace that an earlier report left it.
+        let done =
+            if status == Status::Active && done == LeakDone::AlreadyEnded { LeakDone::Grace } else { done };
+        let (requests, streams) = receipt;
+        Reacted::Known { of: holding, status, done, requests, streams }
+    }
+
+    /// # Errors
+    /// When a parameter is wrong, the caller may not, or the store cannot be read.
+    pub async fn list_leaks(&self, caller: &Caller, asked: ListLeaks) -> Result<Page<Leak>, Fault> {
+        caller.require(Scope::Read)?;
+        let mut faults = asked.faults;
+        let length = page_length(asked.limit.as_deref(), &mut faults);
+        let before = cursor(asked.cursor.as_deref(), LeakId::parse, &mut faults);
+        faults.none()?;
+        let filter = LeakFilter {
+            owner: caller.only_own().cloned(),
+            within: caller.app().cloned(),
+            before,
+            limit: length + 1,
+        };
+        Ok(page(self.store.leaks(filter).await?, length, |leak| leak.id.to_string()))
+    }
+}
+
+/// By which ways notices go out.
+pub(super) fn outlets(config: &Config) -> Outlets {
+    Outlets { email: config.notify.smtp.is_some(), webhook: config.notify.webhook.is_some() }
+}
+
+async fn wait(reached: &Reached, revision: u64, fresh: bool) -> (u64, u64) {
+    let receipt = reached.wait(revision).await;
+    if fresh { (receipt.requests, receipt.streams) } else { (0, 0) }
+}
+
+/// A place as it may be kept: shortened, on one line, and without any credential that its address holds.
+fn stored_place(place: &str) -> String {
+    let plain: String = place.chars().filter(|c| !c.is_control()).take(1000).collect();
+    // Queries and fragments are where credentials are, in one spelling or another.
+    let end = plain.find(['?', '#']).unwrap_or(plain.len());
+    let place = &plain[..end];
+    if super::fault::holds_credential(place) || Text::<1000>::parse(place).is_err() {
+        return String::new();
+    }
+    place.to_owned()
+}
+
+fn digests(asked: Option<&[String]>, faults: &mut Faults) -> Vec<Digest> {
+    const FIELD: &str = "tokens";
+    let asked = asked.unwrap_or_default();
+    if asked.is_empty() {
+        faults.add(FIELD, "is missing: a list of tokens, management keys or links' codes, each whole");
+    }
+    if asked.len() > MOST {
+        faults.add(FIELD, format!("must be at most {MOST}"));
+        return Vec::new();
+    }
+    let parse = |text: &String| {
+        let text = text.trim().as_bytes();
+        Kind::ALL.into_iter().find_map(|kind| Plaintext::parse(kind, text)).map(|value| value.digest())
+    };
+    let found = asked.iter().map(parse).collect::<Option<Vec<_>>>();
+    if found.is_none() {
+        faults.add(
+            FIELD,
+            "each must be a whole token or management key: `pct_` or `pcm_` and 36 more characters",
+        );
+    }
+    found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_kept_without_credentials() {
+        let value = Plaintext::generate(Kind::Token).unwrap();
+        let value = value.reveal();
+        for (place, kept) in [
+            ("https://github.com/a/b/blob/c/.env#L3".to_owned(), "https://github.com/a/b/blob/c/.env"),
+            (format!("https://example.com/?t={value}"), "https://example.com/"),
+            (format!("https://example.com/{value}"), ""),
+            ("a\nb".to_owned(), "ab"),
+            (String::new(), ""),
+        ] {
+            assert_eq!(stored_place(&place), kept, "{place}");
+        }
+    }
+}

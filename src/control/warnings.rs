@@ -1,0 +1,69 @@
+//! Warnings that a token may have leaked. Nothing is ended by them.
+
+use std::net::IpAddr;
+
+use super::leaks::outlets;
+use super::{Control, Fault};
+use crate::model::{LeakKind, TokenId};
+use crate::store::{Act, FirstUse, Suspect};
+
+/// Who warns.
+const PROGRAM: &str = "portcullis";
+/// Uses from new networks that are read at once.
+const AT_ONCE: usize = 256;
+
+/// A sign that a token may have leaked.
+#[derive(Clone, Debug)]
+pub struct Suspected {
+    pub token: TokenId,
+    pub kind: LeakKind,
+    pub count: u64,
+    /// Tells it from others of its kind; empty where one is like another.
+    pub place: String,
+    pub client: IpAddr,
+}
+
+impl Control {
+    /// Notes these, and has owners told of those that are new.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn warn(&self, suspected: Vec<Suspected>) -> Result<(), Fault> {
+        if suspected.is_empty() {
+            return Ok(());
+        }
+        let act = Act {
+            at: self.now(),
+            actor: PROGRAM.to_owned(),
+            key: None,
+            from: PROGRAM.to_owned(),
+            once: None,
+        };
+        let suspects = suspected.into_iter().map(|suspected| {
+            let Suspected { token, kind, count, place, client } = suspected;
+            Suspect { token, kind, count, place, client }
+        });
+        let outlets = outlets(&self.config.load());
+        let done = self.store.suspect_tokens(act, suspects.collect(), outlets).await;
+        self.outbox.send_replace(());
+        done.map_err(|e| Fault::refused(e, "token"))
+    }
+
+    /// Tokens that were used from another network than before, since the `seen`th such use, where owners want to hear
+    /// of it; and the number of the last.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn new_networks(&self, seen: Option<u64>) -> Result<(Vec<Suspected>, u64), Fault> {
+        let wanted = self.config.load().leaks.new_networks;
+        let (uses, last) = self.store.first_uses(seen.filter(|_| wanted), AT_ONCE).await?;
+        let suspected = uses.into_iter().map(|FirstUse { token, network, address }| Suspected {
+            token,
+            kind: LeakKind::NewNetwork,
+            count: 1,
+            place: network,
+            client: address,
+        });
+        Ok((suspected.collect(), last))
+    }
+}

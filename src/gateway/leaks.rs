@@ -1,0 +1,74 @@
+//! Reports of leaked credentials that GitHub's secret scanning sends. Here they are only read, within bounds: whether
+//! one is GitHub's, and what becomes of what it tells, is for others to say.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderMap, Response};
+
+use super::form;
+use super::lane::Lane;
+use super::own::Visit;
+use super::record::Record;
+use super::refuse;
+use super::reject::Reject;
+use super::response::{self, Body};
+use super::settings::Settings;
+use super::worker::Worker;
+use crate::board::{LeakReport, Reported};
+use crate::model::Refusal;
+
+pub(super) const PATH: &str = "/.portcullis/leaks/github";
+
+/// Some thousand credentials and where they were found.
+const LONGEST: usize = 1024 * 1024;
+/// No signature and no name of a key is longer.
+const LONGEST_FIELD: usize = 1024;
+/// How long a report may take to arrive, where less is not configured.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const UNAVAILABLE: Reject = Reject {
+    retry_after: Some(60),
+    ..Reject::new(Refusal::UpstreamUnavailable, "reports cannot be taken at present")
+};
+
+/// Takes one.
+pub(super) async fn take(
+    worker: &Rc<Worker>,
+    lane: &Lane,
+    settings: &Settings,
+    visit: Visit,
+    record: Box<Record>,
+) -> Response<Body> {
+    let Visit { request, body, client: _ } = visit;
+    let questions = &worker.gateway.board.questions;
+    let (Some(key), Some(signature)) = (
+        field(&request.headers, "github-public-key-identifier"),
+        field(&request.headers, "github-public-key-signature"),
+    ) else {
+        let detail = "a report is signed: `Github-Public-Key-Identifier` and `Github-Public-Key-Signature` are missing";
+        return refuse(lane, Reject::new(Refusal::InvalidRequest, detail), record);
+    };
+    let Some(_place) = questions.place_for_report() else { return refuse(lane, UNAVAILABLE, record) };
+    let within = settings.limits.header_timeout.min(PATIENCE);
+    let body = match form::whole(body, LONGEST, lane, within).await {
+        Ok(body) => body,
+        Err(reject) => return refuse(lane, reject, record),
+    };
+    let reject = match questions.leaks(LeakReport { key, signature, body }).await {
+        Reported::Taken(verdicts) => {
+            lane.finished();
+            return response::report(lane, verdicts, record);
+        }
+        Reported::Unwanted => Reject::new(Refusal::NotFound, "the gateway has no such path of its own"),
+        Reported::Refused(why) => Reject::new(Refusal::InvalidRequest, why),
+        Reported::Unavailable => UNAVAILABLE,
+    };
+    refuse(lane, reject, record)
+}
+
+fn field(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= LONGEST_FIELD).map(str::to_owned)
+}

@@ -1,0 +1,120 @@
+//! Signs that a token may have leaked. They are noted for its owner and decide nothing: whoever has leaked it could leave
+//! them out.
+
+use http::{HeaderMap, header};
+
+use super::authorize::Permit;
+use super::client::Client;
+use super::credential::{Carrier, Ways};
+use super::query;
+use super::reject::Reject;
+use super::request::Request;
+use super::worker::Worker;
+use crate::credential::{Digest, Kind, LENGTH, Plaintext};
+use crate::model::{LeakKind, Refusal};
+
+/// Parts of the names of programs that look at links for others, as they write them in `User-Agent`.
+const CRAWLERS: [&[u8]; 12] = [
+    b"bot",
+    b"crawler",
+    b"spider",
+    b"preview",
+    b"facebookexternalhit",
+    b"whatsapp",
+    b"slurp",
+    b"embedly",
+    b"skypeuripreview",
+    b"headlesschrome",
+    b"bytespider",
+    b"ia_archiver",
+];
+/// More of a name is not looked at.
+const LONGEST_AGENT: usize = 512;
+
+/// Looks at a request of which was just decided whether it is let in.
+pub(super) fn look(
+    worker: &Worker,
+    ways: &Ways,
+    request: &Request,
+    decided: &Result<Permit, Reject>,
+    client: Client,
+) {
+    let note = |token, kind| worker.suspected(token, kind, client.address);
+    match decided {
+        Ok(permit) if permit.carrier() == Some(Carrier::Query) && is_crawler(&request.headers) => {
+            if let Some(holder) = permit.holder() {
+                note(holder.id, LeakKind::Crawler);
+            }
+        }
+        Err(Reject { refusal: Refusal::TokenRevoked, token: Some(token), .. }) => {
+            note(*token, LeakKind::RevokedInUse);
+        }
+        Ok(_) | Err(_) => {}
+    }
+    if let Some(digest) = in_referer(ways, &request.headers)
+        && let Some(identity) = worker.gateway.index.get(&digest)
+    {
+        note(identity.id, LeakKind::Referer);
+    }
+}
+
+/// The token in the address of the page that a browser says it comes from.
+fn in_referer(ways: &Ways, headers: &HeaderMap) -> Option<Digest> {
+    let page = headers.get(header::REFERER)?.to_str().ok()?;
+    let (_, query) = page.split_once('?')?;
+    let query = query.split('#').next().unwrap_or_default();
+    let pair = query::pairs(query, ways.query_parameter.as_deref()?).next()?;
+    let value = query::decode::<LENGTH>(&query[pair.value])?;
+    Plaintext::parse(Kind::Token, &value).map(|value| value.digest())
+}
+
+fn is_crawler(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).unwrap_or_default();
+    let agent = agent[..agent.len().min(LONGEST_AGENT)].to_ascii_lowercase();
+    CRAWLERS.iter().any(|name| memchr::memmem::find(&agent, name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const TOKEN: &str = "pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17";
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        [(name, HeaderValue::from_str(value).unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn crawlers_are_known_by_what_they_call_themselves() {
+        for (agent, is) in [
+            ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", true),
+            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", true),
+            ("facebookexternalhit/1.1", true),
+            ("curl/8.0", false),
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_crawler(&headers(header::USER_AGENT, agent)), is, "{agent}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_token_in_its_place_is_one() {
+        let ways = Ways {
+            header: header::HeaderName::from_static("x-portcullis-token"),
+            query_parameter: Some("bypass".into()),
+        };
+        for (page, is) in [
+            (format!("https://a/b?x=1&bypass={TOKEN}#c"), true),
+            (format!("https://a/b?by%70ass={TOKEN}"), true),
+            (format!("https://a/b#?bypass={TOKEN}"), false),
+            (format!("https://a/b?other={TOKEN}"), false),
+            (format!("https://a/b?bypass={TOKEN}x"), false),
+            ("https://a/b".to_owned(), false),
+        ] {
+            assert_eq!(in_referer(&ways, &headers(header::REFERER, &page)).is_some(), is, "{page}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Reports of GitHub's secret scanning: signed over the raw body with a key that GitHub publishes.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, HeaderValue};
+use http::{Request, StatusCode, Uri};
+use http_body_util::Full;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::GithubKeys;
+use crate::control::{Control, FoundLeak, Once};
+use crate::credential::{Kind, Plaintext};
+use crate::outgoing::{Bounds, Trust};
+
+const SOURCE: &str = "github";
+/// How often keys are looked for at the most: strangers can make us look.
+const SELDOM: Duration = Duration::from_secs(60);
+/// After which time they are looked for anew, so that one that was withdrawn does not count for ever.
+const STALE: Duration = Duration::from_secs(60 * 60);
+const BOUNDS: Bounds = Bounds { patience: Duration::from_secs(10), answer: 256 * 1024 };
+/// Keys that are remembered.
+const KEYS: usize = 64;
+
+/// A report as it arrived.
+#[derive(Debug)]
+pub struct SignedReport<'a> {
+    /// Which key it is said to be signed with.
+    pub key: &'a str,
+    /// In base64.
+    pub signature: &'a str,
+    pub body: &'a [u8],
+}
+
+/// Why a report was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untaken {
+    /// Reports of GitHub are not wanted.
+    Off,
+    UnknownKey,
+    WrongSignature,
+    Malformed,
+    /// The very same was taken before.
+    Replayed,
+    /// The keys or the store cannot be had just now.
+    Unavailable,
+}
+
+/// Judges reports. It remembers the keys.
+#[derive(Debug)]
+pub struct Desk {
+    control: Control,
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    /// Where these are from.
+    from: Option<GithubKeys>,
+    /// As SubjectPublicKeyInfo, by their identifiers.
+    known: Arc<HashMap<String, Vec<u8>>>,
+    looked: Option<Instant>,
+    read: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Published {
+    public_keys: Vec<PublishedKey>,
+}
+
+#[derive(Deserialize)]
+struct PublishedKey {
+    key_identifier: String,
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    token: String,
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    token_hash: String,
+    token_type: &'a str,
+    label: &'static str,
+}
+
+impl Desk {
+    #[must_use]
+    pub fn new(control: Control) -> Self {
+        Self { control, keys: Mutex::default() }
+    }
+
+    /// Ends what was reported, and gives the answer to it.
+    ///
+    /// # Errors
+    /// When the report was not taken; nothing was ended then.
+    pub async fn take(&self, report: SignedReport<'_>) -> Result<Vec<u8>, Untaken> {
+        let key = self.key(report.key).await?;
+        let signature = BASE64_STANDARD.decode(report.signature).map_err(|_| Untaken::WrongSignature)?;
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &key)
+            .verify(report.body, &signature)
+            .map_err(|_| Untaken::WrongSignature)?;
+        let items: Vec<Item> = serde_json::from_slice(report.body).map_err(|_| Untaken::Malformed)?;
+        // What is signed is the body: another signature of the same would be the same report.
+        let request: [u8; 32] = Sha256::digest(report.body).into();
+        let key: [u8; 32] = Sha256::new().chain_update(b"github\0").chain_update(request).finalize().into();
+        let mut found = Vec::new();
+        let mut places = Vec::with_capacity(items.len());
+        for item in &items {
+            let parsed = Kind::ALL.into_iter().find_map(|kind| Plaintext::parse(kind, item.token.as_bytes()));
+            places.push(parsed.map(|value| {
+                let place = item.url.clone().unwrap_or_default();
+                found.push(FoundLeak { digest: value.digest(), place });
+                found.len() - 1
+            }));
+        }
+        let once = Once { key, request };
+        let known =
+            self.control.report_signed(SOURCE, found, once).await.map_err(|_| Untaken::Unavailable)?;
+        let known = known.ok_or(Untaken::Replayed)?;
+        let is_ours =
+            |place: Option<usize>| place.and_then(|place| known.get(place).copied()).unwrap_or(false);
+        let verdicts: Vec<_> = items
+            .iter()
+            .zip(places)
+            .map(|(item, place)| Verdict {
+                token_hash: BASE64_STANDARD.encode(Sha256::digest(item.token.as_bytes())),
+                token_type: &item.kind,
+                label: if is_ours(place) { "true_positive" } else { "false_positive" },
+            })
+            .collect();
+        serde_json::to_vec(&verdicts).map_err(|_| Untaken::Unavailable)
+    }
+
+    /// The key with this identifier, looked for where it is not known or has not been looked for lately.
+    async fn key(&self, id: &str) -> Result<Vec<u8>, Untaken> {
+        let config = self.control.config();
+        let source = &config.leaks.github_keys;
+        if *source == GithubKeys::Off {
+            return Err(Untaken::Off);
+        }
+        let mut keys = self.keys.lock().await;
+        if keys.from.as_ref() != Some(source) {
+            *keys = Keys { from: Some(source.clone()), ..Keys::default() };
+        }
+        let stale = keys.read.is_none_or(|read| read.elapsed() >= STALE);
+        let may_look = keys.looked.is_none_or(|looked| looked.elapsed() >= SELDOM);
+        if (stale || !keys.known.contains_key(id)) && may_look {
+            keys.looked = Some(Instant::now());
+            match look(source).await {
+                Ok(known) => (keys.known, keys.read) = (Arc::new(known), Some(Instant::now())),
+                Err(wrong) => tracing::warn!("the keys of GitHub's reports cannot be had: {wrong}"),
+            }
+        }
+        let unknown = if keys.read.is_some() { Untaken::UnknownKey } else { Untaken::Unavailable };
+        keys.known.get(id).cloned().ok_or(unknown)
+    }
+}
+
+async fn look(source: &GithubKeys) -> Result<HashMap<String, Vec<u8>>, String> {
+    let text = match source {
+        GithubKeys::Off => return Err("they are switched off".to_owned()),
+        GithubKeys::File(path) => {
+            let path = path.clone();
+            let reading = tokio::task::spawn_blocking(move || read(&path));
+            reading.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?.into()
+        }
+        GithubKeys::Url(url) => fetch(url).await?,
+    };
+    parse(&text)
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(BOUNDS.answer as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+async fn fetch(url: &Uri) -> Result<Bytes, String> {
+    let trust = Trust::system().map_err(|e| e.to_string())?;
+    let request = Request::builder()
+        .header(ACCEPT, HeaderValue::from_static("application/json"))
+        .body(Full::default())
+        .map_err(|e| e.to_string())?;
+    let answer =
+        trust.call(url, request, BOUNDS).await.map_err(|failure| format!("their server {failure}"))?;
+    if answer.status != StatusCode::OK {
+        return Err(format!("their server answered {}", answer.status));
+    }
+    Ok(answer.body)
+}
+
+/// The keys as GitHub publishes them.
+fn parse(text: &[u8]) -> Result<HashMap<String, Vec<u8>>, String> {
+    let published: Published = serde_json::from_slice(text).map_err(|_| {
+        "what is there is not `{\"public_keys\": [{\"key_identifier\", \"key\"}, …]}`".to_owned()
+    })?;
+    let known: HashMap<_, _> = published
+        .public_keys
+        .into_iter()
+        .take(KEYS)
+        .filter_map(|key| {
+            let der = SubjectPublicKeyInfoDer::from_pem_slice(key.key.as_bytes()).ok()?;
+            Some((key.key_identifier, der.to_vec()))
+        })
+        .collect();
+    if known.is_empty() { Err("there is no key among them".to_owned()) } else { Ok(known) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE9MJJHnMfn2+H4xL4YaPDA4RpJqUqkCmRCBnYERxZanmcpzQSXs1X/AljlKkbJ8qpVIW4clayyef9gWhFbNHWAA==";
+    const BODY: &[u8] = br#"[{"token":"some_token","type":"some_type","url":"some_url"}]"#;
+    const SIGNATURE: &str =
+        "MEUCIQDKZokqnCjrRtw0tni+2Ltvl/uiMJ1EGumEsp1BsNr32AIgQY1YXD2nlj+XNfGK4rBfkMJ1JDOQcYXxa2sY8FNkrKc=";
+
+    #[test]
+    fn the_published_vector_verifies_and_a_changed_byte_does_not() {
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{KEY}\n-----END PUBLIC KEY-----\n");
+        let published = serde_json::json!({
+            "public_keys": [{ "key_identifier": "a", "key": pem, "is_current": true }, { "key_identifier": "b", "key": "" }],
+        });
+        let keys = parse(published.to_string().as_bytes()).unwrap();
+        assert_eq!(keys.len(), 1);
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &keys["a"]);
+        let signature = BASE64_STANDARD.decode(SIGNATURE).unwrap();
+        assert!(key.verify(BODY, &signature).is_ok());
+        let mut changed = BODY.to_vec();
+        changed[20] ^= 1;
+        assert!(key.verify(&changed, &signature).is_err());
+        let mut changed = signature;
+        changed[20] ^= 1;
+        assert!(key.verify(BODY, &changed).is_err());
+    }
+
+    #[test]
+    fn nonsense_in_the_place_of_keys_is_told() {
+        for text in
+            ["", "[]", "{}", r#"{"public_keys":[]}"#, r#"{"public_keys":[{"key_identifier":"a","key":"x"}]}"#]
+        {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What a notice says: to programs as a JSON document, to people as a letter.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::model::{Event, Notice};
+
+/// A subject and a text.
+pub(super) struct Letter {
+    pub(super) subject: String,
+    pub(super) text: String,
+}
+
+/// The document that a webhook gets (Standard Webhooks, "Payload structure").
+pub(super) fn document(notice: &Notice) -> Value {
+    let mut data = notice.data.clone();
+    if let (Some(data), Some(command)) = (data.as_object_mut(), replacement(notice)) {
+        data.insert("replacement".to_owned(), json!({ "command": command }));
+    }
+    json!({
+        "id": notice.id.to_string(), "type": notice.event.as_str(), "timestamp": notice.created_at, "data": data,
+    })
+}
+
+/// The letter that its owner gets.
+pub(super) fn letter(notice: &Notice) -> Letter {
+    let data = &notice.data;
+    let what = if notice.event == Event::KeyLeaked { "key" } else { "token" };
+    let thing = &data[what];
+    let name = match (text(&thing["label"]), text(&thing["hint"])) {
+        ("", hint) => format!("…{hint}"),
+        (label, hint) => format!("{label} (…{hint})"),
+    };
+    let subject = match notice.event {
+        Event::TokenLeaked => format!("Token {name} was found where it does not belong"),
+        Event::KeyLeaked => format!("Management key {name} was found where it does not belong"),
+        Event::TokenSuspected => format!("Token {name} may have leaked"),
+        Event::TokenRevoked => format!("Token {name} was revoked"),
+        Event::TokenExpiring => format!("Token {name} ends soon"),
+    };
+    let mut letter = Lines::default();
+    letter.say(&happened(notice));
+    letter.say("");
+    letter.fact("Id", text(&thing["id"]));
+    letter.fact("Label", text(&thing["label"]));
+    letter.fact("Ends in", text(&thing["hint"]));
+    letter.fact("App", text(&thing["app"]));
+    letter.fact("Environment", text(&thing["environment"]));
+    letter.fact("Found by", text(&data["leak"]["source"]));
+    letter.fact("Found in", text(&data["leak"]["place"]));
+    letter.fact("Ends", text(&data["ends_at"]));
+    let used = match (text(&thing["last_used_at"]), text(&thing["last_used_from"])) {
+        ("", _) => "never".to_owned(),
+        (at, "") => at.to_owned(),
+        (at, from) => format!("{at}, from {from}"),
+    };
+    letter.fact("Last used", &used);
+    let addresses: Vec<_> = items(&data["addresses"]).map(text).collect();
+    letter.fact("Used from", &addresses.join(", "));
+    others(&mut letter, data);
+    if let Some(command) = replacement(notice) {
+        letter.say("");
+        letter.say("To mint a replacement:");
+        letter.say(&format!("  {command}"));
+    }
+    letter.say("");
+    letter.say(&format!("Notice {}, {}.", notice.id, notice.created_at));
+    Letter { subject, text: letter.0 }
+}
+
+/// What happened, in a sentence or two.
+fn happened(notice: &Notice) -> String {
+    let data = &notice.data;
+    match notice.event {
+        Event::TokenLeaked | Event::KeyLeaked => {
+            let done = match text(&data["done"]) {
+                "revoked" => "It was revoked at once, and what it had under way was ended.",
+                "grace" => "It lives on for a short while, and ends by itself then.",
+                _ => "It had ended before.",
+            };
+            format!("A credential of yours was reported as leaked. {done}")
+        }
+        Event::TokenSuspected => {
+            let why = match text(&data["leak"]["kind"]) {
+                "referer" => "A browser told where it came from with the token in the address.",
+                "crawler" => "A program that looks at links for others came with the token in its link.",
+                "revoked_in_use" => "The token was revoked, and requests with it keep coming.",
+                _ => "The token was used from a network that it had not been used from before.",
+            };
+            format!("{why} Nothing was done about it: if that is not as it should be, revoke the token.")
+        }
+        Event::TokenRevoked => match (text(&data["by"]), text(&data["reason"])) {
+            (by, "") => format!("A token of yours was revoked by {by}."),
+            (by, reason) => format!("A token of yours was revoked by {by}: {reason}."),
+        },
+        Event::TokenExpiring => "A token of yours that is in use ends soon.".to_owned(),
+    }
+}
+
+fn others(letter: &mut Lines, data: &Value) {
+    let mut others = items(&data["other_live_tokens"]).peekable();
+    if others.peek().is_none() {
+        return;
+    }
+    letter.say("");
+    letter.say("Your other tokens that live:");
+    for other in others {
+        let place = format!("{} in {}", text(&other["app"]), text(&other["environment"]));
+        letter.say(&format!(
+            "  {} {} (…{}), {place}",
+            text(&other["id"]),
+            text(&other["label"]),
+            text(&other["hint"])
+        ));
+    }
+    if data["more_live_tokens"] == json!(true) {
+        letter.say("  and more");
+    }
+}
+
+/// The command that mints a token like this one; `None` where none is to be minted.
+fn replacement(notice: &Notice) -> Option<String> {
+    let token = &notice.data["token"];
+    match notice.event {
+        Event::KeyLeaked => return None,
+        // Both values work for an overlap.
+        Event::TokenExpiring => return Some(format!("portcullis token rotate {}", text(&token["id"]))),
+        Event::TokenLeaked | Event::TokenSuspected | Event::TokenRevoked => {}
+    }
+    let mut command = "portcullis token create".to_owned();
+    let mut add = |flag: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = write!(command, " {flag} {}", quoted(value));
+    };
+    add("--app", text(&token["app"]));
+    add("--environment", text(&token["environment"]));
+    if !text(&token["label"]).is_empty() {
+        add("--label", text(&token["label"]));
+    }
+    items(&token["scopes"]).for_each(|scope| add("--scope", text(scope)));
+    items(&token["allowed_addresses"]).for_each(|network| add("--allow", text(network)));
+    if let Some(rate) = token["rate_limit"].as_str() {
+        add("--rate", rate);
+    }
+    add("--expires", "7d");
+    Some(command)
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A text in the making.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn say(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    fn fact(&mut self, name: &str, fact: &str) {
+        if !fact.is_empty() {
+            self.say(&format!("{name}: {fact}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::{Channel, NoticeId};
+
+    fn notice(event: Event) -> Notice {
+        let now = Timestamp::UNIX_EPOCH;
+        Notice {
+            id: NoticeId::next(None, now),
+            channel: Channel::Email,
+            event,
+            subject: "tok_1".to_owned(),
+            recipient: "ann@example.com".to_owned(),
+            data: json!({
+                "token": {
+                    "id": "tok_1", "label": "Ann's $(CI)", "hint": "abcd", "app": "shop", "environment": "production",
+                    "scopes": ["GET /healthz"], "allowed_addresses": ["10.0.0.0/8"], "rate_limit": "100/1m",
+                    "last_used_at": "2026-11-20T10:00:00Z", "last_used_from": "192.0.2.7",
+                },
+                "leak": { "kind": "report", "source": "github", "place": "https://github.com/a/b" },
+                "done": "revoked",
+                "other_live_tokens": [{ "id": "tok_2", "label": "x", "hint": "efgh", "app": "*", "environment": "e" }],
+                "more_live_tokens": true,
+            }),
+            created_at: now,
+            due_at: now,
+            attempts: 0,
+            last_error: None,
+            dead_at: None,
+        }
+    }
+
+    #[test]
+    fn a_letter_says_what_was_found_where_and_what_to_do() {
+        let letter = letter(&notice(Event::TokenLeaked));
+        assert_eq!(letter.subject, "Token Ann's $(CI) (…abcd) was found where it does not belong");
+        for line in [
+            "It was revoked at once",
+            "Found by: github\nFound in: https://github.com/a/b",
+            "Last used: 2026-11-20T10:00:00Z, from 192.0.2.7",
+            "  tok_2 x (…efgh), * in e\n  and more",
+            "portcullis token create --app shop --environment production --label 'Ann'\\''s $(CI)' \
+             --scope 'GET /healthz' --allow 10.0.0.0/8 --rate 100/1m --expires 7d",
+        ] {
+            assert!(letter.text.contains(line), "{line}\n{}", letter.text);
+        }
+    }
+
+    #[test]
+    fn what_ends_by_itself_is_rotated() {
+        let document = document(&notice(Event::TokenExpiring));
+        assert_eq!(document["type"], "token.expiring");
+        assert_eq!(document["data"]["replacement"]["command"], "portcullis token rotate tok_1");
+        assert_eq!(document["timestamp"], "1970-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,117 @@
+//! Mail over SMTP.
+
+use std::time::Duration;
+
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Mailbox, SinglePart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use tokio::time::timeout;
+
+use super::{Failed, letter};
+use crate::config::{self, Password, Smtp, SmtpSecurity};
+use crate::control::Control;
+use crate::model::Notice;
+
+/// How long the server may be silent, and how long all of it may take.
+const SILENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends a notice once.
+pub(super) async fn send(control: &Control, smtp: &Smtp, notice: &Notice) -> Result<(), Failed> {
+    let message = message(smtp, notice)?;
+    let transport = transport(control, smtp).await?;
+    let sent = timeout(PATIENCE, transport.send(message)).await;
+    match sent {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if error.is_permanent() => {
+            let code = error.status().map_or_else(|| "no".to_owned(), |code| code.to_string());
+            // What a server says of credentials may change; of a letter it will not.
+            let about_us = ["530", "534", "535", "538"].contains(&code.as_str());
+            let error = format!("the mail server refused ({code})");
+            Err(if about_us { Failed::ForNow(error, None) } else { Failed::ForGood(error) })
+        }
+        Ok(Err(error)) => Err(Failed::ForNow(told(&error), None)),
+        Err(_) => {
+            let error = format!("the mail server took longer than {} s", PATIENCE.as_secs());
+            Err(Failed::ForNow(error, None))
+        }
+    }
+}
+
+/// What went wrong, without what the server said: it may repeat what it was told.
+fn told(error: &lettre::transport::smtp::Error) -> String {
+    if let Some(code) = error.status() {
+        format!("the mail server refused for now ({code})")
+    } else if error.is_timeout() {
+        "the mail server gave no answer in time".to_owned()
+    } else if error.is_tls() {
+        "the mail server cannot prove who it is, or speaks no TLS".to_owned()
+    } else if error.is_response() || error.is_client() {
+        "the mail server speaks otherwise than SMTP, or lacks what is needed (STARTTLS, authentication)"
+            .to_owned()
+    } else {
+        "the mail server cannot be reached, or hung up".to_owned()
+    }
+}
+
+fn message(smtp: &Smtp, notice: &Notice) -> Result<Message, Failed> {
+    let unfit = |what: &str| Failed::ForGood(format!("{what} is no address for mail"));
+    let mailbox = |address: &str| address.parse().map(|address| Mailbox::new(None, address));
+    let letter::Letter { subject, text } = letter::letter(notice);
+    let domain = smtp.from.as_str().rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    Message::builder()
+        .from(mailbox(smtp.from.as_str()).map_err(|_| unfit("notify.smtp.from"))?)
+        .to(mailbox(&notice.recipient).map_err(|_| unfit("the owner's address"))?)
+        .subject(subject)
+        // The same however often it is sent.
+        .message_id(Some(format!("<{}@{domain}>", notice.id)))
+        .singlepart(
+            SinglePart::builder()
+                .header(ContentType::TEXT_PLAIN)
+                .header(ContentTransferEncoding::QuotedPrintable)
+                .body(text),
+        )
+        .map_err(|_| Failed::ForGood("the letter cannot be put together".to_owned()))
+}
+
+async fn transport(control: &Control, smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, Failed> {
+    let server = &smtp.server;
+    let failed =
+        |e: lettre::transport::smtp::Error| Failed::ForNow(format!("TLS cannot be set up: {e}"), None);
+    let parameters = || TlsParameters::new_rustls(server.host.clone()).map_err(failed);
+    let security = match server.security {
+        SmtpSecurity::Tls => Tls::Wrapper(parameters()?),
+        SmtpSecurity::StartTls => Tls::Required(parameters()?),
+        SmtpSecurity::None => Tls::None,
+    };
+    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host)
+        .port(server.port)
+        .tls(security)
+        .timeout(Some(SILENCE));
+    if let (Some(user), Some(kept)) = (&server.user, &smtp.password) {
+        let password = password(control, kept).await?;
+        transport = transport.credentials(Credentials::new(user.clone(), password));
+    }
+    Ok(transport.build())
+}
+
+/// As it is now: it may have been changed since the last letter.
+async fn password(control: &Control, kept: &Password) -> Result<String, Failed> {
+    match kept {
+        Password::File(path) => {
+            let path = path.clone();
+            let read = tokio::task::spawn_blocking(move || config::password(&path)).await;
+            let read = read.map_err(|e| Failed::ForNow(e.to_string(), None))?;
+            let wrong = |wrong| Failed::ForNow(format!("notify.smtp.password_file {wrong}"), None);
+            // The library keeps a copy of its own in any case.
+            read.map(|password| password.to_string()).map_err(wrong)
+        }
+        Password::Reference(template) => {
+            let filled = control.own_secret(template).map_err(|lack| Failed::ForNow(lack, None))?;
+            let text = std::str::from_utf8(&filled).map(str::to_owned);
+            text.map_err(|_| Failed::ForGood("the password is not UTF-8".to_owned()))
+        }
+    }
+}

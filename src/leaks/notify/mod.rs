@@ -1,0 +1,158 @@
+//! Tells people of what happened to credentials: takes notices out of the outbox, sends each until it has arrived or has
+//! to be given up, and notes what came of it. One is sent again where that could not be noted: with the same id.
+
+mod letter;
+mod mail;
+mod webhook;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::control::{Control, Sent};
+use crate::model::{Channel, Notice};
+use crate::outgoing::Trust;
+
+/// Notices that are under way at once, by each channel.
+const AT_ONCE: usize = 4;
+/// How long to wait after the first failure; twice as long after each further one, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// Attempts that are made: they take about three days.
+const ATTEMPTS: u32 = 80;
+/// How long nothing is tried after the store could not be asked.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a notice did not arrive. It holds nothing of what was sent.
+#[derive(Debug, PartialEq, Eq)]
+enum Failed {
+    /// It may arrive the next time, and not before so long.
+    ForNow(String, Option<Duration>),
+    /// It never will.
+    ForGood(String),
+}
+
+/// Sends notices until `stop` is true or its sender is gone.
+pub async fn run(control: Control, stop: watch::Receiver<bool>) {
+    tokio::join!(
+        serve(Channel::Email, control.clone(), stop.clone()),
+        serve(Channel::Webhook, control, stop)
+    );
+}
+
+/// Serves one channel: what hangs in one does not hold up the other.
+async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<bool>) {
+    let mut news = control.outbox();
+    let mut trust: Option<Trust> = None;
+    let mut under_way: JoinSet<()> = JoinSet::new();
+    loop {
+        news.mark_unchanged();
+        // In rounds: those of a round have all been noted before the next is asked for.
+        let next = match control.due_notices(channel, AT_ONCE).await {
+            Ok((due, next)) if due.is_empty() => next,
+            Ok((due, _)) => {
+                for notice in due {
+                    let trust = trusted(&mut trust);
+                    under_way.spawn(deliver(control.clone(), trust, notice));
+                }
+                while !under_way.is_empty() {
+                    tokio::select! {
+                        _ = stop.wait_for(|stop| *stop) => return,
+                        _ = under_way.join_next() => {}
+                    }
+                }
+                continue;
+            }
+            // The store says itself that it cannot be read.
+            Err(_) => Timestamp::now().checked_add(PAUSE).ok(),
+        };
+        let due = next.map(|next| {
+            let ahead = Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default();
+            Instant::now() + ahead.clamp(Duration::from_millis(10), LONGEST_WAIT)
+        });
+        let wait = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            changed = news.changed() => if changed.is_err() { return },
+            () = wait => {}
+        }
+    }
+}
+
+fn trusted(trust: &mut Option<Trust>) -> Option<Trust> {
+    if trust.is_none() {
+        *trust = Trust::system().inspect_err(|e| tracing::error!("no webhook can be called: {e}")).ok();
+    }
+    trust.clone()
+}
+
+async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) {
+    let config = control.config();
+    let sent = match (notice.channel, &config.notify.smtp, &config.notify.webhook) {
+        (Channel::Email, Some(smtp), _) => mail::send(&control, smtp, &notice).await,
+        (Channel::Webhook, _, Some(webhook)) => match trust {
+            Some(trust) => webhook::send(&trust, webhook, &notice).await,
+            None => Err(Failed::ForNow("TLS cannot be set up".to_owned(), None)),
+        },
+        (Channel::Email, None, _) => {
+            Err(Failed::ForGood("notify.smtp is not configured any more".to_owned()))
+        }
+        (Channel::Webhook, _, None) => {
+            Err(Failed::ForGood("notify.webhook is not configured any more".to_owned()))
+        }
+    };
+    let (event, subject, channel) = (notice.event.as_str(), &notice.subject, notice.channel.as_str());
+    let sent = match sent {
+        Ok(()) => Sent::Delivered,
+        Err(Failed::ForNow(error, least)) if notice.attempts + 1 < ATTEMPTS => {
+            if notice.attempts == 0 {
+                tracing::warn!(%event, %subject, %channel, "a notice did not arrive, and is sent again: {error}");
+            }
+            let wait =
+                wait(notice.attempts, fastrand::f64()).max(least.unwrap_or_default()).min(LONGEST_WAIT);
+            let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+            Sent::Again { due: control.now().checked_add(wait).unwrap_or(Timestamp::MAX), error }
+        }
+        Err(Failed::ForNow(error, _) | Failed::ForGood(error)) => {
+            tracing::error!(%event, %subject, %channel, "a notice was given up: {error}");
+            Sent::GivenUp { error }
+        }
+    };
+    if control.settle_notice(notice.id, notice.channel, sent).await.is_err() {
+        // It stays due, and must not be sent over and over meanwhile.
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// How long to wait after so many failures before; `chance` is from 0 to 1, so that those who failed together do not
+/// come back together.
+fn wait(failures: u32, chance: f64) -> Duration {
+    let full =
+        FIRST_WAIT.saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX)).min(LONGEST_WAIT);
+    full.mul_f64(0.75 + 0.25 * chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_an_hour_and_differ() {
+        assert_eq!(wait(0, 1.0), Duration::from_secs(1));
+        assert_eq!(wait(3, 0.0), Duration::from_secs(6));
+        for failures in [12, 31, 32, u32::MAX] {
+            assert_eq!(wait(failures, 1.0), LONGEST_WAIT);
+        }
+        let whole: Duration = (0..ATTEMPTS - 1).map(|failures| wait(failures, 0.5)).sum();
+        let days = whole.as_secs() / 86_400;
+        assert!((2..=3).contains(&days), "{days} days");
+    }
+}

@@ -1,0 +1,192 @@
+//! What the store keeps of leaks, and of the notices that tell of them.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::sqlite::{leaks, networks, outbox};
+use super::{Act, Held, NotDone, Revocation, Store, StoreError};
+use crate::credential::Digest;
+use crate::model::{
+    AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, TokenId,
+};
+
+/// By which ways notices go out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outlets {
+    pub email: bool,
+    pub webhook: bool,
+}
+
+/// A credential that somebody found.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    pub digest: Digest,
+    /// Who found it.
+    pub source: String,
+    /// Where, as far as that is known.
+    pub place: String,
+}
+
+/// What a report did.
+#[derive(Debug)]
+pub struct Reaction {
+    pub of: Revocation<Held>,
+    pub done: LeakDone,
+}
+
+impl Reaction {
+    pub(super) fn subject(&self) -> String {
+        match &self.of.of {
+            Held::Token(token) => token.id.to_string(),
+            Held::Key(key) => key.id.to_string(),
+        }
+    }
+}
+
+/// Which leaks to list. Every part that is there must match.
+#[derive(Clone, Debug)]
+pub struct LeakFilter {
+    pub owner: Option<MemberName>,
+    pub within: Option<AppName>,
+    pub before: Option<LeakId>,
+    pub limit: usize,
+}
+
+/// A sign that a token may have leaked.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    pub token: TokenId,
+    pub kind: LeakKind,
+    pub count: u64,
+    /// Tells it from others of its kind.
+    pub place: String,
+    pub client: IpAddr,
+}
+
+/// The first use of a token from a network.
+#[derive(Clone, Debug)]
+pub struct FirstUse {
+    pub token: TokenId,
+    pub network: String,
+    pub address: IpAddr,
+}
+
+/// How long before its end a token's owner is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    Week,
+    Day,
+}
+
+/// What came of an attempt to send a notice.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    Delivered,
+    Again { due: Timestamp, error: String },
+    GivenUp { at: Timestamp, error: String },
+}
+
+impl Store {
+    /// Ends what was reported as leaked, all of it or nothing; with `grace_ends`, tokens live on until then.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn report_leaks(
+        &self,
+        act: Act,
+        reports: Vec<Reported>,
+        grace_ends: Option<Timestamp>,
+        outlets: Outlets,
+    ) -> Result<Vec<Option<Reaction>>, NotDone> {
+        self.0.writer.command(move |work| leaks::report(work, &act, &reports, grace_ends, outlets)).await
+    }
+
+    /// Notes signs that tokens may have leaked, and has the owners told of those that are new.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn suspect_tokens(
+        &self,
+        act: Act,
+        suspects: Vec<Suspect>,
+        outlets: Outlets,
+    ) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| leaks::suspect(work, &act, &suspects, outlets)).await
+    }
+
+    /// Which tokens were used from another network than before, after the `seen`th such row; none where that is not
+    /// given. With the number of the last row.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn first_uses(
+        &self,
+        seen: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<FirstUse>, u64), StoreError> {
+        self.0.upkeep.read(move |conn| networks::first_uses(conn, seen, limit)).await
+    }
+
+    /// The leaks that `filter` lets through, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn leaks(&self, filter: LeakFilter) -> Result<Vec<Leak>, StoreError> {
+        self.0.lists.read(move |conn| leaks::list(conn, &filter)).await
+    }
+
+    /// How many leaks are known of each kind, and how many notices wait and were given up.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn count_leaks(&self) -> Result<(Vec<(LeakKind, u64)>, (u64, u64)), StoreError> {
+        self.0.upkeep.read(|conn| Ok((leaks::count(conn)?, outbox::count(conn)?))).await
+    }
+
+    /// The notices to send by now, and when the next of the others is due.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn due_notices(
+        &self,
+        channel: Channel,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Notice>, Option<Timestamp>), StoreError> {
+        self.0.upkeep.read(move |conn| outbox::due(conn, channel, now, limit)).await
+    }
+
+    /// The notices that are not delivered, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn notices(
+        &self,
+        before: Option<(NoticeId, Channel)>,
+        limit: usize,
+    ) -> Result<Vec<Notice>, StoreError> {
+        self.0.lists.read(move |conn| outbox::list(conn, before, limit)).await
+    }
+
+    /// Notes what came of an attempt to send a notice.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn settle_notice(
+        &self,
+        id: NoticeId,
+        channel: Channel,
+        settlement: Settlement,
+    ) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| outbox::settle(work, id, channel, &settlement)).await
+    }
+
+    /// Forgets notices that were given up long ago, and leaks of which nothing was heard for longer.
+    ///
+    /// # Errors
+    /// When a piece could not be written; earlier pieces stay done.
+    pub async fn trim_notices(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.0.writer.bulk(outbox::Trim::new(now)).await
+    }
+}

@@ -1,0 +1,306 @@
+//! Rows of leaks and warnings, and what a report does to the credential that it is about.
+
+use jiff::Timestamp;
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, Row, params_from_iter};
+use serde_json::json;
+
+use super::super::{Act, Held, LeakFilter, Outlets, Reaction, Reported, Revocation, Suspect};
+use super::outbox::{About, enqueue};
+use super::repeats::{begin, made};
+use super::work::{Halt, Work};
+use super::{Unreadable, audit, keys, moment, parsed, shares, time, tokens};
+use crate::credential::Digest;
+use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
+
+const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name AS member, l.app, l.environment, l.label,
+    l.hint, l.done, l.ends_at, l.count, l.first_at, l.last_at FROM leaks l LEFT JOIN members m ON m.id = l.member";
+
+/// Ends what was reported, or has it end soon; notes where it was found, and has its owner told. In the order of the
+/// report, `None` where nothing is known of one.
+pub(in crate::store) fn report(
+    work: &mut Work<'_>,
+    act: &Act,
+    reports: &[Reported],
+    grace_ends: Option<Timestamp>,
+    outlets: Outlets,
+) -> Result<Vec<Option<Reaction>>, Halt> {
+    begin(work, act)?;
+    let mut reactions = Vec::with_capacity(reports.len());
+    for reported in reports {
+        reactions.push(match held(work.conn, &reported.digest)? {
+            None => None,
+            Some(Held::Token(token)) => Some(token_leaked(work, act, *token, reported, grace_ends, outlets)?),
+            Some(Held::Key(key)) => Some(key_leaked(work, act, *key, reported, outlets)?),
+        });
+    }
+    let first = reactions.iter().flatten().next().map_or_else(String::new, Reaction::subject);
+    made(work, act, &first, 0)?;
+    Ok(reactions)
+}
+
+/// What a digest is of: a token, its link that signs in, or a management key.
+pub(in crate::store) fn held(conn: &Connection, digest: &Digest) -> rusqlite::Result<Option<Held>> {
+    let token = match tokens::by_digest(conn, digest)? {
+        Some(token) => Some(token),
+        None => shares::token(conn, digest)?,
+    };
+    match token {
+        Some(token) => Ok(Some(Held::Token(Box::new(token)))),
+        None => Ok(keys::by_digest(conn, digest)?.map(|key| Held::Key(Box::new(key)))),
+    }
+}
+
+fn token_leaked(
+    work: &mut Work<'_>,
+    act: &Act,
+    before: Token,
+    reported: &Reported,
+    grace_ends: Option<Timestamp>,
+    outlets: Outlets,
+) -> Result<Reaction, Halt> {
+    let mut revision = work.revision();
+    let lives = before.status(act.at) == Status::Active;
+    let (done, fresh) = match grace_ends {
+        _ if !lives => (LeakDone::AlreadyEnded, false),
+        None => {
+            revision = tokens::change::end(work, act, &before, Some(&reason(reported)))?;
+            (LeakDone::Revoked, true)
+        }
+        Some(end) if before.ends_at().is_some_and(|ends| ends <= end) => (LeakDone::Grace, false),
+        Some(end) => {
+            revision = tokens::change::shorten(work, &before, end)?;
+            (LeakDone::Grace, true)
+        }
+    };
+    let after = tokens::get(work.conn, before.id)?.unwrap_or(before);
+    let ends_at = after.ends_at().filter(|_| done == LeakDone::Grace);
+    let row = Entry {
+        kind: LeakKind::Report,
+        subject: after.id.to_string(),
+        table: "tokens",
+        app: Some(after.app.as_str()),
+        environment: Some(after.environment.as_str()),
+        label: after.label.as_str(),
+        hint: &after.hint,
+        done,
+        ends_at,
+        count: 1,
+    };
+    let new = note(work, act, reported, &row)?;
+    if new || fresh {
+        let told = told(reported, &row);
+        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&after), told, outlets, true)?;
+    }
+    let of = Held::Token(Box::new(after));
+    Ok(Reaction { of: Revocation { of, revision, fresh }, done })
+}
+
+fn key_leaked(
+    work: &mut Work<'_>,
+    act: &Act,
+    before: Key,
+    reported: &Reported,
+    outlets: Outlets,
+) -> Result<Reaction, Halt> {
+    let (done, fresh) = match before.status(act.at) {
+        Status::Active => (LeakDone::Revoked, true),
+        Status::Expired | Status::Revoked | Status::Replaced => (LeakDone::AlreadyEnded, false),
+    };
+    let revision = if fresh { keys::end(work, act, &before)? } else { work.revision() };
+    let after = keys::get(work.conn, before.id)?.unwrap_or(before);
+    let row = Entry {
+        kind: LeakKind::Report,
+        subject: after.id.to_string(),
+        table: "keys",
+        app: after.app.as_ref().map(crate::model::AppName::as_str),
+        environment: None,
+        label: &after.label,
+        hint: &after.hint,
+        done,
+        ends_at: None,
+        count: 1,
+    };
+    let new = note(work, act, reported, &row)?;
+    if new || fresh {
+        enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told(reported, &row), outlets, true)?;
+    }
+    let of = Held::Key(Box::new(after));
+    Ok(Reaction { of: Revocation { of, revision, fresh }, done })
+}
+
+/// Notes signs that tokens may have leaked; their owners are told of each once.
+pub(in crate::store) fn suspect(
+    work: &mut Work<'_>,
+    act: &Act,
+    suspects: &[Suspect],
+    outlets: Outlets,
+) -> Result<(), Halt> {
+    for suspect in suspects {
+        let Some(token) = tokens::get(work.conn, suspect.token)? else { continue };
+        let lives = token.status(act.at) == Status::Active;
+        if lives == (suspect.kind == LeakKind::RevokedInUse) {
+            continue;
+        }
+        let reported = Reported {
+            digest: Digest::from_bytes([0; 32]),
+            source: act.actor.clone(),
+            place: suspect.place.clone(),
+        };
+        let row = Entry {
+            kind: suspect.kind,
+            subject: token.id.to_string(),
+            table: "tokens",
+            app: Some(token.app.as_str()),
+            environment: Some(token.environment.as_str()),
+            label: token.label.as_str(),
+            hint: &token.hint,
+            done: LeakDone::Warned,
+            ends_at: None,
+            count: suspect.count,
+        };
+        if note(work, act, &reported, &row)? {
+            let mut told = told(&reported, &row);
+            told["leak"]["from"] = json!(suspect.client);
+            enqueue(work, act.at, Event::TokenSuspected, &About::Token(&token), told, outlets, true)?;
+        }
+    }
+    Ok(())
+}
+
+fn reason(reported: &Reported) -> String {
+    let place = if reported.place.is_empty() { String::new() } else { format!(", in {}", reported.place) };
+    format!("reported as leaked by {}{place}", reported.source)
+}
+
+/// A leak as it is being noted.
+struct Entry<'a> {
+    kind: LeakKind,
+    subject: String,
+    table: &'static str,
+    app: Option<&'a str>,
+    environment: Option<&'a str>,
+    label: &'a str,
+    hint: &'a str,
+    done: LeakDone,
+    ends_at: Option<Timestamp>,
+    count: u64,
+}
+
+fn told(reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
+    json!({
+        "leak": {
+            "kind": row.kind.as_str(), "source": reported.source, "place": reported.place, "count": row.count,
+        },
+        "done": row.done.as_str(), "ends_at": row.ends_at,
+    })
+}
+
+/// Notes a leak; whether this place was not known yet.
+fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rusqlite::Result<bool> {
+    let known = work
+        .conn
+        .prepare_cached(
+            "UPDATE leaks SET count = count + ?1, last_at = max(last_at, ?2)
+             WHERE subject = ?3 AND kind = ?4 AND source = ?5 AND place = ?6",
+        )?
+        .execute((
+            i64::try_from(row.count).unwrap_or(i64::MAX),
+            act.at.as_millisecond(),
+            &row.subject,
+            row.kind.as_str(),
+            &reported.source,
+            &reported.place,
+        ))?;
+    if known > 0 {
+        return Ok(false);
+    }
+    let sql = format!(
+        "INSERT INTO leaks (id, kind, subject, source, place, member, app, environment, label, hint, done, ends_at,
+             count, first_at, last_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+        row.table
+    );
+    work.conn.prepare_cached(&sql)?.execute((
+        next_id(work.conn, act.at)?.to_string(),
+        row.kind.as_str(),
+        &row.subject,
+        &reported.source,
+        &reported.place,
+        row.app,
+        row.environment,
+        row.label,
+        row.hint,
+        row.done.as_str(),
+        row.ends_at.map(Timestamp::as_millisecond),
+        i64::try_from(row.count).unwrap_or(i64::MAX),
+        act.at.as_millisecond(),
+    ))?;
+    let detail = json!({
+        "app": row.app, "environment": row.environment, "label": row.label, "hint": row.hint,
+        "kind": row.kind.as_str(), "source": reported.source, "place": reported.place,
+        "done": row.done.as_str(), "ends_at": row.ends_at,
+    });
+    let action = if row.kind == LeakKind::Report { "leak.report" } else { "leak.warn" };
+    audit::note(work.conn, act, action, &row.subject, detail)?;
+    Ok(true)
+}
+
+fn next_id(conn: &Connection, now: Timestamp) -> rusqlite::Result<LeakId> {
+    let last: Option<String> =
+        conn.prepare_cached("SELECT max(id) FROM leaks")?.query_row([], |row| row.get(0))?;
+    Ok(LeakId::next(last.as_deref().and_then(LeakId::parse), now))
+}
+
+pub(in crate::store) fn list(conn: &Connection, filter: &LeakFilter) -> rusqlite::Result<Vec<Leak>> {
+    let mut sql = format!("{SELECT} WHERE true");
+    let mut values: Vec<Sql> = Vec::new();
+    let mut and = |clause: &str, value: Sql| {
+        sql.push_str(" AND ");
+        sql.push_str(clause);
+        values.push(value);
+    };
+    if let Some(owner) = &filter.owner {
+        and("m.removed_at IS NULL AND m.name = ?", owner.to_string().into());
+    }
+    if let Some(app) = &filter.within {
+        and("l.app = ?", app.to_string().into());
+    }
+    if let Some(before) = filter.before {
+        and("l.id < ?", before.to_string().into());
+    }
+    sql.push_str(" ORDER BY l.id DESC LIMIT ?");
+    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
+    conn.prepare_cached(&sql)?.query_map(params_from_iter(values), leak)?.collect()
+}
+
+/// How many were noted of each kind.
+pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<Vec<(LeakKind, u64)>> {
+    conn.prepare_cached("SELECT kind, count(*) AS count FROM leaks GROUP BY kind")?
+        .query_map([], |row| Ok((kind(row)?, row.get::<_, i64>("count")?.unsigned_abs())))?
+        .collect()
+}
+
+fn kind(row: &Row<'_>) -> rusqlite::Result<LeakKind> {
+    parsed(row, "kind", |name| LeakKind::parse(name).ok_or(Unreadable("kind of leak")))
+}
+
+fn leak(row: &Row<'_>) -> rusqlite::Result<Leak> {
+    Ok(Leak {
+        id: parsed(row, "id", |id| LeakId::parse(id).ok_or(Unreadable("leak id")))?,
+        kind: kind(row)?,
+        subject: row.get("subject")?,
+        source: row.get("source")?,
+        place: row.get("place")?,
+        member: row.get("member")?,
+        app: row.get("app")?,
+        environment: row.get("environment")?,
+        label: row.get("label")?,
+        hint: row.get("hint")?,
+        done: parsed(row, "done", |name| LeakDone::parse(name).ok_or(Unreadable("outcome")))?,
+        ends_at: time(row, "ends_at")?,
+        count: row.get::<_, i64>("count")?.unsigned_abs(),
+        first_at: moment(row, "first_at")?,
+        last_at: moment(row, "last_at")?,
+    })
+}

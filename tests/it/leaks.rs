@@ -1,0 +1,214 @@
+//! What happens when a token leaks: it is ended, and its owner is told.
+
+use serde_json::{Value, json};
+
+use crate::support::app::App;
+use crate::support::caller::Caller;
+use crate::support::exchange::with_token;
+use crate::support::gateway::{Gateway, Minted, Setup};
+use crate::support::hook::{self, Hook};
+use crate::support::leak;
+use crate::support::until;
+
+const HOST: &str = "shop.localhost";
+
+fn report(tokens: &[&str], source: &str, url: Option<&str>) -> Value {
+    json!({ "tokens": tokens, "source": source, "url": url })
+}
+
+impl Gateway {
+    #[track_caller]
+    fn leaked(&self, tokens: &[&str], source: &str) -> Vec<Value> {
+        let answer =
+            self.admin("POST /v1/leaks", Some(report(tokens, source, Some("https://paste.example/1"))));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["items"].as_array().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn leaks(&self) -> Vec<Value> {
+        self.admin("GET /v1/leaks", None).json()["items"].as_array().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn notices(&self) -> Vec<Value> {
+        self.admin("GET /v1/notices", None).json()["items"].as_array().unwrap().clone()
+    }
+
+    fn code(&self, token: &str) -> String {
+        let answer = self.ask(with_token("GET /", HOST, token));
+        if answer.status == 200 { "ok".to_owned() } else { answer.code() }
+    }
+}
+
+fn with_hook(app: &App, hook: &Hook) -> Gateway {
+    hook.notified(Setup::new(app)).start_beside("hook-secret", hook::SECRET)
+}
+
+#[test]
+fn a_report_ends_the_token_and_tells_by_a_signed_webhook() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let ann = Caller::member(&gateway, "ann", &["read", "mint"], None);
+    let body = json!({
+        "app": "shop", "environment": "production", "expires_in": "7d", "label": "CI", "scopes": ["GET /*"],
+    });
+    let minted = crate::support::caller::minted(&ann.get(201, "POST /v1/tokens", Some(body)));
+    let other = ann.mint("development");
+    assert_eq!(gateway.code(&minted.secret), "ok");
+
+    let bob = Caller::member(&gateway, "bob", &["read", "mint"], None);
+    let asked = report(&[&minted.secret, &leak::token()], "nightly scan", Some("https://paste.example/1"));
+    let items = bob.get(200, "POST /v1/leaks", Some(asked.clone()))["items"].clone();
+    // It is another's: that it was ended is told, and not whose it is.
+    assert_eq!((&items[0]["done"], &items[0]["status"]), (&json!("revoked"), &json!("revoked")));
+    assert_eq!(items[0]["token"], Value::Null);
+    assert_eq!(items[1]["done"], "unknown");
+    assert_eq!(gateway.code(&minted.secret), "token_revoked");
+
+    let call = hook.wait_for(1).remove(0);
+    assert_eq!(call.body["type"], "token.leaked");
+    let data = &call.body["data"];
+    assert_eq!((&data["token"]["id"], &data["done"]), (&json!(minted.id), &json!("revoked")));
+    assert_eq!(data["leak"]["source"], "nightly scan");
+    assert_eq!(data["leak"]["place"], "https://paste.example/1");
+    assert_eq!(data["other_live_tokens"][0]["id"], json!(other.id));
+    let command = data["replacement"]["command"].as_str().unwrap();
+    assert!(command.starts_with("portcullis token create --app shop --environment production --label CI"));
+    until("an empty outbox", || gateway.notices().is_empty().then_some(()));
+
+    // Told of again, it is counted, and nobody is told twice.
+    let again = bob.get(200, "POST /v1/leaks", Some(asked))["items"].clone();
+    assert_eq!(again[0]["done"], "already_ended");
+    let known = ann.get(200, "GET /v1/leaks", None)["items"].clone();
+    assert_eq!((&known[0]["count"], &known[0]["owner"]), (&json!(2), &json!("ann")));
+    assert_eq!(known.as_array().unwrap().len(), 1);
+    assert_eq!(bob.get(200, "GET /v1/leaks", None)["items"], json!([]));
+    let entries = gateway.admin("GET /v1/audit?limit=500", None).json()["items"].clone();
+    let of =
+        |action: &str| entries.as_array().unwrap().iter().filter(|entry| entry["action"] == action).count();
+    assert_eq!((of("leak.report"), of("token.revoke")), (1, 1));
+    assert!(gateway.notices().is_empty());
+    assert_eq!(hook.calls().len(), 1);
+    for secret in [&minted.secret, &other.secret] {
+        assert!(!hook.said().contains(&secret[4..20]));
+    }
+}
+
+#[test]
+fn a_key_and_a_grace() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let setup = hook.notified(Setup::new(&app)).set("leaks", "action", "\"grace:1h\"");
+    let gateway = setup.start_beside("hook-secret", hook::SECRET);
+    let minted = gateway.mint_with(json!({ "app": "shop", "environment": "production", "expires_in": "7d" }));
+    let answer = gateway.admin("POST /v1/keys", Some(json!({ "member": "ann", "scopes": ["admin"] }))).json();
+    let key = answer["secret"].as_str().unwrap();
+    let items = gateway.leaked(&[&minted.secret, key], "hand");
+    assert_eq!((&items[0]["done"], &items[0]["status"]), (&json!("grace"), &json!("active")));
+    let end: jiff::Timestamp = items[0]["token"]["expires_at"].as_str().unwrap().parse().unwrap();
+    assert!(end.duration_since(jiff::Timestamp::now()) <= jiff::SignedDuration::from_hours(1));
+    assert_eq!((&items[1]["kind"], &items[1]["done"]), (&json!("key"), &json!("revoked")));
+    assert_eq!(gateway.code(&minted.secret), "ok");
+    let mut events: Vec<_> = hook.wait_for(2).iter().map(|call| call.body["type"].clone()).collect();
+    events.sort_by_key(Value::to_string);
+    assert_eq!(events, ["key.leaked", "token.leaked"]);
+    assert!(gateway.leaks().iter().any(|leak| leak["ends_at"].is_string()));
+    // A second report does not make it live longer, and nobody hears of it twice.
+    assert_eq!(gateway.leaked(&[&minted.secret], "hand")[0]["done"], "grace");
+    assert!(gateway.notices().is_empty());
+}
+
+#[test]
+fn a_receiver_that_fails_gets_the_same_notice_again() {
+    let app = App::echo();
+    let hook = Hook::saying(&[500, 0, 302, 200]);
+    let gateway = with_hook(&app, &hook);
+    let minted = gateway.mint("production");
+    gateway.leaked(&[&minted.secret], "hand");
+    let calls = hook.wait_for(4);
+    assert!(calls.iter().all(|call| call.id == calls[0].id && call.body == calls[0].body), "{calls:?}");
+    until("an empty outbox", || gateway.notices().is_empty().then_some(()));
+    assert_eq!(hook.calls().len(), 4);
+}
+
+#[test]
+fn what_is_refused_for_good_is_kept_where_people_see_it() {
+    let (app, hook) = (App::echo(), Hook::saying(&[410]));
+    let gateway = with_hook(&app, &hook);
+    let minted = gateway.mint("production");
+    gateway.revoke(&minted.id);
+    let dead = until("a notice that was given up", || {
+        gateway.notices().into_iter().find(|notice| notice["status"] == "dead")
+    });
+    assert_eq!((&dead["event"], &dead["attempts"]), (&json!("token.revoked"), &json!(1)));
+    assert!(dead["last_error"].as_str().unwrap().contains("410"), "{dead}");
+    let listed = gateway.cli(&["leak", "notices"]);
+    assert!(listed.stdout.contains("token.revoked") && listed.stdout.contains("dead"), "{listed:?}");
+    gateway.metrics();
+}
+
+#[test]
+fn a_kill_loses_no_notice() {
+    let (app, hook) = (App::echo(), Hook::saying(&[0]));
+    let mut gateway = with_hook(&app, &hook);
+    let minted: Vec<Minted> = (0..8).map(|_| gateway.mint("production")).collect();
+    for token in &minted {
+        gateway.leaked(&[&token.secret], "hand");
+    }
+    // Every answer was given, and no notice has arrived.
+    gateway.kill();
+    let before: Vec<_> = hook.calls().into_iter().map(|call| call.id).collect();
+    hook.say(&[200]);
+    gateway.restart();
+    until("an empty outbox", || gateway.notices().is_empty().then_some(()));
+    let calls = hook.calls();
+    for token in &minted {
+        let mut of = calls.iter().filter(|call| call.body["data"]["token"]["id"] == json!(token.id));
+        let first = of.next().unwrap();
+        assert!(of.all(|call| call.id == first.id), "one notice, one id");
+    }
+    assert!(before.iter().all(|id| calls.iter().any(|call| call.id == *id)));
+    assert_eq!(gateway.code(&minted[0].secret), "token_revoked");
+}
+
+#[test]
+fn the_command_line_reports_lists_and_asks() {
+    let app = App::echo();
+    let gateway = Gateway::before(&app);
+    let minted = gateway.mint("production");
+    let unasked = gateway.cli_given(&["leak", "report"], &minted.secret);
+    assert_eq!(unasked.code, 2, "{unasked:?}");
+    assert_eq!(gateway.code(&minted.secret), "ok");
+    let given = format!("{}\n{}\n", minted.secret, leak::token());
+    let done = gateway.cli_given(&["leak", "report", "--yes", "--source", "a pastebin"], &given);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stdout.contains(&format!("token {}: revoked", minted.id)), "{done:?}");
+    assert!(done.stdout.contains("2: not known here"), "{done:?}");
+    leak::assert_unsaid(&done, &[&minted.secret]);
+    let listed = gateway.cli(&["leak", "list"]);
+    assert!(listed.stdout.contains("a pastebin") && listed.stdout.contains(&minted.id), "{listed:?}");
+    let nonsense = gateway.cli_given(&["leak", "report", "--yes"], "pct_nonsense");
+    assert_eq!(nonsense.code, 2, "{nonsense:?}");
+    assert!(nonsense.stderr.contains("tokens"), "{nonsense:?}");
+}
+
+#[test]
+fn wrong_reports_are_told_by_their_fields() {
+    let gateway = Gateway::before(&App::echo());
+    for (body, field) in [
+        (json!({}), "tokens"),
+        (json!({ "tokens": [], "source": "x" }), "tokens"),
+        (json!({ "tokens": ["pct_x"], "source": "x" }), "tokens"),
+        (json!({ "tokens": [leak::token()] }), "source"),
+        (json!({ "tokens": [leak::token()], "source": leak::token() }), "source"),
+        (json!({ "tokens": [leak::token()], "source": "x", "url": leak::token() }), "url"),
+        (json!({ "tokens": vec![leak::token(); 501], "source": "x" }), "tokens"),
+        (json!({ "tokens": [leak::token()], "source": "x", "more": 1 }), "more"),
+    ] {
+        let answer = gateway.admin("POST /v1/leaks", Some(body));
+        assert_eq!(answer.status, 422, "{answer:?}");
+        let fields = answer.json()["errors"].as_array().unwrap().clone();
+        assert!(fields.iter().any(|error| error["field"] == field), "{field}: {fields:?}");
+    }
+    assert_eq!(gateway.leaks(), Vec::<Value>::new());
+}
