@@ -383,7 +383,7 @@ fn values_that_could_be_secrets_are_not_repeated() {
          request_headers = {{ A = '$Secret{{{SECRET}' }}\n"
     );
     let found = mistakes(&text);
-    assert_eq!(found.len(), 9, "{found:#?}");
+    assert_eq!(found.len(), 10, "{found:#?}");
     assert!(!found.concat().contains(SECRET), "{found:#?}");
 }
 

@@ -61,8 +61,7 @@ pub(super) fn look(
 /// The token in the address of the page that a browser says it comes from.
 fn in_referer(ways: &Ways, headers: &HeaderMap) -> Option<Digest> {
     let page = headers.get(header::REFERER)?.to_str().ok()?;
-    let (_, query) = page.split_once('?')?;
-    let query = query.split('#').next().unwrap_or_default();
+    let (_, query) = page.split('#').next()?.split_once('?')?;
     let pair = query::pairs(query, ways.query_parameter.as_deref()?).next()?;
     let value = query::decode::<LENGTH>(&query[pair.value])?;
     Plaintext::parse(Kind::Token, &value).map(|value| value.digest())
