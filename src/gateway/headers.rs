@@ -5,6 +5,7 @@ use http::header::{self, HeaderName, HeaderValue};
 
 use super::authorize::Permit;
 use super::credential::Ways;
+use super::inject::Injected;
 use super::query;
 use super::record::Record;
 use crate::credential::Kind;
@@ -60,8 +61,13 @@ pub(super) fn ends_once(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it.
-pub(super) fn trailers(mut trailers: HeaderMap, token_header: &HeaderName) -> HeaderMap {
+/// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it, and none that could
+/// be taken for what is `injected`.
+pub(super) fn trailers(
+    mut trailers: HeaderMap,
+    token_header: &HeaderName,
+    injected: Option<&Injected>,
+) -> HeaderMap {
     const KEPT_BACK: [&str; 22] = [
         "age",
         "authorization",
@@ -88,13 +94,14 @@ pub(super) fn trailers(mut trailers: HeaderMap, token_header: &HeaderName) -> He
     ];
     let drop: Vec<HeaderName> = trailers
         .keys()
-        .filter(|name| {
-            let name = name.as_str();
+        .filter(|field| {
+            let name = field.as_str();
             is_folded(name, token_header.as_str())
                 || KEPT_BACK.iter().any(|kept| is_folded(name, kept))
                 || ["content-", "if-", "proxy-", "x-forwarded-", "x-portcullis-", "x-request-id"]
                     .iter()
                     .any(|prefix| starts_with_folded(name, prefix))
+                || injected.is_some_and(|injected| injected.replaces(field))
         })
         .cloned()
         .collect();
@@ -305,7 +312,7 @@ mod tests {
             ("x_portcullis_app", "a"),
             ("x-checksum", "1"),
         ]);
-        let kept = trailers(sent, &HeaderName::from_static("x-portcullis-token"));
+        let kept = trailers(sent, &HeaderName::from_static("x-portcullis-token"), None);
         assert_eq!(names(&kept), ["grpc-status", "x-checksum"]);
     }
 }

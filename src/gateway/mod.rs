@@ -215,7 +215,9 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
     let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
     worker.stir();
     let limit = settings.limits.body_bytes;
-    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
+    let injected = record.injected.clone();
+    let (within, header) = (timeouts.response_header, &settings.ways.header);
+    let upload = Upload::new(body, occupied.slot(), limit, within, header, injected);
     let crossing = Crossing::new(request, permit, &settings.ways, client, lane.connection(), &record);
     drop(settings);
     match forward::forward(worker, crossing, upload, occupied, record).await {

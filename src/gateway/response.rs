@@ -189,7 +189,7 @@ impl Download {
                 self.complete();
                 let settings = self.record.worker().gateway.settings.load();
                 let passed = |trailers| {
-                    let mut trailers = headers::trailers(trailers, &settings.ways.header);
+                    let mut trailers = headers::trailers(trailers, &settings.ways.header, None);
                     self.record.guard(&mut trailers);
                     Frame::trailers(trailers)
                 };
