@@ -62,7 +62,7 @@ pub(super) async fn drive(
     let messages = Rc::new(Messages::new(connection.clone(), head));
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
     let mut arrived = Arrived { socket, ahead };
-    let (end, Arrived { mut socket, ahead }) = loop {
+    let (end, left) = loop {
         // Boxed: a connection at rest would pay for the space.
         let (end, left) = Box::pin(serve(&worker, &messages, limits, arrived, timer.as_mut())).await;
         match end {
@@ -73,6 +73,14 @@ pub(super) async fn drive(
             },
         }
     };
+    // Boxed for the same reason.
+    Box::pin(part(&worker, &messages, end, left)).await;
+}
+
+/// Takes leave of a connection as its end asks for.
+async fn part(worker: &Rc<Worker>, messages: &Messages, end: End, left: Arrived) {
+    let Arrived { mut socket, ahead } = left;
+    let connection = &messages.connection;
     let handover = messages.handover.take();
     match end {
         End::Overdue(Overdue::Head) => worker.clients().hang_up(HangUp::LateHead),
@@ -81,7 +89,7 @@ pub(super) async fn drive(
     }
     match (end, handover) {
         (End::Served(Ok(())), Some(handover)) => {
-            upgrade::tunnel(socket, ahead, handover, &connection).await;
+            upgrade::tunnel(socket, ahead, handover, connection).await;
         }
         (End::Served(Ok(())), None) => {
             if messages.has_unread() {
@@ -97,7 +105,7 @@ pub(super) async fn drive(
                 _ if error.is_parse_too_large() => Refusal::HeadersTooLarge,
                 _ => Refusal::InvalidRequest,
             };
-            note(&worker, &connection, refusal);
+            note(worker, connection, refusal);
             linger(socket).await;
         }
         (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
@@ -106,11 +114,11 @@ pub(super) async fn drive(
                 Offence::TargetTooLong => Refusal::UriTooLong,
                 _ => Refusal::HeadersTooLarge,
             };
-            answer(&mut socket, &note(&worker, &connection, refusal)).await;
+            answer(&mut socket, &note(worker, connection, refusal)).await;
             linger(socket).await;
         }
         (End::Overdue(Overdue::Head), _) if messages.within_head() => {
-            answer(&mut socket, &note(&worker, &connection, Refusal::RequestTimeout)).await;
+            answer(&mut socket, &note(worker, connection, Refusal::RequestTimeout)).await;
             close(socket).await;
         }
         (End::Overdue(Overdue::Head | Overdue::Idle), _) => close(socket).await,
@@ -152,10 +160,14 @@ async fn serve(
     })
     .await;
     let parts = served.into_parts();
-    let left = Arrived { socket: parts.io.into_inner().into_socket(), ahead: parts.read_buf };
-    // What hyper read cannot be given to it again: the guard has followed it already.
-    let end = end.or_else(|| (!left.ahead.is_empty()).then_some(End::Served(Ok(()))));
-    (end, left)
+    let socket = parts.io.into_inner().into_socket();
+    match end {
+        // Not what was read: without a byte in it, it would still keep its buffer.
+        None if parts.read_buf.is_empty() => (None, Arrived { socket, ahead: Bytes::new() }),
+        // What hyper read cannot be given to it again: the guard has followed it already.
+        None => (Some(End::Served(Ok(()))), Arrived { socket, ahead: parts.read_buf }),
+        Some(end) => (Some(end), Arrived { socket, ahead: parts.read_buf }),
+    }
 }
 
 /// Waits for the next request of a connection for which hyper holds no buffers meanwhile.
@@ -236,9 +248,9 @@ impl hyper::service::Service<Request<Incoming>> for Doorway {
         let (worker, messages) = (self.worker.clone(), self.messages.clone());
         let (ordinal, raw) = messages.next_head();
         let lane = Lane::Http1 { messages: messages.clone(), ordinal };
-        let arrival = super::arrive(&worker, lane, Seen::Head(raw), message);
+        let course = super::arrive(&worker, &lane, Seen::Head(raw), message);
         Box::pin(async move {
-            let mut response = super::handle(&worker, arrival).await;
+            let mut response = super::handle(&worker, &lane, course).await;
             if messages.connection.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
