@@ -107,8 +107,12 @@ pub(super) fn pass_on(
     // Of HTTP/1 both were judged on the raw bytes.
     let is_doubtful =
         || parts.status == StatusCode::SWITCHING_PROTOCOLS || !headers::ends_once(&parts.headers);
-    if matches!(body, Source::Http2(..)) && is_doubtful() {
-        return Err((GARBLED, record));
+    // The fields that belong to the connection went with that.
+    if matches!(body, Source::Http2(..)) {
+        if is_doubtful() {
+            return Err((GARBLED, record));
+        }
+        headers::strip_hops(&mut parts.headers);
     }
     headers::to_client(&mut parts.headers, permit, &record);
     let injected = record.injected.as_ref();

@@ -35,16 +35,20 @@ pub(super) fn may_cross(name: &str, token_header: &HeaderName, trusted: bool) ->
     !is_hop_by_hop(name) && !is_disguised(name) && !is_strange(name, token_header, trusted)
 }
 
-/// The app's head as the client may have it.
+/// The app's head, without what belongs to its connection, as the client may have it.
 pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, record: &Record) {
-    strip_named(headers);
-    strip(headers, is_hop_by_hop);
     record.guard(headers);
     headers.insert(REQUEST_ID, record.request_id.clone());
     if permit.carrier().is_some() {
         // The answer belongs to whoever holds the token: no shared cache may hand it to another.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
     }
+}
+
+/// Takes out what belongs to the app's connection and not to the message.
+pub(super) fn strip_hops(headers: &mut HeaderMap) {
+    strip_named(headers);
+    strip(headers, is_hop_by_hop);
 }
 
 /// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). Of two, a client may prefer either.
@@ -281,8 +285,7 @@ mod tests {
             ("Accept", "kept"),
             ("Trailer", "kept"),
         ]);
-        strip_named(&mut headers);
-        strip(&mut headers, is_hop_by_hop);
+        strip_hops(&mut headers);
         assert_eq!(names(&headers), ["accept", "trailer"]);
     }
 

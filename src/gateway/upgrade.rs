@@ -111,6 +111,7 @@ pub(super) async fn open(
         Err(reject) => return Err((reject, record)),
     };
     let agreed = asks_for_websocket(&parts.headers) && is_proven(&parts.headers, proof.as_deref());
+    headers::strip_hops(&mut parts.headers);
     headers::to_client(&mut parts.headers, crossing.permit(), &record);
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.clear();
