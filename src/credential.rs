@@ -7,7 +7,7 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Characters in a whole credential.
@@ -87,8 +87,9 @@ impl Plaintext {
     pub fn parse(kind: Kind, value: &[u8]) -> Option<Self> {
         let value: &[u8; LENGTH] = value.try_into().ok()?;
         let random = value.strip_prefix(kind.prefix().as_bytes())?.get(..RANDOM)?;
-        let shaped =
-            random.iter().all(u8::is_ascii_alphanumeric) && checksum(random) == value[PREFIX + RANDOM..];
+        // To the end whatever comes: so it is done many bytes at a time.
+        let is_plain = random.iter().fold(true, |all, byte| all & byte.is_ascii_alphanumeric());
+        let shaped = is_plain && checksum(random) == value[PREFIX + RANDOM..];
         shaped.then_some(Self(*value))
     }
 
@@ -160,7 +161,10 @@ impl Digest {
 
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        // Eight bytes at a time: one at a time is most of a look-up.
+        let pairs = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks().0);
+        let same = |a: &[u8; 8], b: &[u8; 8]| u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b));
+        pairs.fold(Choice::from(1), |all, (a, b)| all & same(a, b)).into()
     }
 }
 

@@ -15,6 +15,8 @@ use crate::config::Limits;
 
 /// How long an idle connection is left to a client that may be about to use it while we drain.
 const DRAINED_IDLE: Duration = Duration::from_secs(2);
+/// How long a connection keeps its buffers after an answer: a client that asks again at once finds them.
+const RESTLESS: Duration = Duration::from_millis(200);
 /// Times are not looked at more often than this.
 const RESOLUTION: Duration = Duration::from_millis(1);
 
@@ -33,6 +35,7 @@ pub(super) struct Connection {
     write_blocked: Cell<Option<Instant>>,
     cut: Cell<bool>,
     draining: Cell<bool>,
+    rest: Cell<Rest>,
     driver: RefCell<Option<Waker>>,
 }
 
@@ -54,6 +57,16 @@ pub(super) enum Phase {
     Head(Instant),
     Busy,
     Idle(Instant),
+}
+
+/// How near a connection is to being put to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    No,
+    /// Its worker looks at it now and then.
+    Watched,
+    /// The driver is to see to it.
+    Due,
 }
 
 /// What a client has been too slow with.
@@ -79,6 +92,7 @@ impl Connection {
             write_blocked: Cell::new(None),
             cut: Cell::new(false),
             draining: Cell::new(false),
+            rest: Cell::new(Rest::No),
             driver: RefCell::default(),
         }
     }
@@ -134,6 +148,41 @@ impl Connection {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether the connection is idle and nobody looks at it yet; from here on somebody does.
+    pub(super) fn begins_to_rest(&self) -> bool {
+        let begins = self.rest.get() == Rest::No && self.is_at_rest();
+        if begins {
+            self.rest.set(Rest::Watched);
+        }
+        begins
+    }
+
+    /// Tells the driver once it has been idle for a while; returns whether to look again.
+    pub(super) fn watch_rest(&self, now: Instant) -> bool {
+        match self.phase.get() {
+            Phase::Idle(since) if now.saturating_duration_since(since) >= RESTLESS => {
+                self.rest.set(Rest::Due);
+                self.wake();
+                false
+            }
+            Phase::Idle(_) | Phase::Silent(_) | Phase::Head(_) | Phase::Busy => true,
+        }
+    }
+
+    /// Whether the driver was told, and is told no more.
+    pub(super) fn is_told_to_rest(&self) -> bool {
+        let told = self.rest.get() == Rest::Due;
+        if told {
+            self.rest.set(Rest::No);
+        }
+        told
+    }
+
+    /// Whether neither side has anything to say, or to take.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.phase.get(), Phase::Idle(_)) && self.write_blocked.get().is_none()
     }
 
     /// Has the driver that is being polled woken by whatever ends the connection or begins its drain.
@@ -216,6 +265,31 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_stays_idle_is_told_to_rest_and_once() {
+        let limits = crate::control::sample::config().gateway.limits;
+        let address = ([127, 0, 0, 1], 1).into();
+        let start = Instant::now();
+        let peers = Peers { client: address, local: address, since: start };
+        let connection = Connection::new(peers, "http", &limits);
+        assert!(!connection.begins_to_rest(), "nothing has come yet");
+        connection.enter(Phase::Idle(start));
+        connection.write_blocks();
+        assert!(!connection.begins_to_rest(), "the client has yet to take something");
+        connection.wrote();
+        connection.enter(Phase::Idle(start));
+        assert!(connection.begins_to_rest() && !connection.begins_to_rest());
+        assert!(
+            connection.watch_rest(start) && !connection.is_told_to_rest(),
+            "it may be used again at once"
+        );
+        connection.enter(Phase::Busy);
+        assert!(connection.watch_rest(start + RESTLESS), "it is in use");
+        connection.enter(Phase::Idle(start));
+        assert!(!connection.watch_rest(start + RESTLESS), "nobody need look at it any more");
+        assert!(connection.is_told_to_rest() && !connection.is_told_to_rest());
+    }
 
     #[test]
     fn a_slow_reader_of_the_last_bytes_is_not_idle() {

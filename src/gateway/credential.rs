@@ -68,18 +68,19 @@ pub fn present(ways: &Ways, headers: &HeaderMap, uri: &Uri) -> Result<Presented,
         }
     };
 
-    for value in headers.get_all(&ways.header) {
-        take(Plaintext::parse(Kind::Token, value.as_bytes()), Carrier::Header)?;
-    }
-
-    let mut absence = Absence::Plain;
-    for (place, value) in headers.get_all(header::AUTHORIZATION).iter().enumerate() {
-        if place > 0 {
-            return Err(Reject::ambiguous("Authorization is there more than once"));
-        }
-        match bearer(value.as_bytes()) {
-            Some(token) => take(Plaintext::parse(Kind::Token, token), Carrier::Authorization)?,
-            None => absence = Absence::Foreign,
+    // Once through all of them: most requests have few, and a look-up by name has to hash it first.
+    let (mut absence, mut authorized) = (Absence::Plain, false);
+    for (name, value) in headers {
+        if *name == ways.header {
+            take(Plaintext::parse(Kind::Token, value.as_bytes()), Carrier::Header)?;
+        } else if *name == header::AUTHORIZATION {
+            if std::mem::replace(&mut authorized, true) {
+                return Err(Reject::ambiguous("Authorization is there more than once"));
+            }
+            match bearer(value.as_bytes()) {
+                Some(token) => take(Plaintext::parse(Kind::Token, token), Carrier::Authorization)?,
+                None => absence = Absence::Foreign,
+            }
         }
     }
 

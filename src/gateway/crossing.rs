@@ -139,6 +139,11 @@ impl Crossing {
         }
     }
 
+    /// Whether it holds what the configuration keeps secret.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.injected.is_some()
+    }
+
     /// The trailers that it announces.
     pub(crate) fn announced(&self) -> Vec<HeaderName> {
         let values = self.client_fields.get_all(header::TRAILER).iter();
@@ -222,6 +227,20 @@ impl Crossing {
     /// Whether the configuration has the word under this name.
     fn is_injected(&self, name: &HeaderName) -> bool {
         self.injected.as_ref().is_some_and(|injected| injected.replaces(name))
+    }
+}
+
+/// The length of fields as HTTP/1 writes them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size(pub usize);
+
+impl Fields for Size {
+    fn copy(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.set(name, value.as_bytes());
+    }
+
+    fn set(&mut self, name: &HeaderName, value: &[u8]) {
+        self.0 += name.as_str().len() + value.len() + 4;
     }
 }
 

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use http::{Method, Response, StatusCode};
 
+use super::Passage;
 use super::authorize::Permit;
 use super::clock;
 use super::crossing::Crossing;
@@ -70,18 +71,17 @@ pub(super) struct Answer {
 /// When no upstream answers, or the request is ended before one has.
 pub(super) async fn forward(
     worker: &Rc<Worker>,
-    crossing: Crossing,
-    upload: Upload,
+    mut passage: Box<Passage>,
     occupied: Occupied,
     mut record: Box<Record>,
 ) -> Result<Response<Body>, (Reject, Box<Record>)> {
     let slot = occupied.slot().clone();
-    record.slot = Some(slot.clone());
-    if crossing.is_websocket() {
-        return Box::pin(upgrade::open(crossing, upload, occupied, record)).await;
+    if passage.crossing.is_websocket() {
+        return Box::pin(upgrade::open(*passage, occupied, record)).await;
     }
+    let Passage { crossing, upload } = &mut *passage;
+    let answer = unless_ended(&slot, pin!(exchange(worker, crossing, upload, &slot, &mut record))).await;
     let permit = crossing.permit();
-    let answer = unless_ended(&slot, pin!(exchange(worker, &crossing, upload, &slot, &mut record))).await;
     record.upstream_answered();
     if let (Some(Refusal::UpstreamTimeout), Some(target)) = (slot.ending(), &record.upstream) {
         permit.route().failed(target, false, "no answer in time");
@@ -107,8 +107,12 @@ pub(super) fn pass_on(
     // Of HTTP/1 both were judged on the raw bytes.
     let is_doubtful =
         || parts.status == StatusCode::SWITCHING_PROTOCOLS || !headers::ends_once(&parts.headers);
-    if matches!(body, Source::Http2(..)) && is_doubtful() {
-        return Err((GARBLED, record));
+    // The fields that belong to the connection went with that.
+    if matches!(body, Source::Http2(..)) {
+        if is_doubtful() {
+            return Err((GARBLED, record));
+        }
+        headers::strip_hops(&mut parts.headers);
     }
     headers::to_client(&mut parts.headers, permit, &record);
     let injected = record.injected.as_ref();
@@ -138,7 +142,7 @@ pub(super) fn unless_ended<T>(
 async fn exchange(
     worker: &Rc<Worker>,
     crossing: &Crossing,
-    mut upload: Upload,
+    upload: &mut Upload,
     slot: &Slot,
     record: &mut Record,
 ) -> Result<Answer, Reject> {
@@ -176,7 +180,7 @@ async fn exchange(
                     }
                 },
             };
-            let Failure { unsent, fate } = match sender.send(crossing, &mut upload, &target).await {
+            let Failure { unsent, fate } = match sender.send(crossing, upload, &target).await {
                 Ok(response) => {
                     target.answered();
                     return Ok(Answer { response, lease: Lease { worker: worker.clone(), chosen } });

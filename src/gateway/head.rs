@@ -164,6 +164,12 @@ pub(super) type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// Takes a field off `head`; `None` at the empty line that ends it.
 pub(super) fn take_field<'a>(head: &mut &'a [u8]) -> Result<Option<Field<'a>>, Offence> {
+    // Nearly every line begins with a name and a colon; what is wrong with one that does not is told below.
+    let name = head.iter().take_while(|byte| IS_TOKEN[usize::from(**byte)]).count();
+    if name > 0 && head.get(name) == Some(&b':') {
+        let line = take_line(head)?;
+        return Ok(Some((&line[..name], trim_blanks(&line[name + 1..]))));
+    }
     let line = take_line(head)?;
     if line.is_empty() {
         return Ok(None);

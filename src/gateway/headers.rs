@@ -5,6 +5,7 @@ use http::header::{self, HeaderName, HeaderValue};
 
 use super::authorize::Permit;
 use super::credential::Ways;
+use super::inject::Injected;
 use super::query;
 use super::record::Record;
 use crate::credential::Kind;
@@ -34,16 +35,20 @@ pub(super) fn may_cross(name: &str, token_header: &HeaderName, trusted: bool) ->
     !is_hop_by_hop(name) && !is_disguised(name) && !is_strange(name, token_header, trusted)
 }
 
-/// The app's head as the client may have it.
+/// The app's head, without what belongs to its connection, as the client may have it.
 pub(super) fn to_client(headers: &mut HeaderMap, permit: &Permit, record: &Record) {
-    strip_named(headers);
-    strip(headers, is_hop_by_hop);
     record.guard(headers);
     headers.insert(REQUEST_ID, record.request_id.clone());
     if permit.carrier().is_some() {
         // The answer belongs to whoever holds the token: no shared cache may hand it to another.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
     }
+}
+
+/// Takes out what belongs to the app's connection and not to the message.
+pub(super) fn strip_hops(headers: &mut HeaderMap) {
+    strip_named(headers);
+    strip(headers, is_hop_by_hop);
 }
 
 /// Whether an answer says in one way only where it ends (RFC 9112, section 6.3). Of two, a client may prefer either.
@@ -60,8 +65,13 @@ pub(super) fn ends_once(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it.
-pub(super) fn trailers(mut trailers: HeaderMap, token_header: &HeaderName) -> HeaderMap {
+/// The trailers that may cross: none that says where a message ends, whom it is for, or who sent it, and none that could
+/// be taken for what is `injected`.
+pub(super) fn trailers(
+    mut trailers: HeaderMap,
+    token_header: &HeaderName,
+    injected: Option<&Injected>,
+) -> HeaderMap {
     const KEPT_BACK: [&str; 22] = [
         "age",
         "authorization",
@@ -88,13 +98,14 @@ pub(super) fn trailers(mut trailers: HeaderMap, token_header: &HeaderName) -> He
     ];
     let drop: Vec<HeaderName> = trailers
         .keys()
-        .filter(|name| {
-            let name = name.as_str();
+        .filter(|field| {
+            let name = field.as_str();
             is_folded(name, token_header.as_str())
                 || KEPT_BACK.iter().any(|kept| is_folded(name, kept))
                 || ["content-", "if-", "proxy-", "x-forwarded-", "x-portcullis-", "x-request-id"]
                     .iter()
                     .any(|prefix| starts_with_folded(name, prefix))
+                || injected.is_some_and(|injected| injected.replaces(field))
         })
         .cloned()
         .collect();
@@ -274,8 +285,7 @@ mod tests {
             ("Accept", "kept"),
             ("Trailer", "kept"),
         ]);
-        strip_named(&mut headers);
-        strip(&mut headers, is_hop_by_hop);
+        strip_hops(&mut headers);
         assert_eq!(names(&headers), ["accept", "trailer"]);
     }
 
@@ -305,7 +315,7 @@ mod tests {
             ("x_portcullis_app", "a"),
             ("x-checksum", "1"),
         ]);
-        let kept = trailers(sent, &HeaderName::from_static("x-portcullis-token"));
+        let kept = trailers(sent, &HeaderName::from_static("x-portcullis-token"), None);
         assert_eq!(names(&kept), ["grpc-status", "x-checksum"]);
     }
 }

@@ -106,7 +106,11 @@ fn judge(bytes: &[u8]) -> Option<Protocol> {
 }
 
 /// Reads once. The buffer lives only as long as the call: whoever waits in silence shall not hold one.
-fn read(socket: &mut Socket, ahead: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+pub(super) fn read(
+    socket: &mut Socket,
+    ahead: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let mut room = [MaybeUninit::uninit(); AHEAD];
     let mut buffer = ReadBuf::uninit(&mut room);
     ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;

@@ -12,13 +12,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep_until;
+use tokio::time::{Sleep, sleep_until};
 
 use super::clock;
 use super::connection::{Connection, Overdue, Phase};
 use super::farewell::{LINGER_TIME, close, linger};
 use super::guard::{Guard, Watcher};
 use super::head::{HeadLimits, Offence};
+use super::http::read;
 use super::lane::{Lane, Seen};
 use super::messages::Messages;
 use super::record::{Ended, Record};
@@ -31,6 +32,12 @@ use crate::config::Limits;
 use crate::model::Refusal;
 
 const BUFFER: usize = 64 * 1024;
+
+/// A client's socket, and what was read of it and is still to be served.
+struct Arrived {
+    socket: Socket,
+    ahead: Bytes,
+}
 
 /// Why the driver stopped driving.
 enum End {
@@ -53,34 +60,27 @@ pub(super) async fn drive(
 ) {
     let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
     let messages = Rc::new(Messages::new(connection.clone(), head));
-    let io = TokioIo::new(Guard::new(socket, ahead, Watcher::Http1(messages.clone())));
-    let service = Doorway { worker: worker.clone(), messages: messages.clone() };
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(buffer(limits));
-    if limits.headers > 100 {
-        builder.max_headers(limits.headers);
-    }
-    let mut served = builder.serve_connection(io, service);
-
-    let end = {
-        let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
-        poll_fn(|cx| {
-            if connection.poll_cut(cx).is_ready() {
-                return Poll::Ready(End::Cut);
-            }
-            if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
-                return Poll::Ready(End::Served(result));
-            }
-            if let Some(offence) = messages.refused_head() {
-                return Poll::Ready(End::Overlong(offence));
-            }
-            connection.poll_overdue(timer.as_mut(), cx).map(End::Overdue)
-        })
-        .await
+    let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
+    let mut arrived = Arrived { socket, ahead };
+    let (end, left) = loop {
+        // Boxed: a connection at rest would pay for the space.
+        let (end, left) = Box::pin(serve(&worker, &messages, limits, arrived, timer.as_mut())).await;
+        match end {
+            Some(end) => break (end, left),
+            None => match rest(left.socket, &connection, timer.as_mut()).await {
+                Ok(awake) => arrived = awake,
+                Err(ended) => break ended,
+            },
+        }
     };
+    // Boxed for the same reason.
+    Box::pin(part(&worker, &messages, end, left)).await;
+}
 
-    let parts = served.into_parts();
-    let mut socket = parts.io.into_inner().into_socket();
+/// Takes leave of a connection as its end asks for.
+async fn part(worker: &Rc<Worker>, messages: &Messages, end: End, left: Arrived) {
+    let Arrived { mut socket, ahead } = left;
+    let connection = &messages.connection;
     let handover = messages.handover.take();
     match end {
         End::Overdue(Overdue::Head) => worker.clients().hang_up(HangUp::LateHead),
@@ -89,7 +89,7 @@ pub(super) async fn drive(
     }
     match (end, handover) {
         (End::Served(Ok(())), Some(handover)) => {
-            upgrade::tunnel(socket, parts.read_buf, handover, &connection).await;
+            upgrade::tunnel(socket, ahead, handover, connection).await;
         }
         (End::Served(Ok(())), None) => {
             if messages.has_unread() {
@@ -105,7 +105,7 @@ pub(super) async fn drive(
                 _ if error.is_parse_too_large() => Refusal::HeadersTooLarge,
                 _ => Refusal::InvalidRequest,
             };
-            note(&worker, &connection, refusal);
+            note(worker, connection, refusal);
             linger(socket).await;
         }
         (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
@@ -114,14 +114,87 @@ pub(super) async fn drive(
                 Offence::TargetTooLong => Refusal::UriTooLong,
                 _ => Refusal::HeadersTooLarge,
             };
-            answer(&mut socket, &note(&worker, &connection, refusal)).await;
+            answer(&mut socket, &note(worker, connection, refusal)).await;
             linger(socket).await;
         }
         (End::Overdue(Overdue::Head), _) if messages.within_head() => {
-            answer(&mut socket, &note(&worker, &connection, Refusal::RequestTimeout)).await;
+            answer(&mut socket, &note(worker, connection, Refusal::RequestTimeout)).await;
             close(socket).await;
         }
         (End::Overdue(Overdue::Head | Overdue::Idle), _) => close(socket).await,
+    }
+}
+
+/// Serves requests until the connection ends, or (`None`) rests.
+async fn serve(
+    worker: &Rc<Worker>,
+    messages: &Rc<Messages>,
+    limits: &Limits,
+    arrived: Arrived,
+    mut timer: Pin<&mut Sleep>,
+) -> (Option<End>, Arrived) {
+    let connection = &messages.connection;
+    let guard = Guard::new(arrived.socket, arrived.ahead, Watcher::Http1(messages.clone()));
+    let service = Doorway { worker: worker.clone(), messages: messages.clone() };
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(buffer(limits));
+    if limits.headers > 100 {
+        builder.max_headers(limits.headers);
+    }
+    let mut served = builder.serve_connection(TokioIo::new(guard), service);
+    let end = poll_fn(|cx| {
+        if connection.poll_cut(cx).is_ready() {
+            return Poll::Ready(Some(End::Cut));
+        }
+        if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
+            return Poll::Ready(Some(End::Served(result)));
+        }
+        if let Some(offence) = messages.refused_head() {
+            return Poll::Ready(Some(End::Overlong(offence)));
+        }
+        if connection.is_told_to_rest() && messages.are_at_rest() {
+            return Poll::Ready(None);
+        }
+        worker.watch(connection);
+        connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Some(End::Overdue(overdue)))
+    })
+    .await;
+    let parts = served.into_parts();
+    let socket = parts.io.into_inner().into_socket();
+    match end {
+        // Not what was read: without a byte in it, it would still keep its buffer.
+        None if parts.read_buf.is_empty() => (None, Arrived { socket, ahead: Bytes::new() }),
+        // What hyper read cannot be given to it again: the guard has followed it already.
+        None => (Some(End::Served(Ok(()))), Arrived { socket, ahead: parts.read_buf }),
+        Some(end) => (Some(end), Arrived { socket, ahead: parts.read_buf }),
+    }
+}
+
+/// Waits for the next request of a connection for which hyper holds no buffers meanwhile.
+async fn rest(
+    mut socket: Socket,
+    connection: &Connection,
+    mut timer: Pin<&mut Sleep>,
+) -> Result<Arrived, (End, Arrived)> {
+    let mut ahead = Vec::new();
+    let end = poll_fn(|cx| {
+        if connection.poll_cut(cx).is_ready() {
+            return Poll::Ready(Some(End::Cut));
+        }
+        match read(&mut socket, &mut ahead, cx) {
+            Poll::Ready(Ok(1..)) => Poll::Ready(None),
+            Poll::Ready(Ok(0)) => Poll::Ready(Some(End::Served(Ok(())))),
+            Poll::Ready(Err(_)) => Poll::Ready(Some(End::Cut)),
+            Poll::Pending => {
+                connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Some(End::Overdue(overdue)))
+            }
+        }
+    })
+    .await;
+    let arrived = Arrived { socket, ahead: ahead.into() };
+    match end {
+        None => Ok(arrived),
+        Some(end) => Err((end, arrived)),
     }
 }
 
@@ -175,12 +248,13 @@ impl hyper::service::Service<Request<Incoming>> for Doorway {
         let (worker, messages) = (self.worker.clone(), self.messages.clone());
         let (ordinal, raw) = messages.next_head();
         let lane = Lane::Http1 { messages: messages.clone(), ordinal };
-        let arrival = super::arrive(&worker, lane, Seen::Head(raw), message);
+        let course = super::arrive(&worker, &lane, Seen::Head(raw), message);
         Box::pin(async move {
-            let mut response = super::handle(&worker, arrival).await;
+            let mut response = super::handle(&worker, &lane, course).await;
             if messages.connection.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
+            messages.answered();
             Ok(response)
         })
     }

@@ -195,9 +195,9 @@ impl hyper::service::Service<Request<Incoming>> for Doorway {
         };
         let lane = Lane::Http2(self.streams.open(tunnel));
         let seen = Seen::Stream { ended: message.body().is_end_stream() };
-        let arrival = super::arrive(&worker, lane, seen, message);
+        let course = super::arrive(&worker, &lane, seen, message);
         Box::pin(async move {
-            let mut response = super::handle(&worker, arrival).await;
+            let mut response = super::handle(&worker, &lane, course).await;
             // Of HTTP/1: here a refused request ends its own stream and nothing else.
             response.headers_mut().remove(header::CONNECTION);
             Ok(response)

@@ -21,6 +21,8 @@ pub(super) struct Messages {
     arrived: Cell<u64>,
     ended: Cell<u64>,
     served: Cell<u64>,
+    /// Of those, the ones whose answers were begun.
+    answered: Cell<u64>,
     /// The request whose body is malformed.
     bad_body: Cell<Option<u64>>,
     body_watch: RefCell<Option<Waker>>,
@@ -38,6 +40,7 @@ impl Messages {
             arrived: Cell::new(0),
             ended: Cell::new(0),
             served: Cell::new(0),
+            answered: Cell::new(0),
             bad_body: Cell::new(None),
             body_watch: RefCell::default(),
             overlong: Cell::new(None),
@@ -70,6 +73,11 @@ impl Messages {
         self.connection.enter(Phase::Busy);
         self.served.set(self.served.get() + 1);
         (self.served.get(), self.heads.borrow_mut().pop_front())
+    }
+
+    /// The HTTP library was given an answer.
+    pub(super) fn answered(&self) {
+        self.answered.set(self.answered.get() + 1);
     }
 
     /// Whether the body of the request with this ordinal broke the rules.
@@ -127,6 +135,11 @@ impl Messages {
     /// Whether bytes of a request that was answered may still be on their way.
     pub(super) fn has_unread(&self) -> bool {
         self.ended.get() < self.arrived.get() || self.framing.borrow().within_head()
+    }
+
+    /// Whether no request and no answer is under way, nor any part of one.
+    pub(super) fn are_at_rest(&self) -> bool {
+        self.answered.get() == self.arrived.get() && !self.has_unread() && self.connection.is_at_rest()
     }
 
     fn is_busy(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
 //! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `crossing`, `forward`,
 //! `response`, `record`. What the configuration adds on the way to the app is `inject`; that it does not come back, `echo`.
-//! [`handle`] is the whole path.
+//! [`arrive`] and [`handle`] are the whole path.
 
 pub mod authenticate;
 pub mod authorize;
@@ -81,7 +81,8 @@ use self::record::Record;
 use self::reject::Reject;
 use self::request::Request;
 use self::response::Body;
-use self::slots::SlotLimits;
+use self::signin::Redirect;
+use self::slots::{Occupied, SlotLimits};
 use self::upload::Upload;
 use self::worker::Worker;
 use crate::board::{Board, LastUse};
@@ -147,45 +148,45 @@ pub fn decide(
     authorize::authorize(authenticated, request, client, route, now.steady)
 }
 
-/// A request as it came, of which nothing is decided yet. Not for formatting: its head may hold a token.
-struct Arrival {
-    lane: Lane,
-    seen: Seen,
-    client: Client,
-    parts: Parts,
-    body: Incoming,
-    record: Box<Record>,
+/// What becomes of a request, as it was decided when it came. Not for formatting: it may hold a token. Small: it is part of
+/// a future that each request gets a box for, and an allocator keeps boxes of up to 1 KiB at hand.
+enum Course {
+    Refused(Box<Reject>, Box<Record>),
+    /// It was there to sign in.
+    SignedIn(Box<Redirect>, Box<Record>),
+    /// It is for the gateway's own paths.
+    Own(Box<Visit>, Arc<Settings>, Box<Record>),
+    Permitted(Box<Passage>, Occupied, Box<Record>),
 }
 
-/// Takes a request in. Apart from [`handle`], because that may never run where the client is gone already: the record
-/// has to be there before.
-fn arrive(worker: &Rc<Worker>, lane: Lane, seen: Seen, message: Message<Incoming>) -> Arrival {
-    let settings = worker.gateway.settings.load();
+/// A permitted request about to leave for the app. In one box: every future around it would pay for the space.
+struct Passage {
+    crossing: Crossing,
+    upload: Upload,
+}
+
+/// Takes a request in and decides about it. With what [`handle`] does, but apart from it: that may never run where the
+/// client is gone already, and the record has to be there before. By the settings of now, and entered among what is in
+/// flight at once: none that were replaced, and no token that has ended, lets it in.
+fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, message: Message<Incoming>) -> Course {
+    let settings = worker.gateway.settings.load_full();
     let (parts, body) = message.into_parts();
     let client = Client::find(lane.connection().client.ip(), &parts.headers, &settings.trusted_proxies);
-    let record = begin(worker, client, &parts);
-    Arrival { lane, seen, client, parts, body, record }
-}
-
-/// One request, from its head to the head of its answer.
-async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
-    let Arrival { lane, seen, client, parts, body, mut record } = arrival;
-    // Those of now, however long ago it came: with what follows in the same poll, none that were replaced let it in.
-    let settings = worker.gateway.settings.load_full();
+    let mut record = begin(worker, client, &parts);
     let accepted = match seen {
         Seen::Head(raw) => Request::accept(parts, raw),
         Seen::Stream { ended } => Request::accept_stream(parts, ended, settings.limits.headers),
     };
     let mut request = match accepted {
         Ok(request) => request,
-        Err(reject) => return refuse(&lane, reject, record),
+        Err(reject) => return Course::Refused(Box::new(reject), record),
     };
     request.secure = client.is_secure(lane.connection(), &request.headers);
     record.routed(settings.routes.route(request.host()).ok());
     if request.path().starts_with(RESERVED) {
-        let visit = Visit { request, body, client };
-        return Box::pin(own::answer(worker, &lane, &settings, visit, record)).await;
+        return Course::Own(Box::new(Visit { request, body, client }), settings, record);
     }
+
     let now = worker.now();
     let decided = decide(&settings, &worker.gateway.index, &request, client.address, now);
     suspicion::look(worker, &settings.ways, &request, &decided, client);
@@ -193,36 +194,54 @@ async fn handle(worker: &Rc<Worker>, arrival: Arrival) -> Response<Body> {
         Ok(permit) => permit,
         Err(reject) => {
             let reject = throttled(worker, &settings, client, reject, now.steady);
-            return refuse(&lane, reject, record);
+            return Course::Refused(Box::new(reject), record);
         }
     };
-
     if let Some(holder) = permit.holder() {
         (record.token, record.let_in) = (Some(holder.id), true);
         worker.used(holder.id, LastUse { at: now.wall, client: client.address });
     }
     if let Some(redirect) = signin::exchange(&settings, &request, &permit, now.wall) {
-        lane.finished();
-        return response::redirect(&lane, redirect, record);
+        return Course::SignedIn(Box::new(redirect), record);
     }
     match permit.route().injected(&worker.gateway.vault, now.wall) {
         Ok(injected) => record.injected = injected,
         Err(reject) => {
             let token = permit.holder().map(|holder| holder.id);
-            return refuse(&lane, Reject { token, ..reject }, record);
+            return Course::Refused(Box::new(Reject { token, ..reject }), record);
         }
     }
+
     let timeouts = permit.route().timeouts;
     let still = SlotLimits { idle: timeouts.idle, client: settings.limits.idle_timeout };
-    let occupied = worker.slots.enter(permit.take_pass(), still, &lane);
+    let occupied = worker.slots.enter(permit.take_pass(), still, lane);
     worker.stir();
     let limit = settings.limits.body_bytes;
-    let upload = Upload::new(body, occupied.slot(), limit, timeouts.response_header, &settings.ways.header);
+    let injected = record.injected.clone();
+    let (within, header) = (timeouts.response_header, &settings.ways.header);
+    let upload = Upload::new(body, occupied.slot(), limit, within, header, injected);
     let crossing = Crossing::new(request, permit, &settings.ways, client, lane.connection(), &record);
-    drop(settings);
-    match forward::forward(worker, crossing, upload, occupied, record).await {
-        Ok(response) => response,
-        Err((reject, record)) => refuse(&lane, reject, record),
+    record.slot = Some(occupied.slot().clone());
+    Course::Permitted(Box::new(Passage { crossing, upload }), occupied, record)
+}
+
+/// One request, from the decision to the head of its answer.
+async fn handle(worker: &Rc<Worker>, lane: &Lane, course: Course) -> Response<Body> {
+    match course {
+        Course::Refused(reject, record) => refuse(lane, *reject, record),
+        Course::SignedIn(redirect, record) => {
+            lane.finished();
+            response::redirect(lane, *redirect, record)
+        }
+        Course::Own(visit, settings, record) => {
+            Box::pin(own::answer(worker, lane, &settings, *visit, record)).await
+        }
+        Course::Permitted(passage, occupied, record) => {
+            match forward::forward(worker, passage, occupied, record).await {
+                Ok(response) => response,
+                Err((reject, record)) => refuse(lane, reject, record),
+            }
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 /// The first pair of a query whose decoded name is `name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -13,10 +15,22 @@ pub struct Pair {
 
 /// Finds the pairs of `query` (without its `?`) that are named `name`.
 pub fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Pair> + 'a {
-    let mut start = 0;
-    query.split('&').filter_map(move |pair| {
-        let whole = start..start + pair.len();
-        start = whole.end + 1;
+    let first = name.bytes().next();
+    let mut rest = Some(query);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr(b'&', text.as_bytes()).unwrap_or(text.len());
+        let start = query.len() - text.len();
+        rest = text.get(end + 1..);
+        Some(start..start + end)
+    })
+    .filter_map(move |whole| {
+        let pair = &query[whole.clone()];
+        // Most differ in the first character already, which means another only where it is one of two.
+        let begin = pair.bytes().next();
+        if begin != first && !matches!(begin, Some(b'%' | b'+')) {
+            return None;
+        }
         let (found, value) = match pair.find('=') {
             Some(equals) => (&pair[..equals], whole.start + equals + 1..whole.end),
             None => (pair, whole.end..whole.end),

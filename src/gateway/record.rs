@@ -241,7 +241,8 @@ impl Record {
         line.word(key!("code"), self.refusal.map_or("ok", Refusal::as_str));
         line.number(key!("status"), u64::from(self.logged_status()));
         line.text(key!("method"), &without_credentials(self.method.as_str()));
-        line.text(key!("path"), &self.target.as_ref().map(redacted).unwrap_or_default());
+        let (path, query) = self.target.as_ref().map(redacted).unwrap_or_default();
+        line.text_and(key!("path"), &path, query);
         line.word(
             key!("protocol"),
             match self.protocol {
@@ -319,10 +320,10 @@ pub(super) fn kept(target: &PathAndQuery) -> Option<PathAndQuery> {
     kept.try_into().ok()
 }
 
-/// The path with no query, and with nothing in it that has the beginning of a credential.
-fn redacted(target: &PathAndQuery) -> Cow<'_, str> {
-    let path = without_credentials(target.path());
-    if target.query().is_none() { path } else { Cow::Owned([&path, "?", MARK].concat()) }
+/// The path with nothing in it that has the beginning of a credential, and what stands for the query.
+fn redacted(target: &PathAndQuery) -> (Cow<'_, str>, &'static str) {
+    let query = if target.query().is_some() { "?[redacted]" } else { "" };
+    (without_credentials(target.path()), query)
 }
 
 /// What a client wrote, a method or a path, with nothing in it that has the beginning of a credential.
@@ -353,9 +354,14 @@ fn without_credentials(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    fn shown_whole(target: &PathAndQuery) -> String {
+        let (path, query) = redacted(target);
+        path.into_owned() + query
+    }
+
     #[test]
     fn long_targets_are_kept_in_part() {
-        let log = |target: String| redacted(&kept(&target.parse().unwrap()).unwrap()).into_owned();
+        let log = |target: String| shown_whole(&kept(&target.parse().unwrap()).unwrap());
         let long = format!("/{}", "a".repeat(60_000));
         assert_eq!(log(long.clone()), format!("{}[shortened]", &long[..KEPT]));
         assert_eq!(log(format!("{long}?b")), format!("{}[shortened]?[redacted]", &long[..KEPT]));
@@ -367,7 +373,7 @@ mod tests {
 
     #[test]
     fn paths_lose_queries_and_credentials() {
-        let log = |target: &str| redacted(&target.parse().unwrap()).into_owned();
+        let log = |target: &str| shown_whole(&target.parse().unwrap());
         assert_eq!(log("/a/b"), "/a/b");
         assert_eq!(log("/a?b=c"), "/a?[redacted]");
         assert_eq!(log("/x/pct_zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ0mLq17/y"), "/x/pct_[redacted]/y");

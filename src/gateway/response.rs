@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
 use super::echo::Redactor;
@@ -20,6 +20,9 @@ use super::slots::{Occupied, SlotLimits};
 use super::upstream::Chosen;
 use super::upstream::source::Source;
 use super::worker::Worker;
+
+/// Fields of an answer of ours that there is room for at once.
+const USUAL: usize = 6;
 
 /// The body of any answer.
 #[derive(Debug)]
@@ -191,7 +194,7 @@ impl Download {
                 self.complete();
                 let settings = self.record.worker().gateway.settings.load();
                 let passed = |trailers| {
-                    let mut trailers = headers::trailers(trailers, &settings.ways.header);
+                    let mut trailers = headers::trailers(trailers, &settings.ways.header, None);
                     self.record.guard(&mut trailers);
                     Frame::trailers(trailers)
                 };
@@ -342,6 +345,7 @@ fn document_response(
     let request_id = record.request_id.clone();
     let mut response = Response::new(Body::Document(Document::new(lane, document, record)));
     *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(USUAL);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_LENGTH, length);
@@ -353,15 +357,14 @@ fn document_response(
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
     let realm = record.route().map_or("portcullis", |route| route.app.as_str());
-    let mut value = ["Bearer realm=\"", realm, "\""].concat();
-    match reject.challenge {
+    let bare = ["Bearer realm=\"", realm, "\""];
+    let value = match reject.challenge {
         Challenge::None => return None,
-        Challenge::Bare => {}
+        Challenge::Bare => bare.concat(),
         Challenge::Error(error) => {
-            for part in [", error=\"", error, "\", error_description=\"", reject.detail, "\""] {
-                value.push_str(part);
-            }
+            let more = [", error=\"", error, "\", error_description=\"", reject.detail, "\""];
+            [&bare[..], &more].concat().concat()
         }
-    }
+    };
     HeaderValue::try_from(value).ok()
 }

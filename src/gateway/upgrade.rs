@@ -17,9 +17,9 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
+use super::Passage;
 use super::clock;
 use super::connection::Connection;
-use super::crossing::Crossing;
 use super::farewell::{LINGER_TIME, linger};
 use super::forward::{Answer, UNAVAILABLE, note_retry, pass_on, unanswered, unconnected, unless_ended};
 use super::head::BodyLength;
@@ -32,7 +32,6 @@ use super::response::{Body, Lease};
 use super::route::Route;
 use super::slots::{Occupied, Slot};
 use super::socket::Socket;
-use super::upload::Upload;
 use super::upstream::Chosen;
 use super::upstream::answer::Asked;
 use super::upstream::link::Link;
@@ -75,13 +74,13 @@ fn asks_for_websocket(fields: &HeaderMap) -> bool {
 
 /// Asks the app to upgrade, over a connection of its own.
 pub(super) async fn open(
-    crossing: Crossing,
-    mut upload: Upload,
+    passage: Passage,
     occupied: Occupied,
     mut record: Box<Record>,
 ) -> Result<Response<Body>, (Reject, Box<Record>)> {
     const REFUSED: Reject =
         Reject::new(Refusal::UpstreamInvalid, "the app's answer to the upgrade is not valid");
+    let Passage { crossing, mut upload } = passage;
     let route = crossing.permit().route();
     let slot = occupied.slot().clone();
     let proof = crossing.websocket_key().map(proof);
@@ -112,6 +111,7 @@ pub(super) async fn open(
         Err(reject) => return Err((reject, record)),
     };
     let agreed = asks_for_websocket(&parts.headers) && is_proven(&parts.headers, proof.as_deref());
+    headers::strip_hops(&mut parts.headers);
     headers::to_client(&mut parts.headers, crossing.permit(), &record);
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.clear();

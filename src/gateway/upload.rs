@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::head::Offence;
 use super::headers;
+use super::inject::Injected;
 use super::reject::Reject;
 use super::slots::Slot;
 use crate::model::Refusal;
@@ -27,6 +29,8 @@ pub(crate) struct Upload {
     response_header: Duration,
     /// No token may follow the body either.
     token_header: HeaderName,
+    /// Nor what the app gets from us alone.
+    injected: Option<Arc<Injected>>,
 }
 
 /// The upload stopped before its end; the slot knows why.
@@ -45,12 +49,20 @@ impl Upload {
         limit: u64,
         response_header: Duration,
         token_header: &HeaderName,
+        injected: Option<Arc<Injected>>,
     ) -> Self {
         let body = Some(body).filter(|body| !is_whole(body));
         if body.is_none() {
             slot.uploaded(response_header);
         }
-        Self { body, slot: slot.clone(), limit, response_header, token_header: token_header.clone() }
+        Self {
+            body,
+            slot: slot.clone(),
+            limit,
+            response_header,
+            token_header: token_header.clone(),
+            injected,
+        }
     }
 
     /// Whether the request has no body, or all of it was taken.
@@ -61,7 +73,13 @@ impl Upload {
     /// The upload, for whoever sends it from here on.
     pub(super) fn take(&mut self) -> Self {
         let body = self.body.take();
-        Self { body, slot: self.slot.clone(), token_header: self.token_header.clone(), ..*self }
+        Self {
+            body,
+            slot: self.slot.clone(),
+            token_header: self.token_header.clone(),
+            injected: self.injected.clone(),
+            ..*self
+        }
     }
 
     fn stop(&mut self, reject: Reject) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
@@ -122,7 +140,8 @@ impl Body for Upload {
                     // Nothing follows trailers, and nobody asks whether anything does.
                     self.end();
                     let trailers = frame.into_trailers().ok();
-                    let kept = trailers.map(|trailers| headers::trailers(trailers, &self.token_header));
+                    let (header, injected) = (&self.token_header, self.injected.as_deref());
+                    let kept = trailers.map(|trailers| headers::trailers(trailers, header, injected));
                     Poll::Ready(kept.map(|kept| Ok(Frame::trailers(kept))))
                 }
             },

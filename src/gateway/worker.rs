@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub(super) struct Worker {
     pub turns: Semaphore,
     post: Arc<Post>,
     connections: RefCell<Slab<Rc<Connection>>>,
+    /// Those that may be idle, looked through on each tick.
+    restless: RefCell<Vec<Weak<Connection>>>,
     draining: Cell<bool>,
     /// The drain is over: what is still open is dropped.
     over: Cell<bool>,
@@ -138,6 +140,7 @@ impl Worker {
             turns: Semaphore::new(tls::TURNS),
             post,
             connections: RefCell::default(),
+            restless: RefCell::default(),
             draining: Cell::new(false),
             over: Cell::new(false),
             lines: RefCell::default(),
@@ -200,6 +203,14 @@ impl Worker {
         Registration { worker: self.clone(), key: self.connections.borrow_mut().insert(connection.clone()) }
     }
 
+    /// Has an idle connection told when to put away its buffers.
+    pub(super) fn watch(&self, connection: &Rc<Connection>) {
+        if connection.begins_to_rest() {
+            self.restless.borrow_mut().push(Rc::downgrade(connection));
+            self.stir();
+        }
+    }
+
     /// Appends to the access log.
     pub(super) fn log(&self, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.gateway.log.is_on() {
@@ -245,7 +256,7 @@ impl Worker {
     async fn tick(self: Rc<Self>) {
         loop {
             self.flush();
-            if self.slots.is_empty() && self.pool.is_empty() {
+            if self.slots.is_empty() && self.pool.is_empty() && self.restless.borrow().is_empty() {
                 self.asleep.set(true);
                 self.stir.notified().await;
             }
@@ -253,6 +264,9 @@ impl Worker {
             let now = clock::look();
             self.slots.sweep(self.gateway.index.hindsight(), self.now().wall, now);
             self.pool.sweep(now);
+            let stays =
+                |connection: &Weak<Connection>| connection.upgrade().is_some_and(|it| it.watch_rest(now));
+            self.restless.borrow_mut().retain(stays);
         }
     }
 }

@@ -352,7 +352,7 @@ async fn filters_narrow_and_do_not_widen() {
     let wordy = NewToken { description: Text::parse("Für den NÄCHTLICHEN Check").unwrap(), ..token() };
     let wordy = store.mint_token(act(), wordy, Limits::default()).await.unwrap().0;
     assert_eq!(ids(TokenFilter { q: Some("nÄchtlichen c".into()), ..every() }).await, [wordy.id]);
-    store.delete_token(act(), wordy.id).await.unwrap();
+    store.delete_token(act(), wordy.id, Outlets::default()).await.unwrap();
     let past = TokenFilter { before: Some(wordy.id), ..every() };
     assert_eq!(ids(past).await, [other.id, hers.id], "the end of a page may be gone");
     for q in ["_I", "%x%", "' OR 1=1 --"] {

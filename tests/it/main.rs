@@ -45,6 +45,7 @@ mod http2_limits;
 mod http2_streams;
 mod http2_websocket;
 mod idempotency;
+mod idle;
 mod inherited;
 mod leaks;
 mod leaks_github;

@@ -1,6 +1,7 @@
 //! Upstream secrets on their way into requests: set, changed, taken away, and refused where they lack.
 
 use std::fs;
+use std::sync::mpsc;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -46,6 +47,30 @@ impl Stage {
         assert_eq!(self.fetch().status, 200);
         self.app.requests().last().unwrap().head.get(field).map(str::to_owned)
     }
+}
+
+#[test]
+fn trailers_cannot_add_to_what_is_sent_along() {
+    let (tell, told) = mpsc::channel();
+    let app = App::start(move |exchange| {
+        while !exchange.wire.chunk().unwrap().is_empty() {}
+        tell.send(exchange.wire.trailers().unwrap()).unwrap();
+        exchange.send("HTTP/1.1 204 Done\r\n\r\n");
+    });
+    let gateway = Setup::new(&app).set(PRODUCTION, "request_headers", "{ \"X-Plain\" = \"ours\" }").start();
+    let token = gateway.mint("production").secret;
+    let fields = [
+        ("X-Portcullis-Token", token.as_str()),
+        ("TE", "trailers"),
+        ("Trailer", "x-plain, x_plain, x-sum"),
+        ("Transfer-Encoding", "chunked"),
+    ];
+    let body = b"0\r\nX-Plain: forged\r\nx_plain: forged\r\nx-sum: 1\r\n\r\n";
+    let mut wire = gateway.connect();
+    wire.send([&request("POST /", &fields)[..], body].concat());
+    assert_eq!(wire.answer().status, 204);
+    assert_eq!(told.recv().unwrap(), ["x-sum: 1"]);
+    assert_eq!(app.only().head.get("x-plain"), Some("ours"));
 }
 
 #[test]

@@ -140,9 +140,13 @@ fn read(head: &Bytes, asked: Asked) -> Result<Option<Answer>, Flaw> {
             return Err(Flaw::TooLarge);
         }
         if name == CONNECTION {
-            says_close |= headers::lists(&value, "close");
-            says_keep_alive |= headers::lists(&value, "keep-alive");
-            named.extend(headers::named(&value));
+            if value == "keep-alive" {
+                says_keep_alive = true;
+            } else {
+                says_close |= headers::lists(&value, "close");
+                says_keep_alive |= headers::lists(&value, "keep-alive");
+                named.extend(headers::named(&value));
+            }
         }
         // What belongs to this connection goes no further; but it says which protocol was switched to.
         if status == 101 || !headers::is_hop_by_hop(name.as_str()) {

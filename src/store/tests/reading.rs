@@ -66,7 +66,7 @@ async fn a_copy_lists_tokens_in_the_same_order() {
         minted.push(mint(&store).await.0.id);
     }
     for gone in [8, 4, 0] {
-        store.delete_token(act(), minted.remove(gone)).await.unwrap();
+        store.delete_token(act(), minted.remove(gone), Outlets::default()).await.unwrap();
     }
     minted.push(mint(&store).await.0.id);
     minted.reverse();
