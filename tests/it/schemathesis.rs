@@ -68,10 +68,12 @@ fn hint(gateway: &Gateway, operator: &Caller<'_>) {
     }
     let tokens: Vec<_> = (0..12).map(|_| gateway.mint("development")).collect();
     let refused = gateway.ask(with_token("GET /", "shop.localhost", &tokens[0].secret));
+    let leaked = ["development"; 4].map(|environment| gateway.mint(environment).secret);
     let ids: Vec<_> = tokens.iter().map(|token| token.id.clone()).collect();
     let hints = HINTS
         .replace("$digest", &digest(&tokens[0].secret))
         .replace("$request", refused.get("x-request-id").unwrap())
+        .replace("$leaked", &list(&leaked))
         .replace("$keys", &list(&keys))
         .replace("$tokens", &list(&ids));
     fs::write(gateway.path("schemathesis.toml"), hints).unwrap();
