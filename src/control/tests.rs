@@ -1,5 +1,6 @@
 //! Commands from the call to the decision, by a clock that the test sets.
 
+mod leaks;
 mod model;
 
 use std::sync::Mutex;

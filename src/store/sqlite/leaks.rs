@@ -62,7 +62,12 @@ fn token_leaked(
     let mut revision = work.revision();
     let lives = before.status(act.at) == Status::Active;
     let (done, fresh) = match grace_ends {
-        _ if !lives => (LeakDone::AlreadyEnded, false),
+        _ if before.revoked.is_some() => (LeakDone::AlreadyEnded, false),
+        // What ended by the clock would live again where that is set back, and what leaked must not.
+        _ if !lives => {
+            revision = tokens::change::end(work, act, &before, Some(&reason(reported)))?;
+            (LeakDone::AlreadyEnded, false)
+        }
         None => {
             revision = tokens::change::end(work, act, &before, Some(&reason(reported)))?;
             (LeakDone::Revoked, true)
@@ -107,7 +112,8 @@ fn key_leaked(
         Status::Active => (LeakDone::Revoked, true),
         Status::Expired | Status::Revoked | Status::Replaced => (LeakDone::AlreadyEnded, false),
     };
-    let revision = if fresh { keys::end(work, act, &before)? } else { work.revision() };
+    // As with tokens: only what was revoked stays ended whatever the clock says.
+    let revision = if before.revoked_at.is_none() { keys::end(work, act, &before)? } else { work.revision() };
     let after = keys::get(work.conn, before.id)?.unwrap_or(before);
     let row = Entry {
         kind: LeakKind::Report,
