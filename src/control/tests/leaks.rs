@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::leaks::Reacted;
+use crate::config::Webhook;
 use crate::model::LeakDone;
 
 impl Site {
@@ -30,4 +31,28 @@ async fn what_leaked_after_its_end_does_not_live_again_with_an_earlier_clock() {
     assert_eq!(site.report(&token, "").await, (LeakDone::AlreadyEnded, Status::Revoked));
     site.set(minted);
     assert_eq!(site.code_at(SHOP, &token, minted), "token_revoked");
+}
+
+fn with_webhook(config: &mut Config) {
+    config.notify.webhook =
+        Some(Webhook { url: "http://127.0.0.1:1/".parse().unwrap(), secret_file: "none".into() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_leak_in_many_places_is_told_once_a_day_and_kept_within_bounds() {
+    let site = Site::start("2027-03-01T12:00:00Z", with_webhook);
+    let (_, token) = site.mint(|_| {}).await;
+    for place in 0..40 {
+        site.report(&token, &format!("https://example.com/{place}")).await;
+    }
+    let notices = || async { site.control.store.notices(None, 500).await.unwrap().len() };
+    assert_eq!(notices().await, 1);
+    site.set(site.now() + 25.hours());
+    for place in 40..150 {
+        site.report(&token, &format!("https://example.com/{place}")).await;
+    }
+    assert_eq!(notices().await, 2);
+    let asked = ListLeaks { limit: Some("500".to_owned()), ..ListLeaks::default() };
+    let leaks = site.control.list_leaks(&Caller::Operator, asked).await.unwrap().items;
+    assert_eq!((leaks.len(), leaks.iter().map(|leak| leak.count).sum::<u64>()), (100, 150));
 }

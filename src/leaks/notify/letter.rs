@@ -47,8 +47,13 @@ pub(super) fn letter(notice: &Notice) -> Letter {
     letter.fact("Ends in", text(&thing["hint"]));
     letter.fact("App", text(&thing["app"]));
     letter.fact("Environment", text(&thing["environment"]));
-    letter.fact("Found by", text(&data["leak"]["source"]));
-    letter.fact("Found in", text(&data["leak"]["place"]));
+    let by = text(&data["leak"]["by"]);
+    letter.fact("Reported by", by);
+    for (name, words) in [("Found by", "source"), ("Found in", "place")] {
+        let words = text(&data["leak"][words]);
+        // What a member wrote is no link that could be followed as if it were ours.
+        letter.fact(name, &if by.is_empty() { words.to_owned() } else { without_links(words) });
+    }
     letter.fact("Ends", text(&data["ends_at"]));
     let used = match (text(&thing["last_used_at"]), text(&thing["last_used_from"])) {
         ("", _) => "never".to_owned(),
@@ -147,6 +152,11 @@ fn replacement(notice: &Notice) -> Option<String> {
     Some(command)
 }
 
+/// A text in which mail programs find no address to make a link of.
+fn without_links(text: &str) -> String {
+    text.replace("://", "[:]//").replace('.', "[.]")
+}
+
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,".contains(c);
@@ -229,6 +239,17 @@ mod tests {
         ] {
             assert!(letter.text.contains(line), "{line}\n{}", letter.text);
         }
+    }
+
+    #[test]
+    fn the_words_of_a_member_are_named_as_such_and_hold_no_link() {
+        let mut notice = notice(Event::TokenLeaked);
+        notice.data["leak"]["by"] = json!("bob");
+        notice.data["leak"]["source"] = json!("Security: confirm at https://evil.example/login");
+        let letter = letter(&notice);
+        assert!(letter.text.contains("Reported by: bob\n"), "{}", letter.text);
+        assert!(letter.text.contains("https[:]//evil[.]example/login"), "{}", letter.text);
+        assert!(!letter.text.contains("://"), "{}", letter.text);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Rows of leaks and warnings, and what a report does to the credential that it is about.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::json;
@@ -13,6 +13,12 @@ use super::{Unreadable, audit, keys, moment, parsed, shares, time, tokens};
 use crate::credential::Digest;
 use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 
+/// Places that are kept of one credential. Further ones are only counted.
+const PLACES: i64 = 100;
+/// How long an owner hears no more of a credential, where only further places of it are found.
+const QUIET: SignedDuration = SignedDuration::from_hours(24);
+/// The newest row of a credential (?1) and a kind (?2).
+const NEWEST: &str = "id = (SELECT max(id) FROM leaks WHERE subject = ?1 AND kind = ?2)";
 const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name AS member, l.app, l.environment, l.label,
     l.hint, l.done, l.ends_at, l.count, l.first_at, l.last_at FROM leaks l LEFT JOIN members m ON m.id = l.member";
 
@@ -93,9 +99,10 @@ fn token_leaked(
         count: 1,
     };
     let new = note(work, act, reported, &row)?;
-    if new || fresh {
-        let told = told(reported, &row);
+    if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
+        let told = told(act, reported, &row);
         enqueue(work, act.at, Event::TokenLeaked, &About::Token(&after), told, outlets, true)?;
+        note_told(work.conn, &row, act.at)?;
     }
     let of = Held::Token(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done })
@@ -128,8 +135,10 @@ fn key_leaked(
         count: 1,
     };
     let new = note(work, act, reported, &row)?;
-    if new || fresh {
-        enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told(reported, &row), outlets, true)?;
+    if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
+        let told = told(act, reported, &row);
+        enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told, outlets, true)?;
+        note_told(work.conn, &row, act.at)?;
     }
     let of = Held::Key(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done })
@@ -166,7 +175,7 @@ pub(in crate::store) fn suspect(
             count: suspect.count,
         };
         if note(work, act, &reported, &row)? {
-            let mut told = told(&reported, &row);
+            let mut told = told(act, &reported, &row);
             told["leak"]["from"] = json!(suspect.client);
             enqueue(work, act.at, Event::TokenSuspected, &About::Token(&token), told, outlets, true)?;
         }
@@ -193,16 +202,36 @@ struct Entry<'a> {
     count: u64,
 }
 
-fn told(reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
+fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
     json!({
         "leak": {
             "kind": row.kind.as_str(), "source": reported.source, "place": reported.place, "count": row.count,
+            // The member whose words these are.
+            "by": act.key.map(|_| &act.actor),
         },
         "done": row.done.as_str(), "ends_at": row.ends_at,
     })
 }
 
-/// Notes a leak; whether this place was not known yet.
+/// Whether the owner heard of this credential a short while ago: whoever has its value may report it any number of
+/// times.
+fn told_lately(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<bool> {
+    let since = now.checked_sub(QUIET).unwrap_or(Timestamp::MIN);
+    conn.prepare_cached("SELECT 1 FROM leaks WHERE subject = ? AND kind = ? AND told_at BETWEEN ? AND ?")?.exists((
+        &row.subject,
+        row.kind.as_str(),
+        since.as_millisecond(),
+        now.as_millisecond(),
+    ))
+}
+
+fn note_told(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    conn.prepare_cached(&format!("UPDATE leaks SET told_at = ?3 WHERE {NEWEST}"))?
+        .execute((&row.subject, row.kind.as_str(), now.as_millisecond()))
+        .map(drop)
+}
+
+/// Notes a leak; whether this place was not known yet, and is kept.
 fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rusqlite::Result<bool> {
     let known = work
         .conn
@@ -219,6 +248,21 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
             &reported.place,
         ))?;
     if known > 0 {
+        return Ok(false);
+    }
+    let kept: i64 = work
+        .conn
+        .prepare_cached("SELECT count(*) FROM leaks WHERE subject = ? AND kind = ?")?
+        .query_row((&row.subject, row.kind.as_str()), |row| row.get(0))?;
+    if kept >= PLACES {
+        let sql =
+            format!("UPDATE leaks SET count = count + ?3, last_at = max(last_at, ?4) WHERE {NEWEST}");
+        work.conn.prepare_cached(&sql)?.execute((
+            &row.subject,
+            row.kind.as_str(),
+            i64::try_from(row.count).unwrap_or(i64::MAX),
+            act.at.as_millisecond(),
+        ))?;
         return Ok(false);
     }
     let sql = format!(
