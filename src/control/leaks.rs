@@ -1,5 +1,6 @@
 //! Reports of leaked credentials: whoever holds one may have it ended.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::lookup::Found;
@@ -13,6 +14,10 @@ use crate::store::{self, Act, Held, LeakFilter, Outlets, Reaction, Reported};
 
 /// Credentials that are reported at once.
 const MOST: usize = 500;
+/// What is written in one transaction, so that nothing else waits long.
+const AT_ONCE: usize = 64;
+/// Places of one credential that a report may name; those beyond say no more.
+const PLACES: usize = 100;
 
 /// A report as it was made; `faults` is what was already found wrong with it.
 #[derive(Debug, Default)]
@@ -103,11 +108,11 @@ impl Control {
                 return Ok(digests.iter().map(|digest| self.standing(caller, digest, &held)).collect());
             }
         };
-        let mut told = Vec::with_capacity(reactions.len());
-        for reaction in reactions {
-            told.push(match reaction {
+        let mut told = Vec::with_capacity(digests.len());
+        for digest in &digests {
+            told.push(match reactions.get(digest) {
                 None => Reacted::Unknown,
-                Some(reaction) => self.told(caller, reaction).await,
+                Some(reaction) => self.told(caller, reaction.clone()).await,
             });
         }
         Ok(told)
@@ -127,13 +132,14 @@ impl Control {
         let (at, actor) = (self.now(), source.to_owned());
         let act = Act { at, actor, key: None, from: source.to_owned(), once: Some(once) };
         let place = |found: FoundLeak| FoundLeak { place: stored_place(&found.place), ..found };
+        let digests: Vec<_> = found.iter().map(|found| found.digest).collect();
         let found = found.into_iter().map(place).collect();
         match made(self.end_leaked(act, source, found).await, "credential")? {
             Made::Before(_) => Ok(None),
             Made::Now(reactions) => {
-                let revisions = reactions.iter().flatten().map(|reaction| reaction.of.revision);
+                let revisions = reactions.values().map(|reaction| reaction.of.revision);
                 self.reached.wait(revisions.max().unwrap_or(0)).await;
-                Ok(Some(reactions.iter().map(Option::is_some).collect()))
+                Ok(Some(digests.iter().map(|digest| reactions.contains_key(digest)).collect()))
             }
         }
     }
@@ -152,24 +158,42 @@ impl Control {
         }
     }
 
+    /// In transactions of bounded size. All end before further places are noted; only with the last is the report
+    /// remembered as made, and one that broke off can be made again.
     async fn end_leaked(
         &self,
         act: Act,
         source: &str,
         found: Vec<FoundLeak>,
-    ) -> Result<Vec<Option<Reaction>>, store::NotDone> {
+    ) -> Result<HashMap<Digest, Reaction>, store::NotDone> {
         let config = self.config.load_full();
         let grace_ends = match config.leaks.action {
             LeakAction::Revoke => None,
             LeakAction::Grace(grace) => grace.after(act.at),
         };
-        let reports = found
+        let (each, further) = in_order(found);
+        let reports = each
             .into_iter()
-            .map(|found| Reported { digest: found.digest, source: source.to_owned(), place: found.place })
-            .collect();
-        let done = self.store.report_leaks(act, reports, grace_ends, outlets(&config)).await;
-        self.outbox.send_replace(());
-        done
+            .chain(further)
+            .map(|found| Reported { digest: found.digest, source: source.to_owned(), place: found.place });
+        let mut reports = reports.peekable();
+        let mut reactions = HashMap::new();
+        loop {
+            let piece: Vec<_> = reports.by_ref().take(AT_ONCE).collect();
+            let digests: Vec<_> = piece.iter().map(|reported| reported.digest).collect();
+            let last = reports.peek().is_none();
+            let done = self.store.report_leaks(act.clone(), piece, last, grace_ends, outlets(&config)).await;
+            self.outbox.send_replace(());
+            for (digest, reaction) in digests.into_iter().zip(done?) {
+                // What the first place did is what became of it.
+                if let Some(reaction) = reaction {
+                    reactions.entry(digest).or_insert(reaction);
+                }
+            }
+            if last {
+                return Ok(reactions);
+            }
+        }
     }
 
     async fn told(&self, caller: &Caller, reaction: Reaction) -> Reacted {
@@ -217,6 +241,20 @@ impl Control {
         };
         Ok(page(self.store.leaks(filter).await?, length, |leak| leak.id.to_string()))
     }
+}
+
+/// Each credential once, and then the further places of them; both in the order of the report.
+fn in_order(found: Vec<FoundLeak>) -> (Vec<FoundLeak>, Vec<FoundLeak>) {
+    let mut places: HashMap<Digest, HashSet<String>> = HashMap::new();
+    let (mut each, mut further) = (Vec::new(), Vec::new());
+    for found in found {
+        let known = places.entry(found.digest).or_default();
+        let to = if known.is_empty() { &mut each } else { &mut further };
+        if known.len() < PLACES && known.insert(found.place.clone()) {
+            to.push(found);
+        }
+    }
+    (each, further)
 }
 
 /// By which ways notices go out.
@@ -268,6 +306,21 @@ fn digests(asked: Option<&[String]>, faults: &mut Faults) -> Vec<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_come_first_and_their_places_are_bounded() {
+        let found = |digest: u8, place: &str| FoundLeak {
+            digest: Digest::from_bytes([digest; 32]),
+            place: place.to_owned(),
+        };
+        let mut report = vec![found(1, "a"), found(1, "a"), found(1, "b"), found(2, "a")];
+        report.extend((0..10_000).map(|place| found(1, &place.to_string())));
+        report.push(found(3, ""));
+        let (each, further) = in_order(report);
+        let each: Vec<_> = each.iter().map(|found| found.digest.as_bytes()[0]).collect();
+        assert_eq!(each, [1, 2, 3]);
+        assert_eq!((further.len(), further[0].place.as_str()), (PLACES - 1, "b"));
+    }
 
     #[test]
     fn places_are_kept_without_credentials() {

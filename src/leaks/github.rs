@@ -30,6 +30,8 @@ const SELDOM: Duration = Duration::from_secs(60);
 /// After which time they are looked for anew, so that one that was withdrawn does not count for ever.
 const STALE: Duration = Duration::from_secs(60 * 60);
 const BOUNDS: Bounds = Bounds { patience: Duration::from_secs(10), answer: 256 * 1024 };
+/// Items of a report. No more of which each holds a credential fit into one.
+const ITEMS: usize = 20_000;
 /// Keys that are remembered.
 const KEYS: usize = 64;
 
@@ -118,6 +120,9 @@ impl Desk {
             .verify(report.body, &signature)
             .map_err(|_| Untaken::WrongSignature)?;
         let items: Vec<Item> = serde_json::from_slice(report.body).map_err(|_| Untaken::Malformed)?;
+        if items.len() > ITEMS {
+            return Err(Untaken::Malformed);
+        }
         // What is signed is the body: another signature of the same would be the same report.
         let request: [u8; 32] = Sha256::digest(report.body).into();
         let key: [u8; 32] = Sha256::new().chain_update(b"github\0").chain_update(request).finalize().into();

@@ -29,7 +29,7 @@ pub struct Reported {
 }
 
 /// What a report did.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reaction {
     pub of: Revocation<Held>,
     pub done: LeakDone,
@@ -88,7 +88,8 @@ pub enum Settlement {
 }
 
 impl Store {
-    /// Ends what was reported as leaked, all of it or nothing; with `grace_ends`, tokens live on until then.
+    /// Ends what was reported as leaked, all of it or nothing; with `grace_ends`, tokens live on until then. Where this
+    /// is not the `last` piece of a report, that is not made yet.
     ///
     /// # Errors
     /// When it was refused or could not be written.
@@ -96,10 +97,11 @@ impl Store {
         &self,
         act: Act,
         reports: Vec<Reported>,
+        last: bool,
         grace_ends: Option<Timestamp>,
         outlets: Outlets,
     ) -> Result<Vec<Option<Reaction>>, NotDone> {
-        self.0.writer.command(move |work| leaks::report(work, &act, &reports, grace_ends, outlets)).await
+        self.0.writer.command(move |work| leaks::report(work, &act, &reports, last, grace_ends, outlets)).await
     }
 
     /// Notes signs that tokens may have leaked, and has the owners told of those that are new.

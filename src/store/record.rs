@@ -83,7 +83,7 @@ pub struct Share {
 }
 
 /// What a digest is of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Held {
     Token(Box<Token>),
     Key(Box<Key>),
@@ -210,7 +210,7 @@ pub struct Removal {
 }
 
 /// A thing as revoked, now or before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Revocation<T> {
     pub of: T,
     /// The revision at which it certainly holds.

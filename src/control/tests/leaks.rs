@@ -3,6 +3,7 @@
 use super::*;
 use crate::control::leaks::Reacted;
 use crate::config::Webhook;
+use crate::credential::{Kind, Plaintext};
 use crate::model::LeakDone;
 
 impl Site {
@@ -55,4 +56,23 @@ async fn one_leak_in_many_places_is_told_once_a_day_and_kept_within_bounds() {
     let asked = ListLeaks { limit: Some("500".to_owned()), ..ListLeaks::default() };
     let leaks = site.control.list_leaks(&Caller::Operator, asked).await.unwrap().items;
     assert_eq!((leaks.len(), leaks.iter().map(|leak| leak.count).sum::<u64>()), (100, 150));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_report_ends_all_and_is_taken_once() {
+    let site = Site::start("2027-03-01T12:00:00Z", with_webhook);
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        let (_, token) = site.mint(|_| {}).await;
+        let digest = Plaintext::parse(Kind::Token, token.as_bytes()).unwrap().digest();
+        found.extend((0..200).map(|place| FoundLeak { digest, place: place.to_string() }));
+    }
+    let once = || Once { key: [1; 32], request: [2; 32] };
+    let verdicts = site.control.report_signed("github", found.clone(), once()).await.unwrap();
+    assert_eq!(verdicts, Some(vec![true; 600]));
+    assert_eq!(site.listed("revoked").await.len(), 3);
+    assert_eq!(site.control.store.notices(None, 500).await.unwrap().len(), 3);
+    assert_eq!(site.control.report_signed("github", found, once()).await.unwrap(), None);
+    let leaks = site.control.list_leaks(&Caller::Operator, ListLeaks::default()).await.unwrap().items;
+    assert!(leaks.iter().all(|leak| leak.count == 1));
 }

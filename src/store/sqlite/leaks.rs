@@ -28,6 +28,7 @@ pub(in crate::store) fn report(
     work: &mut Work<'_>,
     act: &Act,
     reports: &[Reported],
+    last: bool,
     grace_ends: Option<Timestamp>,
     outlets: Outlets,
 ) -> Result<Vec<Option<Reaction>>, Halt> {
@@ -41,7 +42,9 @@ pub(in crate::store) fn report(
         });
     }
     let first = reactions.iter().flatten().next().map_or_else(String::new, Reaction::subject);
-    made(work, act, &first, 0)?;
+    if last {
+        made(work, act, &first, 0)?;
+    }
     Ok(reactions)
 }
 
