@@ -15,6 +15,7 @@ use http_body_util::Full;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -87,13 +88,10 @@ struct PublishedKey {
     key: String,
 }
 
-#[derive(Deserialize)]
 struct Item {
     token: String,
-    #[serde(rename = "type", default)]
     kind: String,
-    #[serde(default)]
-    url: Option<String>,
+    url: String,
 }
 
 #[derive(Serialize)]
@@ -119,10 +117,7 @@ impl Desk {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &key)
             .verify(report.body, &signature)
             .map_err(|_| Untaken::WrongSignature)?;
-        let items: Vec<Item> = serde_json::from_slice(report.body).map_err(|_| Untaken::Malformed)?;
-        if items.len() > ITEMS {
-            return Err(Untaken::Malformed);
-        }
+        let items = items(report.body).ok_or(Untaken::Malformed)?;
         // What is signed is the body: another signature of the same would be the same report.
         let request: [u8; 32] = Sha256::digest(report.body).into();
         let key: [u8; 32] = Sha256::new().chain_update(b"github\0").chain_update(request).finalize().into();
@@ -131,7 +126,7 @@ impl Desk {
         for item in &items {
             let parsed = Kind::ALL.into_iter().find_map(|kind| Plaintext::parse(kind, item.token.as_bytes()));
             places.push(parsed.map(|value| {
-                let place = item.url.clone().unwrap_or_default();
+                let place = item.url.clone();
                 found.push(FoundLeak { digest: value.digest(), place });
                 found.len() - 1
             }));
@@ -177,6 +172,17 @@ impl Desk {
         let unknown = if keys.read.is_some() { Untaken::UnknownKey } else { Untaken::Unavailable };
         keys.known.get(id).cloned().ok_or(unknown)
     }
+}
+
+/// What a report holds. Nothing odd about one item saves another, or itself, from being ended.
+fn items(body: &[u8]) -> Option<Vec<Item>> {
+    let items: Vec<Value> = serde_json::from_slice(body).ok()?;
+    let text = |item: &Value, name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
+    let item = |item: &Value| {
+        let (kind, url) = (text(item, "type").unwrap_or_default(), text(item, "url").unwrap_or_default());
+        Some(Item { token: text(item, "token")?, kind, url })
+    };
+    (items.len() <= ITEMS).then(|| items.iter().filter_map(item).collect())
 }
 
 async fn look(source: &GithubKeys) -> Result<HashMap<String, Vec<u8>>, String> {
@@ -256,6 +262,16 @@ mod tests {
         let mut changed = signature;
         changed[20] ^= 1;
         assert!(key.verify(BODY, &changed).is_err());
+    }
+
+    #[test]
+    fn an_odd_item_leaves_the_others() {
+        let body = br#"[{"token":"a","type":null,"url":1},{"token":7},null,{"token":"b","more":1}]"#;
+        let tokens: Vec<_> = items(body).unwrap().into_iter().map(|item| item.token).collect();
+        assert_eq!(tokens, ["a", "b"]);
+        assert!(items(b"{}").is_none());
+        let many = format!("[{}0]", "0,".repeat(ITEMS));
+        assert!(items(many.as_bytes()).is_none());
     }
 
     #[test]
