@@ -4,7 +4,7 @@ use super::*;
 use crate::control::leaks::Reacted;
 use crate::config::Webhook;
 use crate::credential::{Kind, Plaintext};
-use crate::model::LeakDone;
+use crate::model::{Channel, Event, LeakDone};
 
 impl Site {
     /// Reports a credential; what was done with it, and how it stands then.
@@ -75,4 +75,23 @@ async fn a_long_report_ends_all_and_is_taken_once() {
     assert_eq!(site.control.report_signed("github", found, once()).await.unwrap(), None);
     let leaks = site.control.list_leaks(&Caller::Operator, ListLeaks::default()).await.unwrap().items;
     assert!(leaks.iter().all(|leak| leak.count == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urgent_notices_overtake_others_and_what_failed_before() {
+    let site = Site::start("2027-03-01T12:00:00Z", with_webhook);
+    let due = || async { site.control.due_notices(Channel::Webhook, 10).await.unwrap().0 };
+    let (_, first) = site.mint(|_| {}).await;
+    site.report(&first, "").await;
+    let failed = due().await.remove(0).id;
+    let sent = Sent::Again { due: site.now(), error: "down".to_owned() };
+    site.control.settle_notice(failed, Channel::Webhook, sent).await.unwrap();
+    let (revoked, _) = site.mint(|_| {}).await;
+    site.control.revoke_token(&Caller::Operator, &revoked, RevokeToken::default()).await.unwrap();
+    site.set(site.now() + 1.minutes());
+    let (_, last) = site.mint(|_| {}).await;
+    site.report(&last, "").await;
+    let events: Vec<_> = due().await.iter().map(|notice| notice.event).collect();
+    assert_eq!(events, [Event::TokenLeaked, Event::TokenRevoked, Event::TokenLeaked]);
+    assert_eq!(due().await[2].id, failed);
 }

@@ -5,15 +5,16 @@ mod letter;
 mod mail;
 mod webhook;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::control::{Control, Sent};
-use crate::model::{Channel, Notice};
+use crate::model::{Channel, Notice, NoticeId};
 use crate::outgoing::Trust;
 
 /// Notices that are under way at once, by each channel.
@@ -23,6 +24,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// Attempts that are made: they take about three days.
 const ATTEMPTS: u32 = 80;
+/// Failures in a row after which a far end is taken to be down, and the longest time until it is tried again.
+const BROKEN: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// How long nothing is tried after the store could not be asked.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -47,34 +51,36 @@ pub async fn run(control: Control, stop: watch::Receiver<bool>) {
 async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<bool>) {
     let mut news = control.outbox();
     let mut trust: Option<Trust> = None;
-    let mut under_way: JoinSet<()> = JoinSet::new();
+    let mut under_way: JoinSet<bool> = JoinSet::new();
+    let mut ids: HashMap<task::Id, NoticeId> = HashMap::new();
+    let mut health = Health::default();
     loop {
         news.mark_unchanged();
-        // In rounds: those of a round have all been noted before the next is asked for.
-        let next = match control.due_notices(channel, AT_ONCE).await {
-            Ok((due, next)) if due.is_empty() => next,
-            Ok((due, _)) => {
-                for notice in due {
-                    let trust = trusted(&mut trust);
-                    under_way.spawn(deliver(control.clone(), trust, notice));
-                }
-                while !under_way.is_empty() {
-                    tokio::select! {
-                        _ = stop.wait_for(|stop| *stop) => return,
-                        _ = under_way.join_next() => {}
+        let places = health.places(Instant::now()).saturating_sub(under_way.len());
+        let next = if places == 0 {
+            None
+        } else {
+            // Those under way are among what is due.
+            match control.due_notices(channel, AT_ONCE + under_way.len()).await {
+                Ok((mut due, next)) => {
+                    due.retain(|notice| ids.values().all(|id| *id != notice.id));
+                    for notice in due.into_iter().take(places) {
+                        let (id, trust) = (notice.id, trusted(&mut trust));
+                        let task = under_way.spawn(deliver(control.clone(), trust, notice));
+                        ids.insert(task.id(), id);
                     }
+                    next
                 }
-                continue;
+                // The store says itself that it cannot be read.
+                Err(_) => Timestamp::now().checked_add(PAUSE).ok(),
             }
-            // The store says itself that it cannot be read.
-            Err(_) => Timestamp::now().checked_add(PAUSE).ok(),
         };
         let due = next.map(|next| {
             let ahead = Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default();
             Instant::now() + ahead.clamp(Duration::from_millis(10), LONGEST_WAIT)
         });
         let wait = async {
-            match due {
+            match health.rest(Instant::now()).or(due) {
                 Some(due) => sleep_until(due).await,
                 None => std::future::pending().await,
             }
@@ -82,8 +88,48 @@ async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<boo
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             changed = news.changed() => if changed.is_err() { return },
+            Some(ended) = under_way.join_next_with_id() => {
+                let (task, reached) = ended.unwrap_or_else(|e| (e.id(), false));
+                ids.remove(&task);
+                health.heard(reached, Instant::now(), fastrand::f64());
+            }
             () = wait => {}
         }
+    }
+}
+
+/// How the far end of a channel fares. Where it fails again and again, one notice at a time finds out whether it still
+/// does, and the others keep their attempts.
+#[derive(Debug, Default)]
+struct Health {
+    /// In a row.
+    failures: u32,
+    rest: Option<Instant>,
+}
+
+impl Health {
+    fn heard(&mut self, reached: bool, now: Instant, chance: f64) {
+        if reached {
+            *self = Self::default();
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if let Some(more) = self.failures.checked_sub(BROKEN) {
+            self.rest = Some(now + wait(more, chance).min(LONGEST_REST));
+        }
+    }
+
+    /// How many notices may be under way.
+    fn places(&self, now: Instant) -> usize {
+        match self.rest {
+            None => AT_ONCE,
+            Some(until) => usize::from(until <= now),
+        }
+    }
+
+    /// Until when nothing is tried.
+    fn rest(&self, now: Instant) -> Option<Instant> {
+        self.rest.filter(|until| *until > now)
     }
 }
 
@@ -94,7 +140,8 @@ fn trusted(trust: &mut Option<Trust>) -> Option<Trust> {
     trust.clone()
 }
 
-async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) {
+/// Tries a notice once; whether its far end was reached.
+async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) -> bool {
     let config = control.config();
     let sent = match (notice.channel, &config.notify.smtp, &config.notify.webhook) {
         (Channel::Email, Some(smtp), _) => mail::send(&control, smtp, &notice).await,
@@ -110,6 +157,7 @@ async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) {
         }
     };
     let (event, subject, channel) = (notice.event.as_str(), &notice.subject, notice.channel.as_str());
+    let reached = !matches!(sent, Err(Failed::ForNow(..)));
     let sent = match sent {
         Ok(()) => Sent::Delivered,
         Err(Failed::ForNow(error, least)) if notice.attempts + 1 < ATTEMPTS => {
@@ -130,6 +178,7 @@ async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) {
         // It stays due, and must not be sent over and over meanwhile.
         tokio::time::sleep(PAUSE).await;
     }
+    reached
 }
 
 /// How long to wait after so many failures before; `chance` is from 0 to 1, so that those who failed together do not
@@ -143,6 +192,24 @@ fn wait(failures: u32, chance: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_far_end_that_is_down_is_tried_with_one_notice_at_a_time() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        for _ in 1..BROKEN {
+            health.heard(false, start, 1.0);
+            assert_eq!(health.places(start), AT_ONCE);
+        }
+        health.heard(false, start, 1.0);
+        assert_eq!((health.places(start), health.places(start + FIRST_WAIT)), (0, 1));
+        for _ in 0..40 {
+            health.heard(false, start, 1.0);
+        }
+        assert_eq!(health.rest(start), Some(start + LONGEST_REST));
+        assert_eq!(health.rest(start + LONGEST_REST), None);
+        health.heard(true, start, 1.0);
+        assert_eq!(health.places(start), AT_ONCE);
+    }
 
     #[test]
     fn waits_grow_to_an_hour_and_differ() {

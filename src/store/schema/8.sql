@@ -1,2 +1,9 @@
 -- When a leak was last told of: its owner hears of further places of the same credential seldom.
 ALTER TABLE leaks ADD COLUMN told_at INTEGER;
+
+-- In which order notices go out: before what failed already, and the urgent before the rest.
+ALTER TABLE outbox ADD COLUMN turn INTEGER GENERATED ALWAYS AS (
+    iif(attempts > 0, 10, 0)
+    + CASE event WHEN 'token.leaked' THEN 0 WHEN 'key.leaked' THEN 0 WHEN 'token.suspected' THEN 1 ELSE 2 END
+) VIRTUAL;
+CREATE INDEX outbox_by_turn ON outbox (channel, turn, due_at) WHERE dead_at IS NULL;

@@ -154,7 +154,7 @@ fn shown_key(key: &Key) -> Value {
     })
 }
 
-/// What is to be sent by now, that which has waited longest first; and when the next of the others is.
+/// What is to be sent by now, the most urgent first, and that which failed before last; and when the next of the others is.
 pub(in crate::store) fn due(
     conn: &Connection,
     channel: Channel,
@@ -164,7 +164,7 @@ pub(in crate::store) fn due(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let found = conn
         .prepare_cached(&format!(
-            "{SELECT} WHERE channel = ?1 AND dead_at IS NULL AND due_at <= ?2 ORDER BY due_at LIMIT ?3"
+            "{SELECT} WHERE channel = ?1 AND dead_at IS NULL AND due_at <= ?2 ORDER BY turn, due_at LIMIT ?3"
         ))?
         .query_map((channel.as_str(), now.as_millisecond(), limit), notice)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
