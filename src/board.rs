@@ -218,6 +218,16 @@ impl Board {
         all
     }
 
+    /// The last use of a token since uses were last taken.
+    #[must_use]
+    pub fn last_use(&self, token: TokenId) -> Option<LastUse> {
+        let of = |post: &Arc<Post>| {
+            let uses = post.uses.lock().unwrap_or_else(PoisonError::into_inner);
+            uses.get(&token).and_then(|used| used.last)
+        };
+        self.posts.iter().filter_map(of).max_by_key(|last| last.at)
+    }
+
     /// Takes every last use noted since the last call, the latest of each token, and keeps what there was of use for
     /// charts. `now` is in Unix milliseconds.
     #[must_use]

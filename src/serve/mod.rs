@@ -47,7 +47,7 @@ use crate::index::Index;
 use crate::leaks::github::Desk;
 use crate::leaks::{notify, warnings};
 use crate::secrets::{KeyFile, Safe, keeper};
-use crate::store::Store;
+use crate::store::{Store, Use};
 use crate::sync::Follower;
 use crate::telemetry::{self, LogThread, Output, Sink};
 use crate::tls::{Resumption, Terminators};
@@ -122,6 +122,8 @@ impl Server {
 
         let (index, writer) = Index::with(store.hindsight());
         let (board, mailboxes) = Board::new(config.gateway.workers);
+        let told = board.clone();
+        store.uses_told_by(move |of| told.last_use(of).map(|last| Use { of, at: last.at, from: last.client }));
         let follower = Follower::load(&store, writer, board.clone(), safe.clone())?;
         let mut settings = Settings::new(&config, &index, &board, None)?;
         sealing::provide(&mut settings, &config)?;

@@ -11,6 +11,7 @@ mod record;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 mod writes;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFil
 pub use writes::Backup;
 
 use sqlite::{Health, Reader, Writer};
+use unwritten::Unwritten;
 
 /// Connections that find one thing by its name, among them whose key each call came with.
 const LOOKUPS: usize = 2;
@@ -57,6 +59,7 @@ struct Inner {
     health: Arc<Health>,
     operations: Arc<Operations>,
     hindsight: Arc<Hindsight>,
+    unwritten: Arc<Unwritten>,
     path: PathBuf,
     /// Each copy takes as much room as the store itself.
     backups: Arc<Semaphore>,
@@ -72,6 +75,7 @@ impl Store {
         let opened = sqlite::open(path)?;
         let operations = Arc::<Operations>::default();
         let (path, hindsight) = (opened.path.clone(), opened.hindsight.clone());
+        let unwritten = opened.unwritten.clone();
         let upkeep = Reader::new(&path, hindsight.clone(), health.clone(), operations.clone());
         let (lookups, lists) = (upkeep.beside(LOOKUPS, PATIENCE), upkeep.beside(LISTS, PATIENCE));
         let writer = Writer::start(opened, health.clone(), operations.clone())?;
@@ -84,6 +88,7 @@ impl Store {
             health,
             operations,
             hindsight,
+            unwritten,
             path,
             backups,
         })))

@@ -212,3 +212,19 @@ fn wrong_reports_are_told_by_their_fields() {
     }
     assert_eq!(gateway.leaks(), Vec::<Value>::new());
 }
+
+#[test]
+fn a_notice_knows_of_a_use_a_moment_ago() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let (leaked, revoked) = (gateway.mint("production"), gateway.mint("production"));
+    assert_eq!((gateway.code(&leaked.secret), gateway.code(&revoked.secret)), ("ok".into(), "ok".into()));
+    gateway.leaked(&[&leaked.secret], "hand");
+    gateway.revoke(&revoked.id);
+    for call in hook.wait_for(2) {
+        let data = &call.body["data"];
+        assert_eq!(data["token"]["last_used_from"], "127.0.0.1", "{call:?}");
+        assert!(data["token"]["last_used_at"].is_string(), "{call:?}");
+        assert_eq!(data["addresses"], json!(["127.0.0.1"]));
+    }
+}

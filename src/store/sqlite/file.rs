@@ -12,6 +12,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 
+use super::super::unwritten::Unwritten;
 use super::super::{OpenError, SealedSecret};
 use super::{backup, migrate, search, secrets, sightings};
 use crate::model::{Hindsight, OnPublish};
@@ -32,6 +33,7 @@ pub(in crate::store) struct Opened {
     pub(in crate::store) path: PathBuf,
     /// What was seen to have ended, which every connection judges by.
     pub(in crate::store) hindsight: Arc<Hindsight>,
+    pub(in crate::store) unwritten: Arc<Unwritten>,
     pub(super) connection: Connection,
     pub(super) lock: File,
 }
@@ -64,7 +66,7 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     migrate::bring_up(&mut connection, version).map_err(failed)?;
     hindsight.restore(sightings::read(&connection).map_err(failed)?);
     backup::sweep(&path);
-    Ok(Opened { path, hindsight, connection, lock })
+    Ok(Opened { path, hindsight, unwritten: Arc::default(), connection, lock })
 }
 
 /// Judges the store without touching it, and tells its secrets; `None` where that is not possible. One that is in use,

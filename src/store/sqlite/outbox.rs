@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
 
-use super::super::{Outlets, Settlement};
+use super::super::{Outlets, Settlement, Use};
+use super::tokens::upkeep::note_use;
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::writer::Bulk;
 use super::{Unreadable, moment, networks, parsed, time};
-use crate::model::{Channel, Event, Key, Notice, NoticeId, Token};
+use crate::model::{Channel, Event, Key, Notice, NoticeId, Token, TokenId};
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
@@ -62,7 +63,12 @@ pub(super) fn enqueue(
     if let Some(data) = data.as_object_mut() {
         match about {
             About::Token(token) => {
-                data.insert("token".to_owned(), shown_token(token));
+                // What leaked was used by somebody just now, or by nobody: the owner decides by that.
+                let used = work.unwritten.last(token.id);
+                if let Some(used) = used {
+                    note_use(work.conn, used)?;
+                }
+                data.insert("token".to_owned(), shown_token(token, used));
                 let addresses = networks::addresses(work.conn, &token.id.to_string())?;
                 data.insert("addresses".to_owned(), addresses.into());
             }
@@ -132,7 +138,9 @@ fn others(conn: &Connection, member: i64, but: &str, now: Timestamp) -> rusqlite
     Ok((found, more))
 }
 
-fn shown_token(token: &Token) -> Value {
+fn shown_token(token: &Token, used: Option<Use<TokenId>>) -> Value {
+    let used_at = used.and_then(|used| Timestamp::from_millisecond(used.at).ok()).or(token.last_used_at);
+    let used_from = used.map(|used| used.from).or(token.last_used_from);
     json!({
         "id": token.id.to_string(), "label": token.label.as_str(), "app": token.app.as_str(),
         "environment": token.environment.as_str(), "hint": token.hint,
@@ -141,7 +149,7 @@ fn shown_token(token: &Token) -> Value {
         "rate_limit": token.rules.rate.map(|rate| rate.to_string()),
         "created_at": token.created_at, "created_by": token.created_by.as_ref().map(ToString::to_string),
         "lifetime": token.lifetime.map(|lifetime| lifetime.to_string()), "ends_at": token.ends_at(),
-        "last_used_at": token.last_used_at, "last_used_from": token.last_used_from,
+        "last_used_at": used_at, "last_used_from": used_from,
     })
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::Refused;
+use super::super::unwritten::Unwritten;
 use super::Unreadable;
 use super::feed::{self, Notice};
 use crate::model::{KeyId, TokenId};
@@ -56,6 +57,7 @@ impl Marks {
 pub(in crate::store) struct Work<'a> {
     pub(super) conn: &'a Connection,
     pub(super) marks: Marks,
+    pub(super) unwritten: &'a Unwritten,
 }
 
 impl Work<'_> {

@@ -307,7 +307,7 @@ impl Desk {
         let conn = &self.opened.connection;
         let attempt = || {
             conn.execute_batch("BEGIN IMMEDIATE")?;
-            let mut work = Work { conn, marks: self.marks };
+            let mut work = Work { conn, marks: self.marks, unwritten: &self.opened.unwritten };
             let answer = act(&mut work)?;
             work.marks.save(conn, &self.marks)?;
             feed::trim(conn, work.marks.revision)?;

@@ -146,13 +146,8 @@ impl LastUses {
 
 impl Bulk for LastUses {
     fn piece(&mut self, work: &mut Work<'_>, until: Instant) -> rusqlite::Result<bool> {
-        let mut update = work
-            .conn
-            .prepare_cached("UPDATE tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")?;
-        for Use { of, at, from } in self.0.by_ref() {
-            let of = of.to_string();
-            update.execute((at, from.to_string(), &of))?;
-            networks::note(work.conn, &of, from, at)?;
+        for used in self.0.by_ref() {
+            note_use(work.conn, used)?;
             if Instant::now() >= until {
                 break;
             }
@@ -163,6 +158,15 @@ impl Bulk for LastUses {
     fn done(&self) -> u64 {
         0
     }
+}
+
+/// Notes when and from where a token was last used.
+pub(in crate::store::sqlite) fn note_use(conn: &Connection, used: Use<TokenId>) -> rusqlite::Result<()> {
+    let Use { of, at, from } = used;
+    let of = of.to_string();
+    conn.prepare_cached("UPDATE tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")?
+        .execute((at, from.to_string(), &of))?;
+    networks::note(conn, &of, from, at)
 }
 
 fn own_act() -> Act {
