@@ -25,7 +25,7 @@ fn ann(gateway: &Gateway) -> Caller<'_> {
 
 #[test]
 fn the_owner_reads_what_happened_and_what_to_do() {
-    let (app, mailbox) = (App::echo(), Mailbox::saying(&[451, 0, 250]));
+    let (app, mailbox) = (App::echo(), Mailbox::saying(&[554, 0, 250]));
     let setup = mailed(Setup::new(&app), &mailbox).set("notify.smtp", "password_file", "\"smtp-password\"");
     let gateway = setup.start_beside("smtp-password", "hunter2\n");
     let ann = ann(&gateway);

@@ -27,10 +27,9 @@ pub(super) async fn send(control: &Control, smtp: &Smtp, notice: &Notice) -> Res
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if error.is_permanent() => {
             let code = error.status().map_or_else(|| "no".to_owned(), |code| code.to_string());
-            // What a server says of credentials may change; of a letter it will not.
-            let about_us = ["530", "534", "535", "538"].contains(&code.as_str());
+            let said = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             let error = format!("the mail server refused ({code})");
-            Err(if about_us { Failed::ForNow(error, None) } else { Failed::ForGood(error) })
+            Err(if nobody_there(&code, &said) { Failed::ForGood(error) } else { Failed::ForNow(error, None) })
         }
         Ok(Err(error)) => Err(Failed::ForNow(told(&error), None)),
         Err(_) => {
@@ -38,6 +37,14 @@ pub(super) async fn send(control: &Control, smtp: &Smtp, notice: &Notice) -> Res
             Err(Failed::ForNow(error, None))
         }
     }
+}
+
+/// Whether a refusal says that the owner has no mailbox there (RFC 3463). All others are about us, about the server or
+/// about today, and somebody may mend that.
+fn nobody_there(code: &str, said: &str) -> bool {
+    const THERE: [&str; 5] = ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"];
+    let enhanced = said.split_ascii_whitespace().next().filter(|word| word.starts_with("5."));
+    enhanced.map_or(["551", "553"].contains(&code), |enhanced| THERE.contains(&enhanced))
 }
 
 /// What went wrong, without what the server said: it may repeat what it was told.
@@ -112,6 +119,31 @@ async fn password(control: &Control, kept: &Password) -> Result<String, Failed> 
             let filled = control.own_secret(template).map_err(|lack| Failed::ForNow(lack, None))?;
             let text = std::str::from_utf8(&filled).map(str::to_owned);
             text.map_err(|_| Failed::ForGood("the password is not UTF-8".to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_want_of_a_mailbox_is_final() {
+        for (code, said) in
+            [("550", "5.1.1 no such user"), ("550", "5.1.10\nnull MX"), ("551", "not here"), ("553", "no")]
+        {
+            assert!(nobody_there(code, said), "{code} {said}");
+        }
+        for (code, said) in [
+            ("554", "5.3.2 no service at present"),
+            ("550", "5.7.1 blocked"),
+            ("550", "go away"),
+            ("552", "5.2.2 full"),
+            ("553", "5.7.1 not your address"),
+            ("550", "5.1.8 bad sender"),
+            ("535", ""),
+        ] {
+            assert!(!nobody_there(code, said), "{code} {said}");
         }
     }
 }

@@ -45,7 +45,8 @@ impl Mailbox {
         Self::saying(&[250])
     }
 
-    /// Answers letters with these codes in turn, the last of them for ever; 0 hangs up without an answer.
+    /// Answers letters with these codes in turn, the last of them for ever; 0 hangs up without an answer, 550
+    /// means that there is no such mailbox.
     pub(crate) fn saying(codes: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -126,7 +127,8 @@ fn serve(stream: &TcpStream, seen: &Mutex<Seen>) -> Option<()> {
                 if code == 0 {
                     return None;
                 }
-                say(&format!("{code} as the test says"))?;
+                let enhanced = if code == 550 { "5.1.1 " } else { "" };
+                say(&format!("{code} {enhanced}as the test says"))?;
             }
             "QUIT" => {
                 say("221 bye")?;
