@@ -228,3 +228,24 @@ fn a_notice_knows_of_a_use_a_moment_ago() {
         assert_eq!(data["addresses"], json!(["127.0.0.1"]));
     }
 }
+
+#[test]
+fn what_waits_outlives_a_configuration_without_its_channel() {
+    let (app, hook) = (App::echo(), Hook::saying(&[500]));
+    let gateway = with_hook(&app, &hook);
+    gateway.leaked(&[&gateway.mint("production").secret], "hand");
+    let reload = |setup: Setup| {
+        gateway.rewrite(&setup);
+        assert_eq!(gateway.admin("POST /v1/reload", None).status, 200);
+    };
+    hook.wait_for(1);
+    reload(Setup::new(&app));
+    let due = |notice: &Value| notice["due_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    until("an attempt that was due", || {
+        gateway.notices().iter().all(|notice| due(notice) < jiff::Timestamp::now()).then_some(())
+    });
+    assert_eq!(gateway.notices()[0]["status"], "waiting");
+    hook.say(&[200]);
+    reload(hook.notified(Setup::new(&app)));
+    until("an empty outbox", || gateway.notices().is_empty().then_some(()));
+}

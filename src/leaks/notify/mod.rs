@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use crate::config::Notify;
 use crate::control::{Control, Sent};
 use crate::model::{Channel, Notice, NoticeId};
 use crate::outgoing::Trust;
@@ -59,6 +60,9 @@ async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<boo
         let places = health.places(Instant::now()).saturating_sub(under_way.len());
         let next = if places == 0 {
             None
+        } else if !is_configured(channel, &control.config().notify) {
+            // What waits goes on waiting: a configuration may come back.
+            Timestamp::now().checked_add(PAUSE).ok()
         } else {
             // Those under way are among what is due.
             match control.due_notices(channel, AT_ONCE + under_way.len()).await {
@@ -133,6 +137,13 @@ impl Health {
     }
 }
 
+fn is_configured(channel: Channel, notify: &Notify) -> bool {
+    match channel {
+        Channel::Email => notify.smtp.is_some(),
+        Channel::Webhook => notify.webhook.is_some(),
+    }
+}
+
 fn trusted(trust: &mut Option<Trust>) -> Option<Trust> {
     if trust.is_none() {
         *trust = Trust::system().inspect_err(|e| tracing::error!("no webhook can be called: {e}")).ok();
@@ -150,10 +161,10 @@ async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) -> bool
             None => Err(Failed::ForNow("TLS cannot be set up".to_owned(), None)),
         },
         (Channel::Email, None, _) => {
-            Err(Failed::ForGood("notify.smtp is not configured any more".to_owned()))
+            Err(Failed::ForNow("notify.smtp is not configured any more".to_owned(), None))
         }
         (Channel::Webhook, _, None) => {
-            Err(Failed::ForGood("notify.webhook is not configured any more".to_owned()))
+            Err(Failed::ForNow("notify.webhook is not configured any more".to_owned(), None))
         }
     };
     let (event, subject, channel) = (notice.event.as_str(), &notice.subject, notice.channel.as_str());

@@ -17,7 +17,7 @@ use crate::model::{Channel, Event, Key, Notice, NoticeId, Token, TokenId};
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
-/// How long a notice that was given up is kept.
+/// How long a notice may wait, and how long one that was given up is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How long a leak is, after it was last told of.
 const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -261,14 +261,22 @@ impl Bulk for Trim {
                  (SELECT id, channel FROM outbox WHERE dead_at <= ? LIMIT ?)",
             )?
             .execute((before(KEPT), AT_ONCE as i64))?;
+        let waiting = work
+            .conn
+            .prepare_cached(
+                "UPDATE outbox SET dead_at = ?1, last_error = coalesce(last_error, 'it waited too long')
+                 WHERE (id, channel) IN
+                 (SELECT id, channel FROM outbox WHERE dead_at IS NULL AND created_at <= ?2 LIMIT ?3)",
+            )?
+            .execute((self.now.as_millisecond(), before(KEPT), AT_ONCE as i64))?;
         let leaks = work
             .conn
             .prepare_cached(
                 "DELETE FROM leaks WHERE id IN (SELECT id FROM leaks WHERE last_at <= ? LIMIT ?)",
             )?
             .execute((before(LEAKS_KEPT), AT_ONCE as i64))?;
-        self.done += (notices + leaks) as u64;
-        Ok(notices == AT_ONCE || leaks == AT_ONCE)
+        self.done += (notices + waiting + leaks) as u64;
+        Ok([notices, waiting, leaks].contains(&AT_ONCE))
     }
 
     fn done(&self) -> u64 {
