@@ -9,6 +9,7 @@ pub mod handshake;
 mod history;
 mod questions;
 mod releases;
+mod seats;
 mod suspicion;
 mod traffic;
 pub mod upstream;
@@ -35,6 +36,7 @@ pub use following::Following;
 pub use history::{Count, Lately};
 pub use questions::{LeakReport, Question, Questions, Reported, Shared};
 pub use releases::{Notice, Releases};
+pub use seats::{Seat, Seats};
 pub use suspicion::{Suspicion, Suspicions};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 

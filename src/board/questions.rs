@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::seats::Seats;
 use crate::model::Landing;
 
 /// Questions that may wait to be heard.
@@ -14,8 +15,8 @@ const WAITING: usize = 64;
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for a report, for which keys may have to be fetched; its sender waits for 30 s.
-const REPORT_PATIENCE: Duration = Duration::from_secs(25);
-/// Reports that may be read and judged at once: they come from strangers and are long.
+const REPORT_PATIENCE: Duration = Duration::from_secs(15);
+/// Reports that may be judged at once.
 const REPORTS: usize = 4;
 
 /// One question, and the way back for its answer.
@@ -76,11 +77,13 @@ pub enum Shared {
 pub struct Questions {
     way: Mutex<Option<mpsc::Sender<Question>>>,
     reports: Semaphore,
+    /// For reports while they are read: they come from strangers and are long.
+    pub seats: Seats,
 }
 
 impl Default for Questions {
     fn default() -> Self {
-        Self { way: Mutex::default(), reports: Semaphore::new(REPORTS) }
+        Self { way: Mutex::default(), reports: Semaphore::new(REPORTS), seats: Seats::default() }
     }
 }
 
@@ -92,13 +95,10 @@ impl Questions {
         questions
     }
 
-    /// A place to read a report in; `None` where too many are being read.
-    pub fn place_for_report(&self) -> Option<SemaphorePermit<'_>> {
-        self.reports.try_acquire().ok()
-    }
-
     /// Has a report of leaked credentials judged, and what it holds ended.
     pub async fn leaks(&self, report: LeakReport) -> Reported {
+        let place = tokio::time::timeout(PATIENCE, self.reports.acquire()).await;
+        let Ok(Ok(_place)) = place else { return Reported::Unavailable };
         let (answer, told) = oneshot::channel();
         let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let asked = way.map(|way| way.try_send(Question::Leaks { report: Box::new(report), answer }));

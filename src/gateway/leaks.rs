@@ -40,7 +40,7 @@ pub(super) async fn take(
     visit: Visit,
     record: Box<Record>,
 ) -> Response<Body> {
-    let Visit { request, body, client: _ } = visit;
+    let Visit { request, body, client } = visit;
     let questions = &worker.gateway.board.questions;
     let (Some(key), Some(signature)) = (
         field(&request.headers, "github-public-key-identifier"),
@@ -49,9 +49,14 @@ pub(super) async fn take(
         let detail = "a report is signed: `Github-Public-Key-Identifier` and `Github-Public-Key-Signature` are missing";
         return refuse(lane, Reject::new(Refusal::InvalidRequest, detail), record);
     };
-    let Some(_place) = questions.place_for_report() else { return refuse(lane, UNAVAILABLE, record) };
+    // Its sender may be anybody: who is slow gives way to who comes.
+    let mut seat = questions.seats.take(client.address);
     let within = settings.limits.header_timeout.min(PATIENCE);
-    let body = match form::whole(body, LONGEST, lane, within).await {
+    let read = tokio::select! {
+        read = form::whole(body, LONGEST, lane, within) => read,
+        _ = &mut seat.lost => Err(Reject { close: true, ..UNAVAILABLE }),
+    };
+    let body = match read {
         Ok(body) => body,
         Err(reject) => return refuse(lane, reject, record),
     };

@@ -173,3 +173,26 @@ fn keys_come_from_a_url_and_strangers_do_not_make_us_ask_again() {
     let answer = lost.reported("now", &signature, &body);
     assert_eq!((answer.status, answer.get("retry-after").is_some()), (503, true), "{answer:?}");
 }
+
+#[test]
+fn strangers_who_send_slowly_keep_no_report_out() {
+    let (app, github) = (App::echo(), Github::new());
+    let gateway = with_keys(&app, &github.keys());
+    let minted = gateway.mint("production");
+    let fields = [
+        ("Content-Length", "10"),
+        ("Github-Public-Key-Identifier", "x"),
+        ("Github-Public-Key-Signature", "x"),
+    ];
+    let mut strangers: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
+    for stranger in &mut strangers {
+        stranger.send([request(&format!("POST {PATH}"), &fields), b"[".to_vec()].concat());
+    }
+    // The first four have lost their seats to the others.
+    for stranger in &mut strangers[..4] {
+        assert_eq!(stranger.answer().status, 503);
+    }
+    let body = found(&[&minted.secret]);
+    let answer = gateway.reported("now", &github.sign(&body), &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
