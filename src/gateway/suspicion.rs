@@ -1,7 +1,7 @@
 //! Signs that a token may have leaked. They are noted for its owner and decide nothing: whoever has leaked it could leave
 //! them out.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 
 use super::authorize::Permit;
 use super::client::Client;
@@ -13,18 +13,29 @@ use super::worker::Worker;
 use crate::credential::{Digest, Kind, LENGTH, Plaintext};
 use crate::model::{LeakKind, Refusal};
 
-/// Parts of the names of programs that look at links for others, as they write them in `User-Agent`.
-const CRAWLERS: [&[u8]; 12] = [
-    b"bot",
-    b"crawler",
-    b"spider",
-    b"preview",
+/// Programs that fetch links which they were shown, by what they write in `User-Agent`. Not what monitors and senders
+/// of webhooks write: those were given their token.
+const CRAWLERS: [&[u8]; 22] = [
+    b"slackbot-linkexpanding",
+    b"slack-imgproxy",
     b"facebookexternalhit",
-    b"whatsapp",
-    b"slurp",
-    b"embedly",
+    b"facebookcatalog",
+    b"meta-externalagent",
+    b"twitterbot",
+    b"discordbot",
+    b"whatsapp/",
+    b"telegrambot",
+    b"linkedinbot",
     b"skypeuripreview",
-    b"headlesschrome",
+    b"pinterestbot",
+    b"redditbot",
+    b"embedly",
+    b"iframely",
+    b"googlebot",
+    b"bingbot",
+    b"duckduckbot",
+    b"yandexbot",
+    b"applebot",
     b"bytespider",
     b"ia_archiver",
 ];
@@ -41,7 +52,11 @@ pub(super) fn look(
 ) {
     let note = |token, kind| worker.suspected(token, kind, client.address);
     match decided {
-        Ok(permit) if permit.carrier() == Some(Carrier::Query) && is_crawler(&request.headers) => {
+        Ok(permit)
+            if permit.carrier() == Some(Carrier::Query)
+                && matches!(request.method, Method::GET | Method::HEAD)
+                && is_crawler(&request.headers) =>
+        {
             if let Some(holder) = permit.holder() {
                 note(holder.id, LeakKind::Crawler);
             }
@@ -96,6 +111,16 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_crawler(&headers(header::USER_AGENT, agent)), is, "{agent}");
+        }
+    }
+
+    #[test]
+    fn whoever_was_given_a_token_as_the_recipes_say_is_no_crawler() {
+        let recipes = include_str!("../../docs/recipes.md");
+        let agents: Vec<_> = recipes.lines().filter_map(|line| line.strip_prefix("User-Agent: ")).collect();
+        assert!(agents.len() >= 5, "{agents:?}");
+        for agent in agents {
+            assert!(!is_crawler(&headers(header::USER_AGENT, agent)), "{agent}");
         }
     }
 

@@ -188,10 +188,6 @@ fn strangers_who_send_slowly_keep_no_report_out() {
     for stranger in &mut strangers {
         stranger.send([request(&format!("POST {PATH}"), &fields), b"[".to_vec()].concat());
     }
-    // The first four have lost their seats to the others.
-    for stranger in &mut strangers[..4] {
-        assert_eq!(stranger.answer().status, 503);
-    }
     let body = found(&[&minted.secret]);
     let answer = gateway.reported("now", &github.sign(&body), &body);
     assert_eq!(answer.status, 200, "{answer:?}");
