@@ -1,11 +1,15 @@
 //! Why a command was refused.
 
+use percent_encoding::percent_decode;
+
 use crate::credential::{Kind, LENGTH, Plaintext};
 use crate::model::Text;
 use crate::store::{NotDone, Refused, StoreError};
 
 /// Faults told at once: the fields of a stranger are as many as the stranger likes.
 const TOLD: usize = 50;
+/// How often text is decoded in search of a credential: whoever passes addresses on may have encoded them again.
+const DECODED: usize = 3;
 
 /// What is wrong with text that holds a credential.
 pub(super) const CREDENTIAL: &str =
@@ -158,14 +162,24 @@ impl From<StoreError> for Fault {
     }
 }
 
-/// Whether text would show a credential wherever it is shown.
+/// Whether text would show a credential wherever it is shown, also to those who decode it as an address.
 pub(super) fn holds_credential(text: &str) -> bool {
-    Kind::ALL.into_iter().any(|kind| {
-        text.match_indices(kind.prefix()).any(|(start, _)| {
-            let found = text.as_bytes().get(start..start + LENGTH);
-            found.is_some_and(|found| Plaintext::parse(kind, found).is_some())
-        })
-    })
+    let mut text = text.as_bytes().to_vec();
+    for _ in 0..DECODED {
+        if shows_credential(&text) {
+            return true;
+        }
+        let decoded = percent_decode(&text).collect();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+    shows_credential(&text)
+}
+
+fn shows_credential(text: &[u8]) -> bool {
+    text.windows(LENGTH).any(|found| Kind::ALL.into_iter().any(|kind| Plaintext::parse(kind, found).is_some()))
 }
 
 #[cfg(test)]
@@ -179,6 +193,10 @@ mod tests {
         assert!(faults.text::<120>("label", Some("é pct_ pct_short")).is_some());
         faults.text::<120>("label", Some(&format!("leaked: {}!", value.reveal())));
         faults.text::<120>("label", Some("a\nb"));
+        for prefix in ["%70ct_", "p%63%74_", "%2570ct_", "%252570ct_"] {
+            assert!(holds_credential(&format!("x={prefix}{}", &value.reveal()[4..])), "{prefix}");
+        }
+        assert!(!holds_credential("100%, %zz and %70ct_"));
         let Err(Fault::Invalid(faults)) = faults.none() else { panic!("nothing was found") };
         assert_eq!(faults.len(), 1);
         assert!(

@@ -97,7 +97,7 @@ impl Control {
         let digests = digests(asked.tokens.as_deref(), &mut faults);
         faults.none()?;
         let (Some(source), Some(place)) = (source, place) else { return Err(Fault::Invalid(Vec::new())) };
-        let found = digests.iter().map(|digest| FoundLeak { digest: *digest, place: place.to_string() });
+        let found = digests.iter().map(|digest| FoundLeak { digest: *digest, place: stored_place(place.as_str()) });
         let act = caller.act_once(self.now(), asked.once);
         let done = made(self.end_leaked(act, source.as_str(), found.collect()).await, "credential")?;
         let reactions = match done {
@@ -330,6 +330,7 @@ mod tests {
             ("https://github.com/a/b/blob/c/.env#L3".to_owned(), "https://github.com/a/b/blob/c/.env"),
             (format!("https://example.com/?t={value}"), "https://example.com/"),
             (format!("https://example.com/{value}"), ""),
+            (format!("https://example.com/%70{}?password=x", &value[1..]), ""),
             ("a\nb".to_owned(), "ab"),
             (String::new(), ""),
         ] {
