@@ -1,8 +1,10 @@
 //! What reports of leaks do, by a clock that the test sets.
 
+use rusqlite::Connection;
+
 use super::*;
 use crate::control::leaks::Reacted;
-use crate::config::Webhook;
+use crate::config::{LeakAction, Webhook};
 use crate::credential::{Kind, Plaintext};
 use crate::model::{Channel, Event, LeakDone};
 
@@ -75,6 +77,30 @@ async fn a_long_report_ends_all_and_is_taken_once() {
     assert_eq!(site.control.report_signed("github", found, once()).await.unwrap(), None);
     let leaks = site.control.list_leaks(&Caller::Operator, ListLeaks::default()).await.unwrap().items;
     assert!(leaks.iter().all(|leak| leak.count == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_report_did_is_listed_and_logged() {
+    let site = Site::start("2027-03-01T12:00:00Z", |config| {
+        config.leaks.action = LeakAction::Grace(Lifetime::parse("1h").unwrap());
+    });
+    let (id, token) = site.mint(|asked| asked.expires_in = Some("7d".to_owned())).await;
+    assert_eq!(site.report(&token, "a").await, (LeakDone::Grace, Status::Active));
+    let mut config = (*site.control.config.load_full()).clone();
+    config.leaks.action = LeakAction::Revoke;
+    site.control.config.store(Arc::new(config));
+    assert_eq!(site.report(&token, "a").await, (LeakDone::Revoked, Status::Revoked));
+    let leaks = site.control.list_leaks(&Caller::Operator, ListLeaks::default()).await.unwrap().items;
+    assert_eq!((leaks.len(), leaks[0].done, leaks[0].ends_at), (1, LeakDone::Revoked, None));
+    let log = Connection::open(site.folder.path().join("s.db")).unwrap();
+    let reports: i64 = log
+        .query_row(
+            "SELECT count(*) FROM audit WHERE action = 'leak.report' AND subject = ?",
+            [&id],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(reports, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

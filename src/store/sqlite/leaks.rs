@@ -100,6 +100,7 @@ fn token_leaked(
         done,
         ends_at,
         count: 1,
+        fresh,
     };
     let new = note(work, act, reported, &row)?;
     if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
@@ -136,6 +137,7 @@ fn key_leaked(
         done,
         ends_at: None,
         count: 1,
+        fresh,
     };
     let new = note(work, act, reported, &row)?;
     if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
@@ -176,6 +178,7 @@ pub(in crate::store) fn suspect(
             done: LeakDone::Warned,
             ends_at: None,
             count: suspect.count,
+            fresh: false,
         };
         if note(work, act, &reported, &row)? {
             let mut told = told(act, &reported, &row);
@@ -203,6 +206,8 @@ struct Entry<'a> {
     done: LeakDone,
     ends_at: Option<Timestamp>,
     count: u64,
+    /// Whether this report did what was done.
+    fresh: bool,
 }
 
 fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
@@ -250,7 +255,21 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
             &reported.source,
             &reported.place,
         ))?;
+    if row.fresh {
+        // What earlier reports did is not what holds any more.
+        work.conn
+            .prepare_cached("UPDATE leaks SET done = ?, ends_at = ? WHERE subject = ? AND kind = ?")?
+            .execute((
+                row.done.as_str(),
+                row.ends_at.map(Timestamp::as_millisecond),
+                &row.subject,
+                row.kind.as_str(),
+            ))?;
+    }
     if known > 0 {
+        if row.fresh {
+            log(work.conn, act, reported, row)?;
+        }
         return Ok(false);
     }
     let kept: i64 = work
@@ -266,6 +285,9 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
             i64::try_from(row.count).unwrap_or(i64::MAX),
             act.at.as_millisecond(),
         ))?;
+        if row.fresh {
+            log(work.conn, act, reported, row)?;
+        }
         return Ok(false);
     }
     let sql = format!(
@@ -289,14 +311,18 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
         i64::try_from(row.count).unwrap_or(i64::MAX),
         act.at.as_millisecond(),
     ))?;
+    log(work.conn, act, reported, row)?;
+    Ok(true)
+}
+
+fn log(conn: &Connection, act: &Act, reported: &Reported, row: &Entry<'_>) -> rusqlite::Result<()> {
     let detail = json!({
         "app": row.app, "environment": row.environment, "label": row.label, "hint": row.hint,
         "kind": row.kind.as_str(), "source": reported.source, "place": reported.place,
         "done": row.done.as_str(), "ends_at": row.ends_at,
     });
     let action = if row.kind == LeakKind::Report { "leak.report" } else { "leak.warn" };
-    audit::note(work.conn, act, action, &row.subject, detail)?;
-    Ok(true)
+    audit::note(conn, act, action, &row.subject, detail)
 }
 
 fn next_id(conn: &Connection, now: Timestamp) -> rusqlite::Result<LeakId> {
