@@ -74,7 +74,7 @@ fn a_report_ends_the_token_and_tells_by_a_signed_webhook() {
     assert_eq!(data["leak"]["place"], "https://paste.example/1");
     assert_eq!(data["other_live_tokens"][0]["id"], json!(other.id));
     let command = data["replacement"]["command"].as_str().unwrap();
-    assert!(command.starts_with("portcullis token create --app shop --environment production --label CI"));
+    assert!(command.starts_with("portcullis token create --app=shop --environment=production --label=CI"));
     until("an empty outbox", || gateway.notices().is_empty().then_some(()));
 
     // Told of again, it is counted, and nobody is told twice.

@@ -45,7 +45,7 @@ fn the_owner_reads_what_happened_and_what_to_do() {
         &format!("Id: {}", leaked.id),
         "Last used: never",
         &format!("  {} ", other.id),
-        "portcullis token create --app shop --environment production --expires 7d",
+        "portcullis token create --app=shop --environment=production --on-publish=",
     ] {
         assert!(letter.text.contains(line), "{line}\n{}", letter.text);
     }

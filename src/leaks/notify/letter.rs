@@ -15,8 +15,8 @@ pub(super) struct Letter {
 /// The document that a webhook gets (Standard Webhooks, "Payload structure").
 pub(super) fn document(notice: &Notice) -> Value {
     let mut data = notice.data.clone();
-    if let (Some(data), Some(command)) = (data.as_object_mut(), replacement(notice)) {
-        data.insert("replacement".to_owned(), json!({ "command": command }));
+    if let Some(data) = data.as_object_mut() {
+        data.insert("replacement".to_owned(), json!({ "command": replacement(notice) }));
     }
     json!({
         "id": notice.id.to_string(), "type": notice.event.as_str(), "timestamp": notice.created_at, "data": data,
@@ -64,11 +64,9 @@ pub(super) fn letter(notice: &Notice) -> Letter {
     let addresses: Vec<_> = items(&data["addresses"]).map(text).collect();
     letter.fact("Used from", &addresses.join(", "));
     others(&mut letter, data);
-    if let Some(command) = replacement(notice) {
-        letter.say("");
-        letter.say("To mint a replacement:");
-        letter.say(&format!("  {command}"));
-    }
+    letter.say("");
+    letter.say("To mint a replacement:");
+    letter.say(&format!("  {}", replacement(notice)));
     letter.say("");
     letter.say(&format!("Notice {}, {}.", notice.id, notice.created_at));
     Letter { subject, text: letter.0 }
@@ -124,32 +122,40 @@ fn others(letter: &mut Lines, data: &Value) {
     }
 }
 
-/// The command that mints a token like this one; `None` where none is to be minted.
-fn replacement(notice: &Notice) -> Option<String> {
-    let token = &notice.data["token"];
+/// The command that mints another one like it.
+fn replacement(notice: &Notice) -> String {
+    // With `=`, no value is taken for a flag.
+    fn add(command: &mut String, flag: &str, value: &Value) {
+        if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
+            // Writing to a string cannot fail.
+            let _ = write!(command, " {flag}={}", quoted(value));
+        }
+    }
+    let (token, key) = (&notice.data["token"], &notice.data["key"]);
     match notice.event {
-        Event::KeyLeaked => return None,
+        Event::KeyLeaked => {
+            let mut command = "portcullis key create".to_owned();
+            for (flag, name) in [("--member", "member"), ("--app", "app"), ("--label", "label")] {
+                add(&mut command, flag, &key[name]);
+            }
+            items(&key["scopes"]).for_each(|scope| add(&mut command, "--scope", scope));
+            command
+        }
         // Both values work for an overlap.
-        Event::TokenExpiring => return Some(format!("portcullis token rotate {}", text(&token["id"]))),
-        Event::TokenLeaked | Event::TokenSuspected | Event::TokenRevoked => {}
+        Event::TokenExpiring => format!("portcullis token rotate {}", text(&token["id"])),
+        Event::TokenLeaked | Event::TokenSuspected | Event::TokenRevoked => {
+            let mut command = "portcullis token create".to_owned();
+            for (flag, name) in [("--app", "app"), ("--environment", "environment"), ("--label", "label")] {
+                add(&mut command, flag, &token[name]);
+            }
+            items(&token["scopes"]).for_each(|scope| add(&mut command, "--scope", scope));
+            items(&token["allowed_addresses"]).for_each(|network| add(&mut command, "--allow", network));
+            add(&mut command, "--rate", &token["rate_limit"]);
+            add(&mut command, "--on-publish", &token["on_publish"]);
+            add(&mut command, "--expires", &json!(token["lifetime"].as_str().unwrap_or("never")));
+            command
+        }
     }
-    let mut command = "portcullis token create".to_owned();
-    let mut add = |flag: &str, value: &str| {
-        // Writing to a string cannot fail.
-        let _ = write!(command, " {flag} {}", quoted(value));
-    };
-    add("--app", text(&token["app"]));
-    add("--environment", text(&token["environment"]));
-    if !text(&token["label"]).is_empty() {
-        add("--label", text(&token["label"]));
-    }
-    items(&token["scopes"]).for_each(|scope| add("--scope", text(scope)));
-    items(&token["allowed_addresses"]).for_each(|network| add("--allow", text(network)));
-    if let Some(rate) = token["rate_limit"].as_str() {
-        add("--rate", rate);
-    }
-    add("--expires", "7d");
-    Some(command)
 }
 
 /// A text in which mail programs find no address to make a link of.
@@ -210,6 +216,7 @@ mod tests {
                 "token": {
                     "id": "tok_1", "label": "Ann's $(CI)", "hint": "abcd", "app": "shop", "environment": "production",
                     "scopes": ["GET /healthz"], "allowed_addresses": ["10.0.0.0/8"], "rate_limit": "100/1m",
+                    "on_publish": "keep", "lifetime": "3mo",
                     "last_used_at": "2026-11-20T10:00:00Z", "last_used_from": "192.0.2.7",
                 },
                 "leak": { "kind": "report", "source": "github", "place": "https://github.com/a/b" },
@@ -234,8 +241,8 @@ mod tests {
             "Found by: github\nFound in: https://github.com/a/b",
             "Last used: 2026-11-20T10:00:00Z, from 192.0.2.7",
             "  tok_2 x (…efgh), * in e\n  and more",
-            "portcullis token create --app shop --environment production --label 'Ann'\\''s $(CI)' \
-             --scope 'GET /healthz' --allow 10.0.0.0/8 --rate 100/1m --expires 7d",
+            "portcullis token create --app=shop --environment=production --label='Ann'\\''s $(CI)' \
+             --scope='GET /healthz' --allow=10.0.0.0/8 --rate=100/1m --on-publish=keep --expires=3mo",
         ] {
             assert!(letter.text.contains(line), "{line}\n{}", letter.text);
         }
@@ -250,6 +257,15 @@ mod tests {
         assert!(letter.text.contains("Reported by: bob\n"), "{}", letter.text);
         assert!(letter.text.contains("https[:]//evil[.]example/login"), "{}", letter.text);
         assert!(!letter.text.contains("://"), "{}", letter.text);
+    }
+
+    #[test]
+    fn a_key_is_replaced_by_a_key() {
+        let mut notice = notice(Event::KeyLeaked);
+        let key = json!({ "member": "ann", "app": null, "label": "--yes", "scopes": ["read", "mint"] });
+        notice.data["key"] = key;
+        let command = "portcullis key create --member=ann --label=--yes --scope=read --scope=mint";
+        assert_eq!(replacement(&notice), command);
     }
 
     #[test]

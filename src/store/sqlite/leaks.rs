@@ -70,6 +70,7 @@ fn token_leaked(
 ) -> Result<Reaction, Halt> {
     let mut revision = work.revision();
     let lives = before.status(act.at) == Status::Active;
+    let lifetime = before.lifetime;
     let (done, fresh) = match grace_ends {
         _ if before.revoked.is_some() => (LeakDone::AlreadyEnded, false),
         // What ended by the clock would live again where that is set back, and what leaked must not.
@@ -105,7 +106,9 @@ fn token_leaked(
     let new = note(work, act, reported, &row)?;
     if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
         let told = told(act, reported, &row);
-        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&after), told, outlets, true)?;
+        // As it was minted, for a replacement to live as long.
+        let about = Token { lifetime, ..after.clone() };
+        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&about), told, outlets, true)?;
         note_told(work.conn, &row, act.at)?;
     }
     let of = Held::Token(Box::new(after));

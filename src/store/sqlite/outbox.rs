@@ -148,6 +148,7 @@ fn shown_token(token: &Token, used: Option<Use<TokenId>>) -> Value {
         "allowed_addresses": token.rules.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "rate_limit": token.rules.rate.map(|rate| rate.to_string()),
         "created_at": token.created_at, "created_by": token.created_by.as_ref().map(ToString::to_string),
+        "on_publish": token.on_publish.to_string(),
         "lifetime": token.lifetime.map(|lifetime| lifetime.to_string()), "ends_at": token.ends_at(),
         "last_used_at": used_at, "last_used_from": used_from,
     })
