@@ -19,6 +19,8 @@ use crate::model::{Channel, Event, Key, Notice, NoticeId, Token, TokenId};
 const OTHERS: usize = 20;
 /// How long a notice may wait, and how long one that was given up is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Nothing waits longer from one attempt to the next: what seems to was written before the clock was set back.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// How long a leak is, after it was last told of.
 const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 24);
 const SELECT: &str =
@@ -171,11 +173,12 @@ pub(in crate::store) fn due(
     limit: usize,
 ) -> rusqlite::Result<(Vec<Notice>, Option<Timestamp>)> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX).as_millisecond();
     let found = conn
         .prepare_cached(&format!(
-            "{SELECT} WHERE channel = ?1 AND dead_at IS NULL AND due_at <= ?2 ORDER BY turn, due_at LIMIT ?3"
+            "{SELECT} WHERE channel = ?1 AND dead_at IS NULL AND NOT (due_at > ?2 AND due_at <= ?4 AND attempts > 0) ORDER BY turn, due_at LIMIT ?3"
         ))?
-        .query_map((channel.as_str(), now.as_millisecond(), limit), notice)?
+        .query_map((channel.as_str(), now.as_millisecond(), limit, latest), notice)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let next = conn
         .prepare_cached(
