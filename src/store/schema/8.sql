@@ -7,3 +7,8 @@ ALTER TABLE outbox ADD COLUMN turn INTEGER GENERATED ALWAYS AS (
     + CASE event WHEN 'token.leaked' THEN 0 WHEN 'key.leaked' THEN 0 WHEN 'token.suspected' THEN 1 ELSE 2 END
 ) VIRTUAL;
 CREATE INDEX outbox_by_turn ON outbox (channel, turn, due_at) WHERE dead_at IS NULL;
+
+-- Counted every few seconds, and listed by their owner.
+CREATE INDEX outbox_by_end ON outbox (dead_at);
+CREATE INDEX leaks_by_kind ON leaks (kind);
+CREATE INDEX leaks_by_member ON leaks (member, id);

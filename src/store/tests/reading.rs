@@ -78,3 +78,19 @@ async fn a_copy_lists_tokens_in_the_same_order() {
     let listed = copy.tokens(every()).await.unwrap();
     assert!(listed.iter().map(|token| token.id).eq(minted));
 }
+
+#[test]
+fn counts_of_leaks_and_notices_read_no_row() {
+    let (_folder, path) = fresh();
+    let _store = Store::open(&path).unwrap();
+    let conn = Connection::open(&path).unwrap();
+    for question in [
+        "SELECT count(*) - count(dead_at), count(dead_at) FROM outbox",
+        "SELECT kind, count(*) AS count FROM leaks GROUP BY kind",
+    ] {
+        let plan: String = conn
+            .query_row(&format!("EXPLAIN QUERY PLAN {question}"), [], |row| row.get("detail"))
+            .unwrap();
+        assert!(plan.contains("COVERING INDEX"), "{plan}");
+    }
+}
