@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
+
 use super::lookup::Found;
 use super::repeat::{Made, made};
 use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, page_length};
 use crate::config::{Config, LeakAction};
 use crate::credential::{Digest, Kind, Plaintext};
 use crate::index::Reached;
-use crate::model::{Leak, LeakDone, LeakId, LeakKind, Scope, Status, Text};
+use crate::model::{Key, Leak, LeakDone, LeakId, LeakKind, Scope, Status, Text, Token};
 use crate::store::{self, Act, Held, LeakFilter, Outlets, Reaction, Reported};
 
 /// Credentials that are reported at once.
@@ -103,9 +105,9 @@ impl Control {
         let reactions = match done {
             Made::Now(reactions) => reactions,
             // The values are known to it, and what became of them is told as it is now.
-            Made::Before(_) => {
+            Made::Before(repeat) => {
                 let held = self.store.held(digests.clone()).await?;
-                return Ok(digests.iter().map(|digest| self.standing(caller, digest, &held)).collect());
+                return Ok(digests.iter().map(|digest| self.standing(caller, digest, &held, repeat.at)).collect());
             }
         };
         let mut told = Vec::with_capacity(digests.len());
@@ -202,17 +204,20 @@ impl Control {
         self.shown(caller, of.of, done, receipt)
     }
 
-    /// What was reported before, as it is now.
-    fn standing(&self, caller: &Caller, digest: &Digest, held: &[(Digest, Held)]) -> Reacted {
-        match held.iter().find(|(found, _)| found == digest) {
-            None => Reacted::Unknown,
-            Some((_, Held::Token(token))) => {
-                self.shown(caller, Held::Token(token.clone()), LeakDone::AlreadyEnded, (0, 0))
+    /// What was reported at a moment before, as it is now.
+    fn standing(&self, caller: &Caller, digest: &Digest, held: &[(Digest, Held)], at: Timestamp) -> Reacted {
+        let Some((_, of)) = held.iter().find(|(found, _)| found == digest) else { return Reacted::Unknown };
+        let by_then = match of {
+            Held::Token(token) => {
+                let revoked = token.revoked.as_ref().map(|ended| ended.at);
+                revoked.filter(|_| Token { revoked: None, ..(**token).clone() }.status(at) == Status::Active)
             }
-            Some((_, Held::Key(key))) => {
-                self.shown(caller, Held::Key(key.clone()), LeakDone::AlreadyEnded, (0, 0))
+            Held::Key(key) => {
+                key.revoked_at.filter(|_| Key { revoked_at: None, ..(**key).clone() }.status(at) == Status::Active)
             }
-        }
+        };
+        let done = if by_then == Some(at) { LeakDone::Revoked } else { LeakDone::AlreadyEnded };
+        self.shown(caller, of.clone(), done, (0, 0))
     }
 
     fn shown(&self, caller: &Caller, of: Held, done: LeakDone, receipt: (u64, u64)) -> Reacted {

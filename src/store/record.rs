@@ -41,6 +41,7 @@ pub struct Repeat {
     pub ended: u64,
     /// The revision at which it certainly holds.
     pub revision: u64,
+    pub at: Timestamp,
 }
 
 /// A token to store. It belongs to the member whose key the act names.

@@ -127,3 +127,27 @@ async fn urgent_notices_overtake_others_and_what_failed_before() {
     site.control.store.trim_notices(site.now() + month).await.unwrap();
     assert_eq!(due().await.len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_told_what_the_first_call_did() {
+    let site = Site::start("2027-03-01T12:00:00Z", |_| {});
+    let (_, ended) = site.mint(|_| {}).await;
+    site.report(&ended, "").await;
+    site.set(site.now() + 1.minutes());
+    let (_, token) = site.mint(|_| {}).await;
+    let asked = || ReportLeaks {
+        tokens: Some(vec![token.clone(), ended.clone()]),
+        source: Some("a scan".to_owned()),
+        once: Some(Once { key: [1; 32], request: [2; 32] }),
+        ..ReportLeaks::default()
+    };
+    for _ in 0..2 {
+        let reacted = site.control.report_leaks(&Caller::Operator, asked()).await.unwrap();
+        let done = reacted.iter().map(|reacted| match reacted {
+            Reacted::Known { done, .. } => *done,
+            Reacted::Unknown => panic!("it is known"),
+        });
+        assert_eq!(done.collect::<Vec<_>>(), [LeakDone::Revoked, LeakDone::AlreadyEnded]);
+        site.set(site.now() + 1.minutes());
+    }
+}

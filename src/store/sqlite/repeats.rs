@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{Act, Once, Refused, Repeat};
+use super::moment;
 use super::work::{Halt, Work};
 use super::writer::Bulk;
 
@@ -43,7 +44,7 @@ pub(in crate::store) fn find(conn: &Connection, act: &Act) -> rusqlite::Result<O
     let Some(once) = &act.once else { return Ok(None) };
     let since = act.at.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
     conn.prepare_cached(
-        "SELECT request, subject, ended, (SELECT max(revision) FROM feed) AS revision FROM repeats
+        "SELECT request, subject, ended, at, (SELECT max(revision) FROM feed) AS revision FROM repeats
          WHERE caller = ? AND key = ? AND at > ?",
     )?
     .query_row((caller(act), once.key, since.as_millisecond()), |row| {
@@ -51,6 +52,7 @@ pub(in crate::store) fn find(conn: &Connection, act: &Act) -> rusqlite::Result<O
             return Ok(Err(()));
         }
         Ok(Ok(Repeat {
+            at: moment(row, "at")?,
             subject: row.get("subject")?,
             ended: row.get::<_, i64>("ended")?.unsigned_abs(),
             revision: row.get::<_, Option<i64>>("revision")?.unwrap_or(0).unsigned_abs(),
