@@ -38,6 +38,7 @@ fn the_owner_reads_what_happened_and_what_to_do() {
     assert!(ids[0].starts_with("<evt_") && ids[0].ends_with("@example.com>"), "{ids:?}");
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     let letter = &letters[2];
+    assert_eq!(letter.field("Auto-Submitted"), "auto-generated");
     assert_eq!((letter.from.as_str(), letter.to.as_str()), ("gate@example.com", "ann@example.com"));
     for line in [
         "It was revoked at once",

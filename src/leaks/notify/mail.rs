@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -63,6 +63,24 @@ fn told(error: &lettre::transport::smtp::Error) -> String {
     }
 }
 
+/// Tells programs that answer letters not to answer this one (RFC 3834).
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
 fn message(smtp: &Smtp, notice: &Notice) -> Result<Message, Failed> {
     let unfit = |what: &str| Failed::ForGood(format!("{what} is no address for mail"));
     let mailbox = |address: &str| address.parse().map(|address| Mailbox::new(None, address));
@@ -74,6 +92,7 @@ fn message(smtp: &Smtp, notice: &Notice) -> Result<Message, Failed> {
         .subject(subject)
         // The same however often it is sent.
         .message_id(Some(format!("<{}@{domain}>", notice.id)))
+        .header(AutoSubmitted)
         .singlepart(
             SinglePart::builder()
                 .header(ContentType::TEXT_PLAIN)
