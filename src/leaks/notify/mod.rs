@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Notify;
 use crate::control::{Control, Sent};
@@ -28,6 +28,8 @@ const ATTEMPTS: u32 = 80;
 /// Failures in a row after which a far end is taken to be down, and the longest time until it is tried again.
 const BROKEN: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// How long those under way may take once we stop.
+const LEAVING: Duration = Duration::from_secs(3);
 /// How long nothing is tried after the store could not be asked.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -90,8 +92,8 @@ async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<boo
             }
         };
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            changed = news.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(|stop| *stop) => break,
+            changed = news.changed() => if changed.is_err() { break },
             Some(ended) = under_way.join_next_with_id() => {
                 let (task, reached) = ended.unwrap_or_else(|e| (e.id(), false));
                 ids.remove(&task);
@@ -100,6 +102,9 @@ async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<boo
             () = wait => {}
         }
     }
+    // What has arrived would be sent again if nobody noted that.
+    let rest = async { while under_way.join_next().await.is_some() {} };
+    let _ = timeout(LEAVING, rest).await;
 }
 
 /// How the far end of a channel fares. Where it fails again and again, one notice at a time finds out whether it still
