@@ -6,7 +6,8 @@ use super::*;
 use crate::control::leaks::Reacted;
 use crate::config::{LeakAction, Webhook};
 use crate::credential::{Kind, Plaintext};
-use crate::model::{Channel, Event, LeakDone};
+use crate::model::{Channel, Event, LeakDone, TokenId};
+use crate::store::{Ahead, Outlets, Use};
 
 impl Site {
     /// Reports a credential; what was done with it, and how it stands then.
@@ -155,4 +156,26 @@ async fn a_repeat_is_told_what_the_first_call_did() {
         assert_eq!(done.collect::<Vec<_>>(), [LeakDone::Revoked, LeakDone::AlreadyEnded]);
         site.set(site.now() + 1.minutes());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaked_and_ends_soon_is_not_to_be_rotated() {
+    let site = Site::start("2027-03-01T12:00:00Z", |config| {
+        with_webhook(config);
+        config.leaks.action = LeakAction::Grace(Lifetime::parse("1h").unwrap());
+    });
+    let (id, token) = site.mint(|asked| asked.expires_in = Some("7d".to_owned())).await;
+    site.set(site.now() + 48.hours());
+    let of = TokenId::parse(&id).unwrap();
+    let used = Use { of, at: site.now().as_millisecond(), from: [192, 0, 2, 1].into() };
+    site.control.store.note_last_uses(vec![used]).await.unwrap();
+    assert_eq!(site.report(&token, "").await, (LeakDone::Grace, Status::Active));
+    let outlets = Outlets { email: false, webhook: true };
+    let (now, end) = (site.now(), site.now() + 24.hours());
+    assert_eq!(site.control.store.note_ending(now, end, Ahead::Day, outlets).await.unwrap(), 1);
+    let notices = site.control.store.notices(None, 10).await.unwrap();
+    let events: Vec<_> = notices.iter().map(|notice| notice.event).collect();
+    assert_eq!(events, [Event::TokenLeaked]);
+    assert_eq!(notices[0].data["token"]["lifetime"], "7d");
+    assert_eq!(notices[0].data["token"]["last_used_from"], "192.0.2.1");
 }

@@ -328,6 +328,12 @@ fn log(conn: &Connection, act: &Act, reported: &Reported, row: &Entry<'_>) -> ru
     audit::note(conn, act, action, &row.subject, detail)
 }
 
+/// Whether a credential was reported as leaked.
+pub(super) fn was_reported(conn: &Connection, subject: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM leaks WHERE subject = ? AND kind = ?")?
+        .exists((subject, LeakKind::Report.as_str()))
+}
+
 fn next_id(conn: &Connection, now: Timestamp) -> rusqlite::Result<LeakId> {
     let last: Option<String> =
         conn.prepare_cached("SELECT max(id) FROM leaks")?.query_row([], |row| row.get(0))?;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::super::super::{Act, Ahead, Outlets, Use};
 use super::super::audit::{self, PROGRAM};
 use super::super::feed::Notice;
+use super::super::leaks;
 use super::super::networks;
 use super::super::outbox::{About, enqueue};
 use super::super::work::Work;
@@ -119,7 +120,8 @@ impl Bulk for NoteEnding {
                 work.conn.prepare_cached(&sql)?.execute((self.now.as_millisecond(), id.to_string()))?;
             let Some(token) = get(work.conn, id)?.filter(|_| noted > 0) else { continue };
             self.note(work.conn, &token)?;
-            if self.is_news(&token) {
+            // Of one that leaked its owner was told, and not to rotate it.
+            if self.is_news(&token) && !leaks::was_reported(work.conn, &id.to_string())? {
                 let told = json!({ "ends_at": token.ends_at() });
                 let about = About::Token(&token);
                 enqueue(work, self.now, Event::TokenExpiring, &about, told, self.outlets, true)?;
