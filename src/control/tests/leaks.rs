@@ -179,3 +179,16 @@ async fn what_leaked_and_ends_soon_is_not_to_be_rotated() {
     assert_eq!(notices[0].data["token"]["lifetime"], "7d");
     assert_eq!(notices[0].data["token"]["last_used_from"], "192.0.2.1");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_of_one_moment_are_listed_in_the_order_in_which_they_were_written() {
+    let site = Site::start("2027-03-01T12:00:00Z", with_webhook);
+    let mut written = Vec::new();
+    for _ in 0..10 {
+        let (id, token) = site.mint(|_| {}).await;
+        site.report(&token, "").await;
+        written.insert(0, id);
+    }
+    let notices = site.control.store.notices(None, 50).await.unwrap();
+    assert_eq!(notices.into_iter().map(|notice| notice.subject).collect::<Vec<_>>(), written);
+}

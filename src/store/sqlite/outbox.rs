@@ -83,7 +83,9 @@ pub(super) fn enqueue(
         data.insert("other_live_tokens".to_owned(), others.into());
         data.insert("more_live_tokens".to_owned(), more.into());
     }
-    let id = NoticeId::next(None, now).to_string();
+    let last: Option<String> =
+        work.conn.prepare_cached("SELECT max(id) FROM outbox")?.query_row([], |row| row.get(0))?;
+    let id = NoticeId::next(last.as_deref().and_then(NoticeId::parse), now).to_string();
     let data = data.to_string();
     let mut insert = work.conn.prepare_cached(
         "INSERT INTO outbox (id, channel, event, subject, recipient, data, created_at, due_at)
