@@ -44,6 +44,9 @@ pub use traffic::{Cells, Outcome, Totals, Traffic};
 /// it before it serves another request.
 const CONFIRMATION: Duration = Duration::from_millis(50);
 
+/// Further networks of a token that are remembered until they are written down.
+const OTHERS: usize = 7;
+
 /// When and from where a token was last used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastUse {
@@ -57,7 +60,18 @@ pub struct LastUse {
 struct Used {
     /// `None`: no request with it was let in.
     last: Option<LastUse>,
+    /// The last uses from other networks: whoever uses a token now and then is not hidden by who uses it always.
+    others: Vec<LastUse>,
     count: Count,
+}
+
+/// Whether both addresses are of one network, as large as one household or office mostly has it.
+fn are_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..3] == other.segments()[..3],
+        _ => false,
+    }
 }
 
 /// One worker's place on the board.
@@ -77,8 +91,16 @@ impl Post {
     pub fn used(&self, token: TokenId, last: LastUse) {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         let used = uses.entry(token).or_default();
-        used.last = Some(last);
+        let before = used.last.replace(last);
         used.count.requests += 1;
+        if let Some(before) = before.filter(|before| !are_near(before.client, last.client)) {
+            used.others.retain(|other| {
+                !are_near(other.client, before.client) && !are_near(other.client, last.client)
+            });
+            if used.others.len() < OTHERS {
+                used.others.push(before);
+            }
+        }
     }
 
     /// A request with this token was not let in, or failed.
@@ -230,22 +252,21 @@ impl Board {
         self.posts.iter().filter_map(of).max_by_key(|last| last.at)
     }
 
-    /// Takes every last use noted since the last call, the latest of each token, and keeps what there was of use for
+    /// Takes every last use noted since the last call, of each token one from each of some networks, the latest last;
+    /// and keeps what there was of use for
     /// charts. `now` is in Unix milliseconds.
     #[must_use]
-    pub fn take_last_uses(&self, now: i64) -> HashMap<TokenId, LastUse> {
-        let mut all: HashMap<TokenId, LastUse> = HashMap::new();
+    pub fn take_last_uses(&self, now: i64) -> HashMap<TokenId, Vec<LastUse>> {
+        let mut all: HashMap<TokenId, Vec<LastUse>> = HashMap::new();
         for post in &self.posts {
             let taken = std::mem::take(&mut *post.uses.lock().unwrap_or_else(PoisonError::into_inner));
-            for (token, last) in taken.iter().filter_map(|(token, used)| Some((*token, used.last?))) {
-                let seen = all.entry(token).or_insert(last);
-                if seen.at < last.at {
-                    *seen = last;
-                }
+            for (token, used) in taken.iter().filter(|(_, used)| used.last.is_some()) {
+                all.entry(*token).or_default().extend(used.others.iter().copied().chain(used.last));
             }
             self.history.note_tokens(now, taken.into_iter().map(|(token, used)| (token, used.count)));
         }
         self.history.note_totals(now, self.totals());
+        all.values_mut().for_each(|uses| uses.sort_by_key(|used| used.at));
         all
     }
 
@@ -259,5 +280,34 @@ impl Board {
     #[must_use]
     pub fn lately(&self, app: &AppName, environment: &EnvironmentName, now: i64) -> Option<Lately> {
         self.history.of_environment(&(app.clone(), environment.clone()), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rare_use_is_not_hidden_by_a_frequent_one() {
+        let (board, _mailboxes) = Board::new(2);
+        let token = TokenId::next(None, jiff::Timestamp::UNIX_EPOCH);
+        let used = |post: usize, at: i64, client: [u8; 4]| {
+            board.posts()[post].used(token, LastUse { at, client: client.into() });
+        };
+        for at in 0..20 {
+            used(0, 10 * at, [192, 0, 2, 1]);
+        }
+        used(0, 200, [198, 51, 100, 1]);
+        used(0, 210, [192, 0, 2, 7]);
+        used(1, 205, [203, 0, 113, 1]);
+        let uses = board.take_last_uses(0).remove(&token).unwrap();
+        let seen: Vec<_> = uses.iter().map(|used| (used.at, used.client.to_string())).collect();
+        let expected = [(200, "198.51.100.1"), (205, "203.0.113.1"), (210, "192.0.2.7")];
+        assert_eq!(seen, expected.map(|(at, client)| (at, client.to_owned())));
+        for third in 0..=255 {
+            used(0, 300 + i64::from(third), [10, 0, third, 1]);
+        }
+        let uses = board.take_last_uses(0).remove(&token).unwrap();
+        assert_eq!((uses.len(), uses.last().unwrap().at), (OTHERS + 1, 555));
     }
 }

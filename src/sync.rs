@@ -282,7 +282,7 @@ fn set(writer: &index::Writer, row: EnvironmentRow) -> Option<(NameRef, NameRef)
 
 /// Takes last uses off the board and writes them down, now and then and at the end.
 async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiver<bool>) {
-    let mut unwritten: HashMap<TokenId, LastUse> = HashMap::new();
+    let mut unwritten: HashMap<TokenId, Vec<LastUse>> = HashMap::new();
     loop {
         let ending = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => true,
@@ -291,8 +291,8 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
         // The later of two, whatever the clock said.
         unwritten.extend(board.take_last_uses(jiff::Timestamp::now().as_millisecond()));
         if !unwritten.is_empty() {
-            let uses =
-                unwritten.iter().map(|(of, last)| Use { of: *of, at: last.at, from: last.client }).collect();
+            let each = unwritten.iter().flat_map(|(of, all)| all.iter().map(move |used| (*of, used)));
+            let uses = each.map(|(of, used)| Use { of, at: used.at, from: used.client }).collect();
             // The writer says once why it cannot write; what it did not take waits here, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {
                 unwritten.clear();
