@@ -54,6 +54,7 @@ pub(super) fn letter(notice: &Notice) -> Letter {
         // What a member wrote is no link that could be followed as if it were ours.
         letter.fact(name, &if by.is_empty() { words.to_owned() } else { without_links(words) });
     }
+    letter.fact("Came from", text(&data["leak"]["from"]));
     letter.fact("Ends", text(&data["ends_at"]));
     let used = match (text(&thing["last_used_at"]), text(&thing["last_used_from"])) {
         ("", _) => "never".to_owned(),
@@ -257,6 +258,13 @@ mod tests {
         assert!(letter.text.contains("Reported by: bob\n"), "{}", letter.text);
         assert!(letter.text.contains("https[:]//evil[.]example/login"), "{}", letter.text);
         assert!(!letter.text.contains("://"), "{}", letter.text);
+    }
+
+    #[test]
+    fn a_warning_says_from_where() {
+        let mut notice = notice(Event::TokenSuspected);
+        notice.data["leak"]["from"] = json!("198.51.100.9");
+        assert!(letter(&notice).text.contains("Came from: 198.51.100.9\n"));
     }
 
     #[test]
