@@ -12,3 +12,7 @@ CREATE INDEX outbox_by_turn ON outbox (channel, turn, due_at) WHERE dead_at IS N
 CREATE INDEX outbox_by_end ON outbox (dead_at);
 CREATE INDEX leaks_by_kind ON leaks (kind);
 CREATE INDEX leaks_by_member ON leaks (member, id);
+
+-- A member's limit looks at that member's groups alone.
+CREATE INDEX standing_by_member ON standing (member);
+CREATE INDEX standing_by_emptiness ON standing (tokens) WHERE tokens = 0;

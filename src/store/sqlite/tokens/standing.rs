@@ -77,8 +77,9 @@ pub(super) fn is_in_place(
 
 fn live(work: &Work<'_>, now: Timestamp, member: Option<i64>) -> rusqlite::Result<u64> {
     catch_up(work, now)?;
-    let sql =
-        format!("SELECT coalesce(sum(s.tokens), 0) FROM {GROUPS} AND s.member = coalesce(:member, s.member)");
+    // So that the groups of one member are found by them.
+    let whose = if member.is_some() { "s.member = :member" } else { ":member IS NULL" };
+    let sql = format!("SELECT coalesce(sum(s.tokens), 0) FROM {GROUPS} AND {whose}");
     let named = named_params! { ":now": now.as_millisecond(), ":member": member };
     work.conn.prepare_cached(&sql)?.query_row(named, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
