@@ -2,7 +2,7 @@
 //! whoever has sat the longest goes where there is none left.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -68,8 +68,8 @@ impl Drop for Seat<'_> {
 /// As much of an address as one household or office mostly has the rest of.
 fn network(client: IpAddr) -> IpAddr {
     match client {
-        IpAddr::V4(address) => (address & [255, 255, 255, 0].into()).into(),
-        IpAddr::V6(address) => (address & (u128::MAX << 64).into()).into(),
+        IpAddr::V4(address) => (address & Ipv4Addr::new(255, 255, 255, 0)).into(),
+        IpAddr::V6(address) => (address & Ipv6Addr::from(u128::MAX << 64)).into(),
     }
 }
 

@@ -179,7 +179,8 @@ pub(super) fn holds_credential(text: &str) -> bool {
 }
 
 fn shows_credential(text: &[u8]) -> bool {
-    text.windows(LENGTH).any(|found| Kind::ALL.into_iter().any(|kind| Plaintext::parse(kind, found).is_some()))
+    text.windows(LENGTH)
+        .any(|found| Kind::ALL.into_iter().any(|kind| Plaintext::parse(kind, found).is_some()))
 }
 
 #[cfg(test)]

@@ -99,7 +99,8 @@ impl Control {
         let digests = digests(asked.tokens.as_deref(), &mut faults);
         faults.none()?;
         let (Some(source), Some(place)) = (source, place) else { return Err(Fault::Invalid(Vec::new())) };
-        let found = digests.iter().map(|digest| FoundLeak { digest: *digest, place: stored_place(place.as_str()) });
+        let found =
+            digests.iter().map(|digest| FoundLeak { digest: *digest, place: stored_place(place.as_str()) });
         let act = caller.act_once(self.now(), asked.once);
         let done = made(self.end_leaked(act, source.as_str(), found.collect()).await, "credential")?;
         let reactions = match done {
@@ -107,7 +108,10 @@ impl Control {
             // The values are known to it, and what became of them is told as it is now.
             Made::Before(repeat) => {
                 let held = self.store.held(digests.clone()).await?;
-                return Ok(digests.iter().map(|digest| self.standing(caller, digest, &held, repeat.at)).collect());
+                return Ok(digests
+                    .iter()
+                    .map(|digest| self.standing(caller, digest, &held, repeat.at))
+                    .collect());
             }
         };
         let mut told = Vec::with_capacity(digests.len());
@@ -174,10 +178,11 @@ impl Control {
             LeakAction::Grace(grace) => grace.after(act.at),
         };
         let (each, further) = in_order(found);
-        let reports = each
-            .into_iter()
-            .chain(further)
-            .map(|found| Reported { digest: found.digest, source: source.to_owned(), place: found.place });
+        let reports = each.into_iter().chain(further).map(|found| Reported {
+            digest: found.digest,
+            source: source.to_owned(),
+            place: found.place,
+        });
         let mut reports = reports.peekable();
         let mut reactions = HashMap::new();
         loop {
@@ -212,9 +217,9 @@ impl Control {
                 let revoked = token.revoked.as_ref().map(|ended| ended.at);
                 revoked.filter(|_| Token { revoked: None, ..(**token).clone() }.status(at) == Status::Active)
             }
-            Held::Key(key) => {
-                key.revoked_at.filter(|_| Key { revoked_at: None, ..(**key).clone() }.status(at) == Status::Active)
-            }
+            Held::Key(key) => key
+                .revoked_at
+                .filter(|_| Key { revoked_at: None, ..(**key).clone() }.status(at) == Status::Active),
         };
         let done = if by_then == Some(at) { LeakDone::Revoked } else { LeakDone::AlreadyEnded };
         self.shown(caller, of.clone(), done, (0, 0))

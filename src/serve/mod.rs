@@ -123,7 +123,8 @@ impl Server {
         let (index, writer) = Index::with(store.hindsight());
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let told = board.clone();
-        store.uses_told_by(move |of| told.last_use(of).map(|last| Use { of, at: last.at, from: last.client }));
+        store
+            .uses_told_by(move |of| told.last_use(of).map(|last| Use { of, at: last.at, from: last.client }));
         let follower = Follower::load(&store, writer, board.clone(), safe.clone())?;
         let mut settings = Settings::new(&config, &index, &board, None)?;
         sealing::provide(&mut settings, &config)?;

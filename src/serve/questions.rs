@@ -58,9 +58,9 @@ async fn one(control: Control, desk: Arc<Desk>, question: Question) {
                 Err(Untaken::Off) => Reported::Unwanted,
                 Err(Untaken::UnknownKey) => Reported::Refused("the report is signed with an unknown key"),
                 Err(Untaken::WrongSignature) => Reported::Refused("the report's signature does not fit it"),
-                Err(Untaken::Malformed) => {
-                    Reported::Refused("the report is not a JSON array of at most 20,000 `{\"token\", \"type\", …}`")
-                }
+                Err(Untaken::Malformed) => Reported::Refused(
+                    "the report is not a JSON array of at most 20,000 `{\"token\", \"type\", …}`",
+                ),
                 Err(Untaken::Replayed) => Reported::Refused("the very same report was taken before"),
                 Err(Untaken::Unavailable) => Reported::Unavailable,
             };

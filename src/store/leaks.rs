@@ -101,7 +101,10 @@ impl Store {
         grace_ends: Option<Timestamp>,
         outlets: Outlets,
     ) -> Result<Vec<Option<Reaction>>, NotDone> {
-        self.0.writer.command(move |work| leaks::report(work, &act, &reports, last, grace_ends, outlets)).await
+        self.0
+            .writer
+            .command(move |work| leaks::report(work, &act, &reports, last, grace_ends, outlets))
+            .await
     }
 
     /// Notes signs that tokens may have leaked, and has the owners told of those that are new.

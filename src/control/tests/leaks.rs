@@ -3,8 +3,8 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::control::leaks::Reacted;
 use crate::config::{LeakAction, Webhook};
+use crate::control::leaks::Reacted;
 use crate::credential::{Kind, Plaintext};
 use crate::model::{Channel, Event, LeakDone, TokenId};
 use crate::store::{Ahead, Outlets, Use};
@@ -95,11 +95,9 @@ async fn what_a_later_report_did_is_listed_and_logged() {
     assert_eq!((leaks.len(), leaks[0].done, leaks[0].ends_at), (1, LeakDone::Revoked, None));
     let log = Connection::open(site.folder.path().join("s.db")).unwrap();
     let reports: i64 = log
-        .query_row(
-            "SELECT count(*) FROM audit WHERE action = 'leak.report' AND subject = ?",
-            [&id],
-            |row| row.get(0),
-        )
+        .query_row("SELECT count(*) FROM audit WHERE action = 'leak.report' AND subject = ?", [&id], |row| {
+            row.get(0)
+        })
         .unwrap();
     assert_eq!(reports, 2);
 }

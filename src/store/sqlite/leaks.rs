@@ -228,12 +228,8 @@ fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
 /// times.
 fn told_lately(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<bool> {
     let since = now.checked_sub(QUIET).unwrap_or(Timestamp::MIN);
-    conn.prepare_cached("SELECT 1 FROM leaks WHERE subject = ? AND kind = ? AND told_at BETWEEN ? AND ?")?.exists((
-        &row.subject,
-        row.kind.as_str(),
-        since.as_millisecond(),
-        now.as_millisecond(),
-    ))
+    conn.prepare_cached("SELECT 1 FROM leaks WHERE subject = ? AND kind = ? AND told_at BETWEEN ? AND ?")?
+        .exists((&row.subject, row.kind.as_str(), since.as_millisecond(), now.as_millisecond()))
 }
 
 fn note_told(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<()> {
@@ -280,8 +276,7 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
         .prepare_cached("SELECT count(*) FROM leaks WHERE subject = ? AND kind = ?")?
         .query_row((&row.subject, row.kind.as_str()), |row| row.get(0))?;
     if kept >= PLACES {
-        let sql =
-            format!("UPDATE leaks SET count = count + ?3, last_at = max(last_at, ?4) WHERE {NEWEST}");
+        let sql = format!("UPDATE leaks SET count = count + ?3, last_at = max(last_at, ?4) WHERE {NEWEST}");
         work.conn.prepare_cached(&sql)?.execute((
             &row.subject,
             row.kind.as_str(),

@@ -88,9 +88,8 @@ fn counts_of_leaks_and_notices_read_no_row() {
         "SELECT count(*) - count(dead_at), count(dead_at) FROM outbox",
         "SELECT kind, count(*) AS count FROM leaks GROUP BY kind",
     ] {
-        let plan: String = conn
-            .query_row(&format!("EXPLAIN QUERY PLAN {question}"), [], |row| row.get("detail"))
-            .unwrap();
+        let plan: String =
+            conn.query_row(&format!("EXPLAIN QUERY PLAN {question}"), [], |row| row.get("detail")).unwrap();
         assert!(plan.contains("COVERING INDEX"), "{plan}");
     }
 }

@@ -166,8 +166,11 @@ impl Bulk for LastUses {
 pub(in crate::store::sqlite) fn note_use(conn: &Connection, used: Use<TokenId>) -> rusqlite::Result<()> {
     let Use { of, at, from } = used;
     let of = of.to_string();
-    conn.prepare_cached("UPDATE tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")?
-        .execute((at, from.to_string(), &of))?;
+    conn.prepare_cached("UPDATE tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")?.execute((
+        at,
+        from.to_string(),
+        &of,
+    ))?;
     networks::note(conn, &of, from, at)
 }
 
