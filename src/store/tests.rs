@@ -129,7 +129,7 @@ fn what_is_no_store_of_ours_is_refused_by_name() {
     let newer = folder.path().join("newer.db");
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&newer).to_string();
-    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 7"), "{error}");
+    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 8"), "{error}");
 
     let foreign = folder.path().join("foreign.db");
     Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
