@@ -12,7 +12,7 @@ use portcullis::credential::{Kind as Credential, Plaintext};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use super::app::{LARGE_PATH, NEVER};
 use super::child::{Core, Process};
@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(5);
 /// Of the honest ones.
 const PACE: Pace = Pace { connections: 32, requests_per_second: 500, warm_up: Duration::ZERO };
+/// How far apart those come that stall. Of a thousand in the same instant nobody can tell which are honest, and all of them
+/// wait for their turn.
+const APART: Duration = Duration::from_millis(1);
 /// The app of those that stall is another one: a thousand large answers keep it busy, and honest clients are not to wait
 /// for that.
 const OTHER_APP: &str = "bulk";
@@ -207,11 +210,13 @@ fn gateway(
     start_gateway(&home, Core::Proxy, &text)
 }
 
-/// Has so many clients stall at once; returns how long the last of them stayed connected after its last byte.
+/// Has so many clients come one after the other and stall; returns how long the last of them stayed connected after its last byte.
 async fn stall(kind: Kind, gateway: SocketAddr, clients: usize, bearer: &str) -> Result<Duration> {
     let opening: Arc<[u8]> = kind.opening(bearer).into();
     let mut stalling = JoinSet::new();
+    let mut turns = interval(APART);
     for _ in 0..clients {
+        turns.tick().await;
         let stream = connect(kind, gateway).await?;
         let opening = opening.clone();
         stalling.spawn(async move { timeout(PATIENCE, until_closed(kind, stream, &opening)).await });
