@@ -41,8 +41,9 @@ pub use suspicion::{Suspicion, Suspicions};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 
 /// How long an ending waits for a worker to confirm: past it the change counts as in force, for the worker applies
-/// it before it serves another request.
-const CONFIRMATION: Duration = Duration::from_millis(50);
+/// it before it serves another request, but what it then stops is missing from the receipt. Workers answer within
+/// milliseconds; one that takes longer is kept from running at all.
+const CONFIRMATION: Duration = Duration::from_secs(1);
 
 /// Further networks of a token that are remembered until they are written down.
 const OTHERS: usize = 7;

@@ -21,7 +21,8 @@ use super::child::{Core, Process, pinned};
 
 /// Tokens that every proxy knows.
 const TOKENS: usize = 10_000;
-/// The app's host.
+/// The app's name, and its host.
+const APP: &str = "shop";
 pub(super) const HOST: &str = "shop.example.com";
 /// The query parameter that presents a token. nginx has no variables with hyphens, so all get a short name.
 pub(super) const PARAMETER: &str = "token";
@@ -55,7 +56,7 @@ impl Site {
         fs::write(site.key(), &key)?;
         // HAProxy wants both in one file.
         fs::write(site.pair(), certificate + &key)?;
-        site.fill_store()?;
+        mint(&site.scratch(STORE), &site.tokens, APP)?;
         Ok(site)
     }
 
@@ -105,30 +106,31 @@ impl Site {
         fs::copy(self.scratch(STORE), home.join(STORE))?;
         Ok(())
     }
+}
 
-    fn fill_store(&self) -> Result<()> {
-        let store = Store::open(&self.scratch(STORE))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let mut minting = JoinSet::new();
-            for token in &self.tokens {
-                let (store, new) = (store.clone(), new_token(token)?);
-                let act = Act {
-                    at: Timestamp::now(),
-                    actor: "bench".to_owned(),
-                    key: None,
-                    from: "bench".to_owned(),
-                    once: None,
-                };
-                minting.spawn(async move { store.mint_token(act, new, Limits::default()).await });
-            }
-            for minted in minting.join_all().await {
-                minted?;
-            }
-            store.close().await;
-            Ok(())
-        })
-    }
+/// Mints tokens for an app into a store.
+pub(super) fn mint(store: &Path, tokens: &[Plaintext], app: &str) -> Result<()> {
+    let store = Store::open(store)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut minting = JoinSet::new();
+        for token in tokens {
+            let (store, new) = (store.clone(), new_token(token, app)?);
+            let act = Act {
+                at: Timestamp::now(),
+                actor: "bench".to_owned(),
+                key: None,
+                from: "bench".to_owned(),
+                once: None,
+            };
+            minting.spawn(async move { store.mint_token(act, new, Limits::default()).await });
+        }
+        for minted in minting.join_all().await {
+            minted?;
+        }
+        store.close().await;
+        Ok(())
+    })
 }
 
 /// This program in another role, and the address that it announces.
@@ -140,14 +142,14 @@ pub(super) fn own(core: Core, role: &[&str]) -> Result<(Process, SocketAddr)> {
     Ok((process, address))
 }
 
-fn new_token(token: &Plaintext) -> Result<NewToken> {
+fn new_token(token: &Plaintext, app: &str) -> Result<NewToken> {
     Ok(NewToken {
         share: None,
         digest: token.digest(),
         hint: token.hint().to_owned(),
         label: Label::parse("partner sync")?,
         description: Text::default(),
-        app: TokenApp::One(AppName::parse("shop")?),
+        app: TokenApp::One(AppName::parse(app)?),
         environment: EnvironmentName::parse("production")?,
         on_publish: OnPublish::Keep,
         rules: Rules::default(),

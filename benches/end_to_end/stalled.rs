@@ -3,19 +3,21 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use portcullis::credential::{Kind as Credential, Plaintext};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 
 use super::app::{LARGE_PATH, NEVER};
 use super::child::{Core, Process};
 use super::peer::{free_address, start_gateway};
-use super::site::{HOST, Site};
+use super::site::{HOST, STORE, Site, mint, own};
 use super::steady::{Pace, Steady, percentile};
 
 /// The gateway's limits here.
@@ -28,6 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(5);
 /// Of the honest ones.
 const PACE: Pace = Pace { connections: 32, requests_per_second: 500, warm_up: Duration::ZERO };
+/// How far apart those come that stall. Of a thousand in the same instant nobody can tell which are honest, and all of them
+/// wait for their turn.
+const APART: Duration = Duration::from_millis(1);
+/// The app of those that stall is another one: a thousand large answers keep it busy, and honest clients are not to wait
+/// for that.
+const OTHER_APP: &str = "bulk";
+const OTHER_HOST: &str = "bulk.example.com";
 /// How often a client that does not read looks whether its connection still stands.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -70,8 +79,9 @@ impl Kind {
 
     /// What the client sends before it stalls.
     fn opening(self, bearer: &str) -> Vec<u8> {
-        let head =
-            |line: &str| format!("{line} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {bearer}\r\n");
+        let head = |line: &str| {
+            format!("{line} HTTP/1.1\r\nHost: {OTHER_HOST}\r\nAuthorization: Bearer {bearer}\r\n")
+        };
         match self {
             Self::Silent => Vec::new(),
             Self::HalfHead => head("GET /").into_bytes(),
@@ -110,7 +120,7 @@ fn get_over_http2(path: &str, bearer: &str) -> Vec<u8> {
     // GET, and http.
     let mut block = vec![0x82, 0x86];
     let bearer = format!("Bearer {bearer}");
-    for (name, value) in [(&[0x04][..], path), (&[0x01], HOST), (&[0x0f, 23 - 15], &bearer)] {
+    for (name, value) in [(&[0x04][..], path), (&[0x01], OTHER_HOST), (&[0x0f, 23 - 15], &bearer)] {
         block.extend_from_slice(name);
         // Values of fewer than 127 bytes.
         block.push(value.len() as u8);
@@ -126,7 +136,9 @@ pub(super) fn run(clients: usize) -> Result<()> {
     let site = Site::prepare()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let encrypted = free_address()?;
-    let (_gateway, address) = gateway(&site, encrypted)?;
+    let (_other, other) = own(Core::Others, &["app"])?;
+    let stalling = Plaintext::generate(Credential::Token)?;
+    let (_gateway, address) = gateway(&site, encrypted, other, &stalling)?;
     runtime.block_on(async {
         let bearer = site.token().reveal();
         let request: Arc<[u8]> =
@@ -149,7 +161,8 @@ pub(super) fn run(clients: usize) -> Result<()> {
         for kind in Kind::ALL {
             let honest = Steady::start(address, &request, PACE);
             let gateway = if kind == Kind::HalfHandshake { encrypted } else { address };
-            let last = stall(kind, gateway, clients, bearer).await.with_context(|| format!("{kind}"))?;
+            let last =
+                stall(kind, gateway, clients, stalling.reveal()).await.with_context(|| format!("{kind}"))?;
             let times = honest.stop().await?;
             let (p99, asked) = (percentile(&times, 99.0), times.len());
             let limit = kind.limit();
@@ -171,14 +184,20 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn gateway(site: &Site, encrypted: SocketAddr) -> Result<(Process, SocketAddr)> {
+fn gateway(
+    site: &Site,
+    encrypted: SocketAddr,
+    other: SocketAddr,
+    stalling: &Plaintext,
+) -> Result<(Process, SocketAddr)> {
     let text = format!(
         "[gateway]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\n\
          [[gateway.tls]]\nlisten = \"{encrypted}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\n\
          [gateway.limits]\nheader_timeout = \"{}s\"\nidle_timeout = \"{}s\"\n\n\
          [gateway.access_log]\npath = \"stalled.log\"\n\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n\n\
-         [apps.shop.environments.production]\nhosts = [\"{HOST}\"]\nupstreams = [\"http://{}\"]\n",
+         [apps.shop.environments.production]\nhosts = [\"{HOST}\"]\nupstreams = [\"http://{}\"]\n\n\
+         [apps.{OTHER_APP}.environments.production]\nhosts = [\"{OTHER_HOST}\"]\nupstreams = [\"http://{other}\"]\n",
         site.certificate().display(),
         site.key().display(),
         HEADER_TIMEOUT.as_secs(),
@@ -187,14 +206,17 @@ fn gateway(site: &Site, encrypted: SocketAddr) -> Result<(Process, SocketAddr)> 
     );
     let home = site.home("stalled")?;
     site.copy_store(&home)?;
+    mint(&home.join(STORE), slice::from_ref(stalling), OTHER_APP)?;
     start_gateway(&home, Core::Proxy, &text)
 }
 
-/// Has so many clients stall at once; returns how long the last of them stayed connected after its last byte.
+/// Has so many clients come one after the other and stall; returns how long the last of them stayed connected after its last byte.
 async fn stall(kind: Kind, gateway: SocketAddr, clients: usize, bearer: &str) -> Result<Duration> {
     let opening: Arc<[u8]> = kind.opening(bearer).into();
     let mut stalling = JoinSet::new();
+    let mut turns = interval(APART);
     for _ in 0..clients {
+        turns.tick().await;
         let stream = connect(kind, gateway).await?;
         let opening = opening.clone();
         stalling.spawn(async move { timeout(PATIENCE, until_closed(kind, stream, &opening)).await });
