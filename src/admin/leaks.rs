@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::call::{Answer, Call, json};
 use super::fields::Fields;
 use super::{keys, tokens, wire};
-use crate::control::{Holding, ListLeaks, ListNotices, Reacted, ReportLeaks};
+use crate::control::{Control, Holding, ListLeaks, ListNotices, Reacted, ReportLeaks};
 use crate::model::{Leak, LeakDone, Notice};
 
 /// What stands for the operator where a member's name would be.
@@ -51,9 +51,19 @@ pub(super) fn notices(call: Call) -> Answer {
             cursor: fields.text("cursor"),
             faults: fields.end(&["limit", "cursor"]),
         };
-        let page = call.state.control.list_notices(call.caller()?, asked).await?;
-        let items = page.items.into_iter().map(shown_notice).collect::<Vec<_>>();
+        let control = &call.state.control;
+        let page = control.list_notices(call.caller()?, asked).await?;
+        let items = page.items.into_iter().map(|notice| shown_notice(control, notice)).collect::<Vec<_>>();
         json(StatusCode::OK, &wire::Page { items, next_cursor: page.next_cursor })
+    })
+}
+
+pub(super) fn retry(call: Call) -> Answer {
+    Box::pin(async move {
+        let control = &call.state.control;
+        let found = control.retry_notice(call.caller()?, call.name(0), call.once.clone()).await?;
+        let items = found.into_iter().map(|notice| shown_notice(control, notice)).collect::<Vec<_>>();
+        json(StatusCode::OK, &wire::Page { items, next_cursor: None })
     })
 }
 
@@ -98,20 +108,22 @@ fn shown(leak: Leak) -> wire::Leak {
         hint: leak.hint,
         done: leak.done.as_str().to_owned(),
         ends_at: leak.ends_at.filter(|_| leak.done == LeakDone::Grace),
+        client: leak.client,
         count: leak.count,
         first_at: leak.first_at,
         last_at: leak.last_at,
     }
 }
 
-fn shown_notice(notice: Notice) -> wire::Notice {
+fn shown_notice(control: &Control, notice: Notice) -> wire::Notice {
+    let status = control.notice_status(&notice).as_str().to_owned();
     wire::Notice {
         id: notice.id.to_string(),
         channel: notice.channel.as_str().to_owned(),
         event: notice.event.as_str().to_owned(),
         subject: notice.subject,
         recipient: Some(notice.recipient).filter(|recipient| !recipient.is_empty()),
-        status: if notice.dead_at.is_some() { "dead" } else { "waiting" }.to_owned(),
+        status,
         attempts: notice.attempts,
         last_error: notice.last_error,
         created_at: notice.created_at,

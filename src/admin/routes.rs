@@ -116,6 +116,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::GET, "/v1/leaks", READ, leaks::list),
     route(&Method::POST, "/v1/leaks", MINT, leaks::report),
     route(&Method::GET, "/v1/notices", Need::Workspace, leaks::notices),
+    route(&Method::POST, "/v1/notices/{id}/retry", Need::Workspace, leaks::retry),
     route(&Method::GET, "/v1/audit", READ, audit::list),
     route(&Method::GET, "/v1/backup", Need::Workspace, backup::download),
     route(&Method::POST, "/v1/reload", Need::Workspace, reload::reload),

@@ -27,6 +27,7 @@ mod stub;
 mod text;
 mod token;
 mod trust;
+mod unseen;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -3,10 +3,11 @@
 use http::Uri;
 use http::uri::Scheme;
 
+use super::report::Placed;
 use super::section::Section;
-use super::value::{Given, boolean};
+use super::value::{Given, boolean, lifetime};
 use super::{GithubKeys, LeakAction, Leaks};
-use crate::model::Lifetime;
+use crate::model::{Lifetime, TokenId};
 
 const GITHUB_KEYS: &str = "https://api.github.com/meta/public_keys/secret_scanning";
 const KEYS: &str = "an `https://` URL, the path of a file, or \"off\"";
@@ -24,8 +25,29 @@ pub(super) fn read(section: &mut Section<'_>) -> Leaks {
     Leaks {
         github_keys,
         action: section.or("action", LeakAction::Revoke, action),
+        grace: graces(section),
         new_networks: section.or("new_networks", false, boolean),
     }
+}
+
+/// The tokens, by id or label, that live on for a while.
+fn graces(section: &mut Section<'_>) -> Vec<(String, Lifetime)> {
+    const KEY: &str = "grace";
+    let given = section.read(KEY, |given| {
+        let pairs = given.pairs("a table of tokens, as in { \"nightly backup\" = \"1h\" }")?;
+        Ok(pairs.into_iter().map(|(name, given)| (name, lifetime(&given))).collect::<Vec<_>>())
+    });
+    let mut graces = Vec::new();
+    for (Placed { value: name, place }, grace) in given.map_or_else(Vec::new, |read| read.value) {
+        let is_named =
+            !name.trim().is_empty() && (!name.starts_with("tok_") || TokenId::parse(&name).is_some());
+        match grace {
+            Ok(grace) if is_named => graces.push((name, grace)),
+            Ok(_) => section.mistake(&place, KEY, "names a token by what is neither its id nor a label"),
+            Err(wrong) => section.mistake(&place, KEY, &wrong),
+        }
+    }
+    graces
 }
 
 enum Keys {

@@ -136,6 +136,8 @@ pub struct Secrets {
 pub struct Leaks {
     pub github_keys: GithubKeys,
     pub action: LeakAction,
+    /// How long these live on whatever the action is, by their id or label.
+    pub grace: Vec<(String, Lifetime)>,
     /// Whether owners are warned of a token that is used from a network for the first time.
     pub new_networks: bool,
 }
@@ -166,6 +168,8 @@ pub struct Smtp {
     pub server: SmtpServer,
     pub password: Option<Password>,
     pub from: Email,
+    /// Who gets letters about what has no owner with an address.
+    pub to: Option<Email>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,12 +32,11 @@ pub(super) fn read(section: &mut Section<'_>) -> Notify {
 fn smtp(section: &mut Section<'_>) -> Option<Smtp> {
     let wrong_before = section.count();
     let server = section.read("url", server);
-    let from = section.read("from", |given| {
-        Email::parse(given.text("an e-mail address")?).map_err(|wrong| format!("wants {wrong}"))
-    });
+    let from = section.read("from", email);
+    let to = section.read("to", email);
     let file = section.read("password_file", path);
     let reference = section.read("password", reference);
-    let nothing = server.is_none() && from.is_none() && file.is_none() && reference.is_none();
+    let nothing = server.is_none() && from.is_none() && to.is_none() && file.is_none() && reference.is_none();
     if nothing && !section.is_given() {
         return None;
     }
@@ -68,6 +67,11 @@ fn smtp(section: &mut Section<'_>) -> Option<Smtp> {
         (None, None) => None,
     };
     let server = server?;
+    if to.is_none() && section.count() == wrong_before {
+        let doubt = "is not given: nobody is written to about tokens of the operator, of removed members and of members \
+                     without an address";
+        section.warning(&server.place, "to", doubt);
+    }
     match (&server.value.user, &password) {
         // One that is given and wrong was reported as such.
         (Some(_), None) if section.count() > wrong_before => {}
@@ -79,7 +83,11 @@ fn smtp(section: &mut Section<'_>) -> Option<Smtp> {
         }
         _ => {}
     }
-    Some(Smtp { server: server.value, password, from: from?.value })
+    Some(Smtp { server: server.value, password, from: from?.value, to: to.map(|to| to.value) })
+}
+
+fn email(given: &Given<'_>) -> Result<Email, String> {
+    Email::parse(given.text("an e-mail address")?).map_err(|wrong| format!("wants {wrong}"))
 }
 
 fn webhook(section: &mut Section<'_>) -> Option<Webhook> {

@@ -130,7 +130,7 @@ impl Caller {
 
     /// The same of a call that may come again.
     pub(super) fn act_once(&self, at: Timestamp, once: Option<Once>) -> Act {
-        let once = once.map(|Once { key, request }| store::Once { key, request });
+        let once = once.map(|Once { key, request }| store::Once { key, request, lasts: false });
         match self {
             Self::Operator => {
                 Act { at, actor: TokenFilter::OPERATOR.to_owned(), key: None, from: SOCKET.to_owned(), once }

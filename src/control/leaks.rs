@@ -11,8 +11,8 @@ use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, p
 use crate::config::{Config, LeakAction};
 use crate::credential::{Digest, Kind, Plaintext};
 use crate::index::Reached;
-use crate::model::{Key, Leak, LeakDone, LeakId, LeakKind, Scope, Status, Text, Token};
-use crate::store::{self, Act, Held, LeakFilter, Outlets, Reaction, Reported};
+use crate::model::{Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Text, Token};
+use crate::store::{self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Reaction, Reported};
 
 /// Credentials that are reported at once.
 const MOST: usize = 500;
@@ -72,6 +72,8 @@ pub struct LeakCount {
     pub leaks: Vec<(LeakKind, u64)>,
     pub waiting: u64,
     pub given_up: u64,
+    /// Notices that there was no room for, since the start.
+    pub dropped: u64,
 }
 
 impl LeakCounts {
@@ -134,7 +136,7 @@ impl Control {
         found: Vec<FoundLeak>,
         once: Once,
     ) -> Result<Option<Vec<bool>>, Fault> {
-        let once = store::Once { key: once.key, request: once.request };
+        let once = store::Once { key: once.key, request: once.request, lasts: true };
         let (at, actor) = (self.now(), source.to_owned());
         let act = Act { at, actor, key: None, from: source.to_owned(), once: Some(once) };
         let place = |found: FoundLeak| FoundLeak { place: stored_place(&found.place), ..found };
@@ -159,7 +161,15 @@ impl Control {
     pub(super) async fn count_leaks(&self) {
         // What cannot be read is what it was.
         if let Ok((leaks, (waiting, given_up))) = self.store.count_leaks().await {
-            let count = LeakCount { leaks, waiting, given_up };
+            let mut dropped = self.leak_counts.last().map_or(0, |last| last.dropped);
+            if waiting + given_up > NOTICES {
+                let more = self.store.bound_notices().await.unwrap_or_default();
+                tracing::warn!(
+                    "{more} notices were dropped: there is room for {NOTICES} that are not delivered"
+                );
+                dropped += more;
+            }
+            let count = LeakCount { leaks, waiting, given_up, dropped };
             *self.leak_counts.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(count);
         }
     }
@@ -173,10 +183,13 @@ impl Control {
         found: Vec<FoundLeak>,
     ) -> Result<HashMap<Digest, Reaction>, store::NotDone> {
         let config = self.config.load_full();
-        let grace_ends = match config.leaks.action {
+        let ends = |grace: Lifetime| grace.after(act.at);
+        let named = config.leaks.grace.iter().filter_map(|(name, grace)| Some((name.clone(), ends(*grace)?)));
+        let all = match config.leaks.action {
             LeakAction::Revoke => None,
-            LeakAction::Grace(grace) => grace.after(act.at),
+            LeakAction::Grace(grace) => ends(grace),
         };
+        let graces = Arc::new(Graces { all, named: named.collect() });
         let (each, further) = in_order(found);
         let reports = each.into_iter().chain(further).map(|found| Reported {
             digest: found.digest,
@@ -189,7 +202,8 @@ impl Control {
             let piece: Vec<_> = reports.by_ref().take(AT_ONCE).collect();
             let digests: Vec<_> = piece.iter().map(|reported| reported.digest).collect();
             let last = reports.peek().is_none();
-            let done = self.store.report_leaks(act.clone(), piece, last, grace_ends, outlets(&config)).await;
+            let graces = graces.clone();
+            let done = self.store.report_leaks(act.clone(), piece, last, graces, outlets(&config)).await;
             self.outbox.send_replace(());
             for (digest, reaction) in digests.into_iter().zip(done?) {
                 // What the first place did is what became of it.
@@ -269,7 +283,12 @@ fn in_order(found: Vec<FoundLeak>) -> (Vec<FoundLeak>, Vec<FoundLeak>) {
 
 /// By which ways notices go out.
 pub(super) fn outlets(config: &Config) -> Outlets {
-    Outlets { email: config.notify.smtp.is_some(), webhook: config.notify.webhook.is_some() }
+    let smtp = config.notify.smtp.as_ref();
+    Outlets {
+        email: smtp.is_some(),
+        fallback: smtp.is_some_and(|smtp| smtp.to.is_some()),
+        webhook: config.notify.webhook.is_some(),
+    }
 }
 
 async fn wait(reached: &Reached, revision: u64, fresh: bool) -> (u64, u64) {

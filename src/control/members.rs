@@ -1,6 +1,7 @@
 //! Who may use the admin side.
 
 use super::caller::RESERVED;
+use super::leaks::outlets;
 use super::repeat::{Made, Once, gone, made};
 use super::{Caller, Control, Fault, Faults, Page, cursor, page, page_length};
 use crate::model::{Email, Member, MemberName};
@@ -109,7 +110,11 @@ impl Control {
         let name = MemberName::parse(name).map_err(|_| Fault::NotFound("member"))?;
         // The operator needs no key to do everything.
         let keep_an_admin = caller.member().is_some();
-        let removed = self.store.remove_member(caller.act(self.now()), name, keep_an_admin).await;
+        let removed = self
+            .store
+            .remove_member(caller.act(self.now()), name, keep_an_admin, outlets(&self.config.load()))
+            .await;
+        self.outbox.send_replace(());
         let removed = removed.map_err(|e| Fault::refused(e, "member"))?;
         self.reached.wait(removed.revision).await;
         Ok(removed)

@@ -51,7 +51,7 @@ pub use keys::{ListKeys, MintKey, MintedKey};
 pub use leaks::{FoundLeak, LeakCount, LeakCounts, ListLeaks, Reacted, ReportLeaks};
 pub use lookup::{Found, Holding, LookUp};
 pub use members::{AddMember, EditMember, ListMembers};
-pub use notices::{ListNotices, Sent};
+pub use notices::{ListNotices, Sent, is_open};
 pub use repeat::{Minted, Once};
 pub use rotation::Rotate;
 pub use secrets::{AskedGrant, EditSecret, ListSecrets, Needed, Needs, PutSecret, Rekeyed, SecretView};

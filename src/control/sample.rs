@@ -39,7 +39,12 @@ pub(crate) fn config() -> Config {
             tls: None,
         },
         store: Store { path: "portcullis.db".into() },
-        leaks: Leaks { github_keys: GithubKeys::Off, action: LeakAction::Revoke, new_networks: false },
+        leaks: Leaks {
+            github_keys: GithubKeys::Off,
+            action: LeakAction::Revoke,
+            grace: Vec::new(),
+            new_networks: false,
+        },
         notify: Notify { smtp: None, webhook: None },
         tokens: Tokens {
             query_parameter: Some("project-protection-bypass".to_owned()),

@@ -90,6 +90,8 @@ pub struct Leak {
     pub done: LeakDone,
     /// When it ends, where it was left to live for a while.
     pub ends_at: Option<Timestamp>,
+    /// From where a sign of it came last.
+    pub client: Option<String>,
     /// How often it was told of, or seen.
     pub count: u64,
     pub first_at: Timestamp,

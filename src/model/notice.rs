@@ -12,11 +12,19 @@ pub enum Event {
     TokenSuspected,
     TokenRevoked,
     TokenExpiring,
+    /// And with them all that they had made.
+    MemberRemoved,
 }
 
 impl Event {
-    const ALL: [Self; 5] =
-        [Self::TokenLeaked, Self::KeyLeaked, Self::TokenSuspected, Self::TokenRevoked, Self::TokenExpiring];
+    const ALL: [Self; 6] = [
+        Self::TokenLeaked,
+        Self::KeyLeaked,
+        Self::TokenSuspected,
+        Self::TokenRevoked,
+        Self::TokenExpiring,
+        Self::MemberRemoved,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -26,6 +34,7 @@ impl Event {
             Self::TokenSuspected => "token.suspected",
             Self::TokenRevoked => "token.revoked",
             Self::TokenExpiring => "token.expiring",
+            Self::MemberRemoved => "member.removed",
         }
     }
 
@@ -59,6 +68,27 @@ impl Channel {
     }
 }
 
+/// How a notice that is not delivered stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeStatus {
+    Waiting,
+    /// It waits for its channel to be configured again.
+    Held,
+    /// It was given up.
+    Dead,
+}
+
+impl NoticeStatus {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// A notice that was not delivered yet.
 #[derive(Clone, Debug)]
 pub struct Notice {
@@ -66,9 +96,9 @@ pub struct Notice {
     pub id: NoticeId,
     pub channel: Channel,
     pub event: Event,
-    /// The id of the credential that it is about.
+    /// The id of the credential that it is about, or the name of a member.
     pub subject: String,
-    /// The address of a mail; empty for a webhook.
+    /// The address of a mail, as its owner has it now; empty where there is none, and for a webhook.
     pub recipient: String,
     /// An object. It holds no credential.
     pub data: serde_json::Value,

@@ -1,6 +1,7 @@
 //! What the store keeps of leaks, and of the notices that tell of them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -8,14 +9,36 @@ use super::sqlite::{leaks, networks, outbox};
 use super::{Act, Held, NotDone, Revocation, Store, StoreError};
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, TokenId,
+    AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, Token, TokenId,
 };
+
+/// Notices that are kept in all.
+pub const NOTICES: u64 = outbox::MOST;
 
 /// By which ways notices go out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outlets {
     pub email: bool,
+    /// Whether letters go somewhere of what has no owner with an address.
+    pub fallback: bool,
     pub webhook: bool,
+}
+
+/// Until when tokens that leaked live on, where they do.
+#[derive(Clone, Debug, Default)]
+pub struct Graces {
+    /// All but the named ones.
+    pub all: Option<Timestamp>,
+    /// By their id or label.
+    pub named: Vec<(String, Timestamp)>,
+}
+
+impl Graces {
+    pub(super) fn of(&self, token: &Token) -> Option<Timestamp> {
+        let id = token.id.to_string();
+        let is = |name: &str| name == id || name == token.label.as_str();
+        self.named.iter().filter(|(name, _)| is(name)).map(|(_, end)| *end).min().or(self.all)
+    }
 }
 
 /// A credential that somebody found.
@@ -88,7 +111,7 @@ pub enum Settlement {
 }
 
 impl Store {
-    /// Ends what was reported as leaked, all of it or nothing; with `grace_ends`, tokens live on until then. Where this
+    /// Ends what was reported as leaked, all of it or nothing; tokens live on as `graces` have it. Where this
     /// is not the `last` piece of a report, that is not made yet.
     ///
     /// # Errors
@@ -98,13 +121,10 @@ impl Store {
         act: Act,
         reports: Vec<Reported>,
         last: bool,
-        grace_ends: Option<Timestamp>,
+        graces: Arc<Graces>,
         outlets: Outlets,
     ) -> Result<Vec<Option<Reaction>>, NotDone> {
-        self.0
-            .writer
-            .command(move |work| leaks::report(work, &act, &reports, last, grace_ends, outlets))
-            .await
+        self.0.writer.command(move |work| leaks::report(work, &act, &reports, last, &graces, outlets)).await
     }
 
     /// Notes signs that tokens may have leaked, and has the owners told of those that are new.
@@ -185,6 +205,30 @@ impl Store {
         settlement: Settlement,
     ) -> Result<(), NotDone> {
         self.0.writer.command(move |work| outbox::settle(work, id, channel, &settlement)).await
+    }
+
+    /// Has a notice sent again at once, also where it was given up; all of it, as it is then.
+    ///
+    /// # Errors
+    /// When it was refused or could not be written.
+    pub async fn retry_notice(&self, act: Act, id: NoticeId) -> Result<Vec<Notice>, NotDone> {
+        self.0.writer.command(move |work| outbox::retry(work, &act, id)).await
+    }
+
+    /// A notice that is not delivered, by each of its channels.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn notice(&self, id: NoticeId) -> Result<Vec<Notice>, StoreError> {
+        self.0.lookups.read(move |conn| outbox::of(conn, id)).await
+    }
+
+    /// Drops notices that there is no room for; returns how many.
+    ///
+    /// # Errors
+    /// When a piece could not be written; earlier pieces stay done.
+    pub async fn bound_notices(&self) -> Result<u64, StoreError> {
+        self.0.writer.bulk(outbox::Bound::default()).await
     }
 
     /// Forgets notices that were given up long ago, and leaks of which nothing was heard for longer.

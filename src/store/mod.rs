@@ -24,7 +24,9 @@ use crate::model::Hindsight;
 use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
-pub use leaks::{Ahead, FirstUse, LeakFilter, Outlets, Reaction, Reported, Settlement, Suspect};
+pub use leaks::{
+    Ahead, FirstUse, Graces, LeakFilter, NOTICES, Outlets, Reaction, Reported, Settlement, Suspect,
+};
 pub use record::{
     Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewSecret,
     NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,

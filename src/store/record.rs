@@ -30,6 +30,8 @@ pub struct Once {
     pub key: [u8; 32],
     /// The SHA-256 of what was asked for.
     pub request: [u8; 32],
+    /// Whether it is remembered for as long as a leak is, and not for a day.
+    pub lasts: bool,
 }
 
 /// What an earlier call of the same name made.

@@ -153,8 +153,9 @@ impl Store {
         act: Act,
         name: MemberName,
         keep_an_admin: bool,
+        outlets: Outlets,
     ) -> Result<Removal, NotDone> {
-        self.0.writer.command(move |work| members::remove(work, &act, &name, keep_an_admin)).await
+        self.0.writer.command(move |work| members::remove(work, &act, &name, keep_an_admin, outlets)).await
     }
 
     /// # Errors

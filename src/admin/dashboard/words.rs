@@ -102,7 +102,7 @@ pub(super) const ACTIONS: [(&str, &str); 22] = [
     ("environment.switch", "switched external access"),
     ("config.reload", "reloaded the configuration"),
     ("store.backup", "made a backup"),
-    ("leak.report", "reported a leak"),
+    ("notice.retry", "had a notice sent again"),
 ];
 
 #[cfg(test)]

@@ -125,6 +125,8 @@ impl Families {
                 .map(|(status, count)| (vec![("status", status)], count));
             let help = "Notices that are not delivered: those that wait, and those that were given up";
             page.gauges("notices_undelivered", help, None, samples)?;
+            let help = "Notices that there was no room for";
+            page.counter("notices_dropped", help, count.dropped)?;
         }
         let help = "Signs of leaks that there was no room for";
         page.counter("leak_signs_dropped", help, self.sources.board.suspicions.dropped.get())

@@ -159,6 +159,9 @@ impl Doc {
             ("members" | "keys", _) => Self::of_member_or_key(method, noun),
             ("apps", rest) => Self::of_app(method, rest),
             ("secrets", rest) => Self::of_secret(method, rest),
+            ("notices", _) => Self::new("Have a notice sent again at once, also where it was given up")
+                .happens_once()
+                .gives(200, "The notice as it is now, by each of its channels.", page::<wire::Notice>),
             ("denials", _) => Self::new("Tell why a request was refused").gives(200, OK, one::<wire::Denial>),
             _ => Self::new(""),
         }

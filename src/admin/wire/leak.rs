@@ -60,6 +60,8 @@ pub struct Leak {
     pub done: String,
     /// When it ends, where it was left to live for a while.
     pub ends_at: Option<Timestamp>,
+    /// From which address the last sign of it came; null for what was reported.
+    pub client: Option<String>,
     /// How often it was told of, or seen.
     pub count: u64,
     pub first_at: Timestamp,
@@ -73,13 +75,13 @@ pub struct Notice {
     pub id: String,
     /// `email` or `webhook`.
     pub channel: String,
-    /// `token.leaked`, `key.leaked`, `token.suspected`, `token.revoked` or `token.expiring`.
+    /// `token.leaked`, `key.leaked`, `token.suspected`, `token.revoked`, `token.expiring` or `member.removed`.
     pub event: String,
-    /// The id of the credential that it is about.
+    /// The id of the credential that it is about, or the name of a member.
     pub subject: String,
-    /// Null for a webhook.
+    /// Null for a webhook, and for a letter that there is no address for.
     pub recipient: Option<String>,
-    /// `waiting`, or `dead` where it was given up.
+    /// `waiting`, `held` while its channel is not configured, or `dead` where it was given up.
     pub status: String,
     pub attempts: u32,
     pub last_error: Option<String>,

@@ -168,7 +168,7 @@ async fn what_leaked_and_ends_soon_is_not_to_be_rotated() {
     let used = Use { of, at: site.now().as_millisecond(), from: [192, 0, 2, 1].into() };
     site.control.store.note_last_uses(vec![used]).await.unwrap();
     assert_eq!(site.report(&token, "").await, (LeakDone::Grace, Status::Active));
-    let outlets = Outlets { email: false, webhook: true };
+    let outlets = Outlets { webhook: true, ..Outlets::default() };
     let (now, end) = (site.now(), site.now() + 24.hours());
     assert_eq!(site.control.store.note_ending(now, end, Ahead::Day, outlets).await.unwrap(), 1);
     let notices = site.control.store.notices(None, 10).await.unwrap();

@@ -15,15 +15,15 @@ pub(super) struct Letter {
 /// The document that a webhook gets (Standard Webhooks, "Payload structure").
 pub(super) fn document(notice: &Notice) -> Value {
     let mut data = notice.data.clone();
-    if let Some(data) = data.as_object_mut() {
-        data.insert("replacement".to_owned(), json!({ "command": replacement(notice) }));
+    if let (Some(data), Some(command)) = (data.as_object_mut(), replacement(notice)) {
+        data.insert("replacement".to_owned(), json!({ "command": command }));
     }
     json!({
         "id": notice.id.to_string(), "type": notice.event.as_str(), "timestamp": notice.created_at, "data": data,
     })
 }
 
-/// The letter that its owner gets.
+/// The letter that its owner gets, or whoever gets those of nobody.
 pub(super) fn letter(notice: &Notice) -> Letter {
     let data = &notice.data;
     let what = if notice.event == Event::KeyLeaked { "key" } else { "token" };
@@ -38,12 +38,33 @@ pub(super) fn letter(notice: &Notice) -> Letter {
         Event::TokenSuspected => format!("Token {name} may have leaked"),
         Event::TokenRevoked => format!("Token {name} was revoked"),
         Event::TokenExpiring => format!("Token {name} ends soon"),
+        Event::MemberRemoved => format!("Member {} was removed", text(&data["member"])),
     };
     let mut letter = Lines::default();
     letter.say(&happened(notice));
     letter.say("");
+    if thing.is_object() {
+        facts(&mut letter, data, thing);
+    }
+    others(&mut letter, data);
+    if let Some(command) = replacement(notice) {
+        letter.say("");
+        letter.say("To mint a replacement:");
+        letter.say(&format!("  {command}"));
+    }
+    letter.say("");
+    letter.say(&format!("Notice {}, {}.", notice.id, notice.created_at));
+    Letter { subject, text: letter.0 }
+}
+
+/// What is known of a credential, and of how it leaked.
+fn facts(letter: &mut Lines, data: &Value, thing: &Value) {
     letter.fact("Id", text(&thing["id"]));
     letter.fact("Label", text(&thing["label"]));
+    letter.fact(
+        "Owner",
+        [&thing["created_by"], &thing["member"]].into_iter().find_map(Value::as_str).unwrap_or("operator"),
+    );
     letter.fact("Ends in", text(&thing["hint"]));
     letter.fact("App", text(&thing["app"]));
     letter.fact("Environment", text(&thing["environment"]));
@@ -64,13 +85,6 @@ pub(super) fn letter(notice: &Notice) -> Letter {
     letter.fact("Last used", &used);
     let addresses: Vec<_> = items(&data["addresses"]).map(text).collect();
     letter.fact("Used from", &addresses.join(", "));
-    others(&mut letter, data);
-    letter.say("");
-    letter.say("To mint a replacement:");
-    letter.say(&format!("  {}", replacement(notice)));
-    letter.say("");
-    letter.say(&format!("Notice {}, {}.", notice.id, notice.created_at));
-    Letter { subject, text: letter.0 }
 }
 
 /// What happened, in a sentence or two.
@@ -83,7 +97,7 @@ fn happened(notice: &Notice) -> String {
                 "grace" => "It lives on for a short while, and ends by itself then.",
                 _ => "It had ended before.",
             };
-            format!("A credential of yours was reported as leaked. {done}")
+            format!("This credential was reported as leaked. {done}")
         }
         Event::TokenSuspected => {
             let why = match text(&data["leak"]["kind"]) {
@@ -95,20 +109,33 @@ fn happened(notice: &Notice) -> String {
             format!("{why} Nothing was done about it: if that is not as it should be, revoke the token.")
         }
         Event::TokenRevoked => match (text(&data["by"]), text(&data["reason"])) {
-            (by, "") => format!("A token of yours was revoked by {by}."),
-            (by, reason) => format!("A token of yours was revoked by {by}: {reason}."),
+            (by, "") => format!("This token was revoked by {by}."),
+            (by, reason) => format!("This token was revoked by {by}: {reason}."),
         },
-        Event::TokenExpiring => "A token of yours that is in use ends soon.".to_owned(),
+        Event::TokenExpiring => "This token is in use, and ends soon.".to_owned(),
+        Event::MemberRemoved => format!(
+            "{} was removed by {}, and with them ended what they had made: tokens: {}, management keys: {}.",
+            text(&data["member"]),
+            text(&data["by"]),
+            data["tokens_ended"],
+            data["keys_ended"]
+        ),
     }
 }
 
 fn others(letter: &mut Lines, data: &Value) {
-    let mut others = items(&data["other_live_tokens"]).peekable();
+    let ended = items(&data["tokens"]).count() > 0;
+    let (listed, more, words) = if ended {
+        ("tokens", "more_tokens", "The tokens that ended:")
+    } else {
+        ("other_live_tokens", "more_live_tokens", "Other tokens of the same owner that live:")
+    };
+    let mut others = items(&data[listed]).peekable();
     if others.peek().is_none() {
         return;
     }
     letter.say("");
-    letter.say("Your other tokens that live:");
+    letter.say(words);
     for other in others {
         let place = format!("{} in {}", text(&other["app"]), text(&other["environment"]));
         letter.say(&format!(
@@ -118,13 +145,13 @@ fn others(letter: &mut Lines, data: &Value) {
             text(&other["hint"])
         ));
     }
-    if data["more_live_tokens"] == json!(true) {
+    if data[more] == json!(true) {
         letter.say("  and more");
     }
 }
 
-/// The command that mints another one like it.
-fn replacement(notice: &Notice) -> String {
+/// The command that mints another one like it; none where there is none that it would be like.
+fn replacement(notice: &Notice) -> Option<String> {
     // With `=`, no value is taken for a flag.
     fn add(command: &mut String, flag: &str, value: &Value) {
         if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
@@ -133,7 +160,8 @@ fn replacement(notice: &Notice) -> String {
         }
     }
     let (token, key) = (&notice.data["token"], &notice.data["key"]);
-    match notice.event {
+    let command = match notice.event {
+        Event::MemberRemoved => return None,
         Event::KeyLeaked => {
             let mut command = "portcullis key create".to_owned();
             for (flag, name) in [("--member", "member"), ("--app", "app"), ("--label", "label")] {
@@ -156,7 +184,8 @@ fn replacement(notice: &Notice) -> String {
             add(&mut command, "--expires", &json!(token["lifetime"].as_str().unwrap_or("never")));
             command
         }
-    }
+    };
+    Some(command)
 }
 
 /// A text in which mail programs find no address to make a link of.
@@ -273,7 +302,7 @@ mod tests {
         let key = json!({ "member": "ann", "app": null, "label": "--yes", "scopes": ["read", "mint"] });
         notice.data["key"] = key;
         let command = "portcullis key create --member=ann --label=--yes --scope=read --scope=mint";
-        assert_eq!(replacement(&notice), command);
+        assert_eq!(replacement(&notice).unwrap(), command);
     }
 
     #[test]

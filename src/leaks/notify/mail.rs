@@ -83,6 +83,10 @@ impl Header for AutoSubmitted {
 
 fn message(smtp: &Smtp, notice: &Notice) -> Result<Message, Failed> {
     let unfit = |what: &str| Failed::ForGood(format!("{what} is no address for mail"));
+    if notice.recipient.is_empty() {
+        let lack = "its owner has no address, and `notify.smtp.to` names none for such letters";
+        return Err(Failed::ForGood(lack.to_owned()));
+    }
     let mailbox = |address: &str| address.parse().map(|address| Mailbox::new(None, address));
     let letter::Letter { subject, text } = letter::letter(notice);
     let domain = smtp.from.as_str().rsplit_once('@').map_or("localhost", |(_, domain)| domain);

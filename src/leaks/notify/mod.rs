@@ -13,8 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::Notify;
-use crate::control::{Control, Sent};
+use crate::control::{Control, Sent, is_open};
 use crate::model::{Channel, Notice, NoticeId};
 use crate::outgoing::Trust;
 
@@ -62,7 +61,7 @@ async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<boo
         let places = health.places(Instant::now()).saturating_sub(under_way.len());
         let next = if places == 0 {
             None
-        } else if !is_configured(channel, &control.config().notify) {
+        } else if !is_open(channel, &control.config().notify) {
             // What waits goes on waiting: a configuration may come back.
             Timestamp::now().checked_add(PAUSE).ok()
         } else {
@@ -139,13 +138,6 @@ impl Health {
     /// Until when nothing is tried.
     fn rest(&self, now: Instant) -> Option<Instant> {
         self.rest.filter(|until| *until > now)
-    }
-}
-
-fn is_configured(channel: Channel, notify: &Notify) -> bool {
-    match channel {
-        Channel::Email => notify.smtp.is_some(),
-        Channel::Webhook => notify.webhook.is_some(),
     }
 }
 

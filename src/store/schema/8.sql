@@ -16,3 +16,12 @@ CREATE INDEX leaks_by_member ON leaks (member, id);
 -- A member's limit looks at that member's groups alone.
 CREATE INDEX standing_by_member ON standing (member);
 CREATE INDEX standing_by_emptiness ON standing (tokens) WHERE tokens = 0;
+
+-- Whose a notice is: a letter goes to the address that its member has when it is sent.
+ALTER TABLE outbox ADD COLUMN member INTEGER;
+
+-- From where a sign of a leak came last.
+ALTER TABLE leaks ADD COLUMN client TEXT;
+
+-- Whether a call is remembered for as long as what it was about.
+ALTER TABLE repeats ADD COLUMN lasts INTEGER NOT NULL DEFAULT 0;

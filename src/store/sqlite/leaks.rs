@@ -1,11 +1,13 @@
 //! Rows of leaks and warnings, and what a report does to the credential that it is about.
 
+use std::net::IpAddr;
+
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::json;
 
-use super::super::{Act, Held, LeakFilter, Outlets, Reaction, Reported, Revocation, Suspect};
+use super::super::{Act, Graces, Held, LeakFilter, Outlets, Reaction, Reported, Revocation, Suspect};
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
@@ -20,7 +22,7 @@ const QUIET: SignedDuration = SignedDuration::from_hours(24);
 /// The newest row of a credential (?1) and a kind (?2).
 const NEWEST: &str = "id = (SELECT max(id) FROM leaks WHERE subject = ?1 AND kind = ?2)";
 const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name AS member, l.app, l.environment, l.label,
-    l.hint, l.done, l.ends_at, l.count, l.first_at, l.last_at FROM leaks l LEFT JOIN members m ON m.id = l.member";
+    l.hint, l.done, l.ends_at, l.client, l.count, l.first_at, l.last_at FROM leaks l LEFT JOIN members m ON m.id = l.member";
 
 /// Ends what was reported, or has it end soon; notes where it was found, and has its owner told. In the order of the
 /// report, `None` where nothing is known of one.
@@ -29,7 +31,7 @@ pub(in crate::store) fn report(
     act: &Act,
     reports: &[Reported],
     last: bool,
-    grace_ends: Option<Timestamp>,
+    graces: &Graces,
     outlets: Outlets,
 ) -> Result<Vec<Option<Reaction>>, Halt> {
     begin(work, act)?;
@@ -37,7 +39,7 @@ pub(in crate::store) fn report(
     for reported in reports {
         reactions.push(match held(work.conn, &reported.digest)? {
             None => None,
-            Some(Held::Token(token)) => Some(token_leaked(work, act, *token, reported, grace_ends, outlets)?),
+            Some(Held::Token(token)) => Some(token_leaked(work, act, *token, reported, graces, outlets)?),
             Some(Held::Key(key)) => Some(key_leaked(work, act, *key, reported, outlets)?),
         });
     }
@@ -65,13 +67,13 @@ fn token_leaked(
     act: &Act,
     before: Token,
     reported: &Reported,
-    grace_ends: Option<Timestamp>,
+    graces: &Graces,
     outlets: Outlets,
 ) -> Result<Reaction, Halt> {
     let mut revision = work.revision();
     let lives = before.status(act.at) == Status::Active;
     let lifetime = before.lifetime;
-    let (done, fresh) = match grace_ends {
+    let (done, fresh) = match graces.of(&before) {
         _ if before.revoked.is_some() => (LeakDone::AlreadyEnded, false),
         // What ended by the clock would live again where that is set back, and what leaked must not.
         _ if !lives => {
@@ -100,6 +102,7 @@ fn token_leaked(
         hint: &after.hint,
         done,
         ends_at,
+        client: None,
         count: 1,
         fresh,
     };
@@ -139,6 +142,7 @@ fn key_leaked(
         hint: &after.hint,
         done,
         ends_at: None,
+        client: None,
         count: 1,
         fresh,
     };
@@ -180,12 +184,12 @@ pub(in crate::store) fn suspect(
             hint: &token.hint,
             done: LeakDone::Warned,
             ends_at: None,
+            client: Some(suspect.client),
             count: suspect.count,
             fresh: false,
         };
         if note(work, act, &reported, &row)? {
-            let mut told = told(act, &reported, &row);
-            told["leak"]["from"] = json!(suspect.client);
+            let told = told(act, &reported, &row);
             enqueue(work, act.at, Event::TokenSuspected, &About::Token(&token), told, outlets, true)?;
         }
     }
@@ -208,6 +212,7 @@ struct Entry<'a> {
     hint: &'a str,
     done: LeakDone,
     ends_at: Option<Timestamp>,
+    client: Option<IpAddr>,
     count: u64,
     /// Whether this report did what was done.
     fresh: bool,
@@ -217,6 +222,7 @@ fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
     json!({
         "leak": {
             "kind": row.kind.as_str(), "source": reported.source, "place": reported.place, "count": row.count,
+            "from": row.client,
             // The member whose words these are.
             "by": act.key.map(|_| &act.actor),
         },
@@ -240,10 +246,11 @@ fn note_told(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Re
 
 /// Notes a leak; whether this place was not known yet, and is kept.
 fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rusqlite::Result<bool> {
+    let client = row.client.map(|client| client.to_string());
     let known = work
         .conn
         .prepare_cached(
-            "UPDATE leaks SET count = count + ?1, last_at = max(last_at, ?2)
+            "UPDATE leaks SET count = count + ?1, last_at = max(last_at, ?2), client = coalesce(?7, client)
              WHERE subject = ?3 AND kind = ?4 AND source = ?5 AND place = ?6",
         )?
         .execute((
@@ -253,6 +260,7 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
             row.kind.as_str(),
             &reported.source,
             &reported.place,
+            &client,
         ))?;
     if row.fresh {
         // What earlier reports did is not what holds any more.
@@ -290,8 +298,8 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
     }
     let sql = format!(
         "INSERT INTO leaks (id, kind, subject, source, place, member, app, environment, label, hint, done, ends_at,
-             count, first_at, last_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+             count, first_at, last_at, client)
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14)",
         row.table
     );
     work.conn.prepare_cached(&sql)?.execute((
@@ -308,6 +316,7 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
         row.ends_at.map(Timestamp::as_millisecond),
         i64::try_from(row.count).unwrap_or(i64::MAX),
         act.at.as_millisecond(),
+        client,
     ))?;
     log(work.conn, act, reported, row)?;
     Ok(true)
@@ -382,6 +391,7 @@ fn leak(row: &Row<'_>) -> rusqlite::Result<Leak> {
         hint: row.get("hint")?,
         done: parsed(row, "done", |name| LeakDone::parse(name).ok_or(Unreadable("outcome")))?,
         ends_at: time(row, "ends_at")?,
+        client: row.get("client")?,
         count: row.get::<_, i64>("count")?.unsigned_abs(),
         first_at: moment(row, "first_at")?,
         last_at: moment(row, "last_at")?,

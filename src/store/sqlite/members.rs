@@ -3,13 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::json;
 
-use super::super::{Act, MemberEdit, Refused, Removal};
+use super::super::{Act, MemberEdit, Outlets, Refused, Removal};
 use super::feed::Notice;
+use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::tokens::standing;
 use super::work::{Halt, Work};
 use super::{audit, moment, parsed, parsed_if};
-use crate::model::{Email, Member, MemberName, Scope};
+use crate::model::{Email, Event, Member, MemberName, Scope};
 
 const SELECT: &str = "SELECT id, name, email, created_at, revision FROM members";
 const KEY_IN_FORCE: &str =
@@ -83,6 +84,7 @@ pub(in crate::store) fn remove(
     act: &Act,
     name: &MemberName,
     keep_an_admin: bool,
+    outlets: Outlets,
 ) -> Result<Removal, Halt> {
     begin(work, act)?;
     let member = find(work.conn, name)?.ok_or(Refused::Missing)?;
@@ -99,6 +101,10 @@ pub(in crate::store) fn remove(
     let detail = json!({ "tokens_ended": tokens, "keys_ended": keys });
     // Before the removal: whoever removes themselves is still somebody while they do it.
     audit::note(work.conn, act, "member.remove", name.as_str(), detail)?;
+    if tokens + keys > 0 {
+        let told = json!({ "by": act.actor, "tokens_ended": tokens, "keys_ended": keys });
+        enqueue(work, act.at, Event::MemberRemoved, &About::Member(member, name), told, outlets, true)?;
+    }
     work.conn
         .prepare_cached(
             "UPDATE members SET removed_at = ?, removed_by = ?, revision = revision + 1 WHERE id = ?",

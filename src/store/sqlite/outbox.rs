@@ -7,30 +7,36 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
 
-use super::super::{Outlets, Settlement, Use};
+use super::super::{Act, Outlets, Refused, Settlement, Use};
+use super::repeats::{begin, made};
 use super::tokens::upkeep::note_use;
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::writer::Bulk;
-use super::{Unreadable, moment, networks, parsed, time};
-use crate::model::{Channel, Event, Key, Notice, NoticeId, Token, TokenId};
+use super::{Unreadable, audit, moment, networks, parsed, time};
+use crate::model::{Channel, Event, Key, MemberName, Notice, NoticeId, Token, TokenId};
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
-/// How long a notice may wait, and how long one that was given up is kept.
+/// Notices that are kept in all. Those of an hour's great leak fit in, and their room on the disk is bounded.
+pub(in crate::store) const MOST: u64 = 30_000;
+/// How long after it was due a notice may wait, and how long one that was given up is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Nothing waits longer from one attempt to the next: what seems to was written before the clock was set back.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// How long a leak is, after it was last told of.
-const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 24);
+pub(super) const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 24);
 const SELECT: &str =
-    "SELECT id, channel, event, subject, recipient, data, created_at, due_at, attempts, last_error,
-    dead_at FROM outbox";
+    "SELECT id, channel, event, subject, coalesce((SELECT m.email FROM members m WHERE m.id = outbox.member
+    AND m.removed_at IS NULL), recipient) AS recipient, data, created_at, due_at, attempts, last_error, dead_at
+    FROM outbox";
 
 /// Whom a notice is about, and what it says of that.
 pub(super) enum About<'a> {
     Token(&'a Token),
     Key(&'a Key),
+    /// One who is about to be removed, with their number.
+    Member(i64, &'a MemberName),
 }
 
 impl About<'_> {
@@ -38,6 +44,7 @@ impl About<'_> {
         match self {
             Self::Token(token) => token.id.to_string(),
             Self::Key(key) => key.id.to_string(),
+            Self::Member(_, name) => name.to_string(),
         }
     }
 }
@@ -56,9 +63,10 @@ pub(super) fn enqueue(
     if !outlets.email && !outlets.webhook {
         return Ok(());
     }
-    let member = owner(work.conn, about)?;
-    let address = member.as_ref().and_then(|(_, email)| email.clone()).filter(|_| outlets.email && mail);
-    if address.is_none() && !outlets.webhook {
+    let owner = owner(work.conn, about)?;
+    let has_address = owner.is_some_and(|owner| owner.has_address);
+    let letter = outlets.email && mail && (has_address || outlets.fallback);
+    if !letter && !outlets.webhook {
         return Ok(());
     }
     let mut data = told;
@@ -75,52 +83,61 @@ pub(super) fn enqueue(
                 data.insert("addresses".to_owned(), addresses.into());
             }
             About::Key(key) => drop(data.insert("key".to_owned(), shown_key(key))),
+            About::Member(_, name) => drop(data.insert("member".to_owned(), name.as_str().into())),
         }
-        let (others, more) = match &member {
-            Some((number, _)) => others(work.conn, *number, &about.subject(), now)?,
+        let (tokens, more) = match owner {
+            Some(owner) => tokens(work.conn, owner.number, &about.subject(), now)?,
             None => (Vec::new(), false),
         };
-        data.insert("other_live_tokens".to_owned(), others.into());
-        data.insert("more_live_tokens".to_owned(), more.into());
+        let names = match about {
+            About::Token(_) | About::Key(_) => ["other_live_tokens", "more_live_tokens"],
+            About::Member(..) => ["tokens", "more_tokens"],
+        };
+        data.insert(names[0].to_owned(), tokens.into());
+        data.insert(names[1].to_owned(), more.into());
     }
     let last: Option<String> =
         work.conn.prepare_cached("SELECT max(id) FROM outbox")?.query_row([], |row| row.get(0))?;
     let id = NoticeId::next(last.as_deref().and_then(NoticeId::parse), now).to_string();
     let data = data.to_string();
     let mut insert = work.conn.prepare_cached(
-        "INSERT INTO outbox (id, channel, event, subject, recipient, data, created_at, due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+        "INSERT INTO outbox (id, channel, event, subject, recipient, data, created_at, due_at, member)
+         VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?6, ?7)",
     )?;
-    let (subject, now) = (about.subject(), now.as_millisecond());
-    let mut add = |channel: Channel, recipient: &str| {
-        insert.execute((&id, channel.as_str(), event.as_str(), &subject, recipient, &data, now)).map(drop)
-    };
-    if let Some(address) = &address {
-        add(Channel::Email, address)?;
-    }
-    if outlets.webhook {
-        add(Channel::Webhook, "")?;
+    let (subject, now, member) = (about.subject(), now.as_millisecond(), owner.map(|owner| owner.number));
+    for (channel, wanted) in [(Channel::Email, letter), (Channel::Webhook, outlets.webhook)] {
+        if wanted {
+            insert.execute((&id, channel.as_str(), event.as_str(), &subject, &data, now, member))?;
+        }
     }
     Ok(())
 }
 
-/// The number and address of the member that it belongs to, who may have been removed.
-fn owner(conn: &Connection, about: &About<'_>) -> rusqlite::Result<Option<(i64, Option<String>)>> {
+/// The member that something belongs to, who may have been removed.
+#[derive(Clone, Copy)]
+struct Owner {
+    number: i64,
+    has_address: bool,
+}
+
+fn owner(conn: &Connection, about: &About<'_>) -> rusqlite::Result<Option<Owner>> {
     let table = match about {
         About::Token(_) => "tokens",
         About::Key(_) => "keys",
+        // Letters of a removal are for those who stay.
+        About::Member(number, _) => return Ok(Some(Owner { number: *number, has_address: false })),
     };
     let sql = format!(
-        "SELECT m.id, CASE WHEN m.removed_at IS NULL THEN m.email END FROM {table} o JOIN members m ON m.id = o.member
+        "SELECT m.id, m.removed_at IS NULL AND m.email IS NOT NULL FROM {table} o JOIN members m ON m.id = o.member
          WHERE o.id = ?"
     );
     let mut query = conn.prepare_cached(&sql)?;
     let mut rows = query.query([about.subject()])?;
-    rows.next()?.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+    rows.next()?.map(|row| Ok(Owner { number: row.get(0)?, has_address: row.get(1)? })).transpose()
 }
 
-/// Some other tokens of a member that live, and whether there are more.
-fn others(conn: &Connection, member: i64, but: &str, now: Timestamp) -> rusqlite::Result<(Vec<Value>, bool)> {
+/// Some tokens of a member that live, but for one, and whether there are more.
+fn tokens(conn: &Connection, member: i64, but: &str, now: Timestamp) -> rusqlite::Result<(Vec<Value>, bool)> {
     let sql = format!(
         "SELECT t.id, t.label, t.app, t.environment, t.hint, t.expires_at FROM {ALL}
          WHERE t.member = ?1 AND t.id <> ?2 AND {} ORDER BY t.id DESC LIMIT ?4",
@@ -215,6 +232,28 @@ pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<(u64, u64)>
         .query_row([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs())))
 }
 
+/// A notice by each of its channels.
+pub(in crate::store) fn of(conn: &Connection, id: NoticeId) -> rusqlite::Result<Vec<Notice>> {
+    conn.prepare_cached(&format!("{SELECT} WHERE id = ? ORDER BY channel DESC"))?
+        .query_map([id.to_string()], notice)?
+        .collect()
+}
+
+/// Has a notice sent again at once, with all its attempts before it.
+pub(in crate::store) fn retry(work: &Work<'_>, act: &Act, id: NoticeId) -> Result<Vec<Notice>, Halt> {
+    begin(work, act)?;
+    let name = id.to_string();
+    let found = of(work.conn, id)?;
+    let first = found.first().ok_or(Refused::Missing)?;
+    work.conn
+        .prepare_cached("UPDATE outbox SET dead_at = NULL, attempts = 0, due_at = ? WHERE id = ?")?
+        .execute((act.at.as_millisecond(), &name))?;
+    let detail = json!({ "event": first.event.as_str(), "of": first.subject });
+    audit::note(work.conn, act, "notice.retry", &name, detail)?;
+    made(work, act, &name, 0)?;
+    Ok(of(work.conn, id)?)
+}
+
 /// Notes what came of an attempt to send one.
 pub(in crate::store) fn settle(
     work: &Work<'_>,
@@ -246,6 +285,45 @@ pub(in crate::store) fn settle(
     Ok(())
 }
 
+/// Drops what there is no room for, the oldest first: what was given up, then what warns of things to come, and only
+/// then what tells of things that happened, leaks last.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Bound {
+    done: u64,
+}
+
+impl Bulk for Bound {
+    fn piece(&mut self, work: &mut Work<'_>, _until: Instant) -> rusqlite::Result<bool> {
+        const AT_ONCE: i64 = 256;
+        const IN_ORDER: [&str; 4] = [
+            "dead_at IS NOT NULL",
+            "event IN ('token.expiring', 'token.suspected')",
+            "event NOT IN ('token.leaked', 'key.leaked')",
+            "true",
+        ];
+        let kept: i64 =
+            work.conn.prepare_cached("SELECT count(*) FROM outbox")?.query_row([], |row| row.get(0))?;
+        let over = kept.saturating_sub_unsigned(MOST).max(0);
+        let piece = over.min(AT_ONCE);
+        let mut dropped = 0;
+        for which in IN_ORDER {
+            if dropped < piece {
+                let sql = format!(
+                    "DELETE FROM outbox WHERE (id, channel) IN
+                     (SELECT id, channel FROM outbox WHERE {which} ORDER BY id LIMIT ?)"
+                );
+                dropped += work.conn.prepare_cached(&sql)?.execute([piece - dropped])? as i64;
+            }
+        }
+        self.done += dropped.unsigned_abs();
+        Ok(over > piece)
+    }
+
+    fn done(&self) -> u64 {
+        self.done
+    }
+}
+
 /// Forgets notices that were given up long ago, and leaks of which nothing was heard for longer.
 #[derive(Debug)]
 pub(in crate::store) struct Trim {
@@ -275,7 +353,7 @@ impl Bulk for Trim {
             .prepare_cached(
                 "UPDATE outbox SET dead_at = ?1, last_error = coalesce(last_error, 'it waited too long')
                  WHERE (id, channel) IN
-                 (SELECT id, channel FROM outbox WHERE dead_at IS NULL AND created_at <= ?2 LIMIT ?3)",
+                 (SELECT id, channel FROM outbox WHERE dead_at IS NULL AND due_at <= ?2 LIMIT ?3)",
             )?
             .execute((self.now.as_millisecond(), before(KEPT), AT_ONCE as i64))?;
         let leaks = work

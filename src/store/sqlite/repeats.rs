@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{Act, Once, Refused, Repeat};
 use super::moment;
+use super::outbox::LEAKS_KEPT;
 use super::work::{Halt, Work};
 use super::writer::Bulk;
 
@@ -45,7 +46,7 @@ pub(in crate::store) fn find(conn: &Connection, act: &Act) -> rusqlite::Result<O
     let since = act.at.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
     conn.prepare_cached(
         "SELECT request, subject, ended, at, (SELECT max(revision) FROM feed) AS revision FROM repeats
-         WHERE caller = ? AND key = ? AND at > ?",
+         WHERE caller = ? AND key = ? AND (lasts OR at > ?)",
     )?
     .query_row((caller(act), once.key, since.as_millisecond()), |row| {
         if row.get::<_, [u8; 32]>("request")? != once.request {
@@ -63,10 +64,11 @@ pub(in crate::store) fn find(conn: &Connection, act: &Act) -> rusqlite::Result<O
 
 /// Remembers what a call made, where it may come again.
 pub(super) fn made(work: &Work<'_>, act: &Act, subject: &str, ended: u64) -> rusqlite::Result<()> {
-    let Some(Once { key, request }) = &act.once else { return Ok(()) };
+    let Some(Once { key, request, lasts }) = &act.once else { return Ok(()) };
     work.conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO repeats (caller, key, request, subject, ended, at) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO repeats (caller, key, request, subject, ended, at, lasts)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
             caller(act),
@@ -75,6 +77,7 @@ pub(super) fn made(work: &Work<'_>, act: &Act, subject: &str, ended: u64) -> rus
             subject,
             i64::try_from(ended).unwrap_or(i64::MAX),
             act.at.as_millisecond(),
+            lasts,
         ))?;
     Ok(())
 }
@@ -87,12 +90,15 @@ fn caller(act: &Act) -> String {
 #[derive(Debug)]
 pub(in crate::store) struct Trim {
     cutoff: Timestamp,
+    /// The same for those that last.
+    far: Timestamp,
     done: u64,
 }
 
 impl Trim {
     pub(in crate::store) fn new(now: Timestamp) -> Self {
-        Self { cutoff: now.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN), done: 0 }
+        let before = |kept| now.checked_sub(kept).unwrap_or(Timestamp::MIN);
+        Self { cutoff: before(REMEMBERED), far: before(LEAKS_KEPT), done: 0 }
     }
 }
 
@@ -102,9 +108,9 @@ impl Bulk for Trim {
             .conn
             .prepare_cached(
                 "DELETE FROM repeats WHERE (caller, key) IN
-                 (SELECT caller, key FROM repeats WHERE at <= ? LIMIT ?)",
+                 (SELECT caller, key FROM repeats WHERE at <= ? AND (NOT lasts OR at <= ?) LIMIT ?)",
             )?
-            .execute((self.cutoff.as_millisecond(), AT_ONCE as i64))?;
+            .execute((self.cutoff.as_millisecond(), self.far.as_millisecond(), AT_ONCE as i64))?;
         self.done += deleted as u64;
         Ok(deleted == AT_ONCE)
     }

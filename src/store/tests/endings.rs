@@ -36,7 +36,7 @@ async fn whoever_is_no_longer_in_force_does_nothing_more() {
     let (revoked, ann) = with_key(&store, "ann").await;
     let (_, bob) = with_key(&store, "bob").await;
     store.revoke_key(act(), revoked, false).await.unwrap();
-    store.remove_member(act(), MemberName::parse("bob").unwrap(), false).await.unwrap();
+    store.remove_member(act(), MemberName::parse("bob").unwrap(), false, Outlets::default()).await.unwrap();
     let mut expired = key("eve");
     expired.expires_at = Some(Timestamp::now() - 1.second());
     let (expired, _) = store.mint_key(act(), expired).await.unwrap();
@@ -54,7 +54,10 @@ async fn whoever_is_no_longer_in_force_does_nothing_more() {
         assert_eq!(refused(store.mint_key(act(), key("x")).await), Refused::Caller);
         assert_eq!(refused(store.publish(act(), deployment("x")).await), Refused::Caller);
         let name = MemberName::parse("eve").unwrap();
-        assert_eq!(refused(store.remove_member(act(), name, false).await), Refused::Caller);
+        assert_eq!(
+            refused(store.remove_member(act(), name, false, Outlets::default()).await),
+            Refused::Caller
+        );
     }
     assert_eq!(*store.revisions().borrow(), at);
 }
@@ -69,7 +72,10 @@ async fn a_member_takes_all_of_theirs_along_in_one_revision() {
         hers.push(store.mint_token(ann.clone(), token(), Limits::default()).await.unwrap().0.id);
     }
     let (kept, before) = mint(&store).await;
-    let removal = store.remove_member(act(), MemberName::parse("ann").unwrap(), true).await.unwrap();
+    let removal = store
+        .remove_member(act(), MemberName::parse("ann").unwrap(), true, Outlets::default())
+        .await
+        .unwrap();
     assert_eq!((removal.tokens, removal.keys, removal.revision), (3, 1, before + 1));
     let mut revoked = Vec::new();
     let follow = |revision, changed| {
@@ -146,7 +152,7 @@ async fn calls_are_remembered_for_a_day() {
     let (_folder, path) = fresh();
     let store = Store::open(&path).unwrap();
     let start = Timestamp::now();
-    let once = |request: u8| Some(Once { key: [7; 32], request: [request; 32] });
+    let once = |request: u8| Some(Once { key: [7; 32], request: [request; 32], lasts: false });
     let at = |hours: i64, request| Act { at: start + hours.hours(), once: once(request), ..act() };
     let mint = async |act: Act| store.mint_token(act, token(), Limits::default()).await;
     let first = mint(at(0, 1)).await.unwrap().0.id;
@@ -178,7 +184,7 @@ async fn limits_count_what_lives() {
     mint(ann.clone(), token()).await.unwrap();
     store.publish(act(), deployment("blue")).await.unwrap();
     mint(ann.clone(), token()).await.unwrap();
-    store.remove_member(act(), MemberName::parse("ann").unwrap(), false).await.unwrap();
+    store.remove_member(act(), MemberName::parse("ann").unwrap(), false, Outlets::default()).await.unwrap();
     mint(act(), token()).await.unwrap();
     mint(act(), token()).await.unwrap();
     assert_eq!(refused(mint(act(), token()).await), limit(false, 2, 2));

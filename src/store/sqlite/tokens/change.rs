@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::super::super::{Act, Outlets, Refused, Revocation, TokenEdit};
+use super::super::super::{Act, Outlets, Refused, Revocation, TokenEdit, TokenFilter};
 use super::super::audit;
 use super::super::feed::Notice;
 use super::super::outbox::{About, enqueue};
@@ -11,7 +11,7 @@ use super::super::repeats::{begin, made};
 use super::super::work::{Halt, Work};
 use super::{get, listed};
 use crate::credential::Digest;
-use crate::model::{Ended, Event, Lifetime, Token, TokenId};
+use crate::model::{Ended, Event, Lifetime, MemberName, Token, TokenId};
 
 pub(in crate::store) fn revoke(
     work: &mut Work<'_>,
@@ -75,7 +75,8 @@ fn tell(
     reason: Option<&str>,
     outlets: Outlets,
 ) -> rusqlite::Result<()> {
-    let own = before.created_by.as_ref().is_some_and(|owner| owner.as_str() == act.actor);
+    let owner = before.created_by.as_ref().map_or(TokenFilter::OPERATOR, MemberName::as_str);
+    let own = owner == act.actor;
     let told = json!({ "done": "revoked", "by": act.actor, "reason": reason });
     enqueue(work, act.at, Event::TokenRevoked, &About::Token(before), told, outlets, !own)
 }
