@@ -34,9 +34,9 @@ pub use denial::Denial;
 pub use ending::{Affected, Ending, Stopped};
 pub use following::Following;
 pub use history::{Count, Lately};
-pub use questions::{LeakReport, Question, Questions, Reported, Shared};
+pub use questions::{Judging, LeakReport, Question, Questions, REPORTS, Reported, Shared};
 pub use releases::{Notice, Releases};
-pub use seats::{Seat, Seats};
+pub use seats::{SEATS, Seat, Seats};
 pub use suspicion::{Suspicion, Suspicions};
 pub use traffic::{Cells, Outcome, Totals, Traffic};
 

@@ -56,12 +56,24 @@ pub enum Failure {
 }
 
 impl Trust {
+    /// The same from where nothing may block.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up at all.
+    pub async fn load() -> Result<Self, rustls::Error> {
+        let loading = tokio::task::spawn_blocking(Self::system).await;
+        loading.unwrap_or_else(|e| Err(rustls::Error::General(e.to_string())))
+    }
+
     /// # Errors
     /// When TLS cannot be set up at all.
     pub fn system() -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore::empty();
         // What cannot be read of the system's own is not trusted, and that is all.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            tracing::warn!("this system has no certificates to judge servers by: none is believed over TLS");
+        }
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)

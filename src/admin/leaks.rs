@@ -60,6 +60,7 @@ pub(super) fn notices(call: Call) -> Answer {
 
 pub(super) fn retry(call: Call) -> Answer {
     Box::pin(async move {
+        Fields::of_body(&call.body, true)?.end(&[]).none()?;
         let control = &call.state.control;
         let found = control.retry_notice(call.caller()?, call.name(0), call.once.clone()).await?;
         let items = found.into_iter().map(|notice| shown_notice(control, notice)).collect::<Vec<_>>();

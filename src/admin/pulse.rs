@@ -5,30 +5,39 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::seats::Taken;
+
 /// What the long answers of a connection were taken of. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Pulse(Arc<watch::Sender<u64>>);
+pub(super) struct Pulse {
+    beats: Arc<watch::Sender<u64>>,
+    /// Where there are only so many.
+    place: Option<Arc<Taken>>,
+}
 
 impl Pulse {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
+    pub(super) fn new(place: Option<Arc<Taken>>) -> Self {
+        Self { beats: Arc::new(watch::Sender::new(0)), place }
     }
 
-    /// One more piece of a long answer was taken.
+    /// One more piece of a long answer was taken. The connection is for that answer from then on.
     pub(super) fn beat(&self) {
-        self.0.send_modify(|beats| *beats += 1);
+        if let Some(place) = &self.place {
+            place.moved(true);
+        }
+        self.beats.send_modify(|beats| *beats += 1);
     }
 
     /// Waits for the first piece.
     pub(super) async fn begun(&self) {
         // The sender is here, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|beats| *beats > 0).await;
+        let _ = self.beats.subscribe().wait_for(|beats| *beats > 0).await;
     }
 
     /// Waits for the end of `serving`; `None` once nothing was taken for `silence`.
     pub(super) async fn outlast<T>(&self, silence: Duration, serving: impl Future<Output = T>) -> Option<T> {
         let mut serving = std::pin::pin!(serving);
-        let mut beats = self.0.subscribe();
+        let mut beats = self.beats.subscribe();
         loop {
             tokio::select! {
                 ended = serving.as_mut() => return Some(ended),
@@ -50,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_taken_may_last_and_what_is_not_may_not() {
-        let pulse = Pulse::new();
+        let pulse = Pulse::new(None);
         let slow = async {
             for _ in 0..10 {
                 tokio::time::sleep(SILENCE / 8).await;

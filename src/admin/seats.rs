@@ -150,6 +150,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pulse::Pulse;
     use super::*;
 
     fn know(one: &Taken) {
@@ -215,5 +216,20 @@ mod tests {
         assert!(gone(&all).is_empty(), "what answers a caller stays");
         all[1].moved(false);
         assert_eq!(gone(&all), [3], "until there is a place to be had");
+    }
+
+    #[test]
+    fn a_long_answer_that_is_being_taken_stays() {
+        let seats = seats(3);
+        let all: Vec<_> = (0..2).map(|last| Arc::new(seats.take([10, 0, 0, last].into()))).collect();
+        all.iter().for_each(|one| know(one));
+        all.iter().for_each(|one| one.moved(false));
+        let left = |place: usize| all[place].seat.left.load(Ordering::Relaxed);
+        let pulse = Pulse::new(Some(all[0].clone()));
+        pulse.beat();
+        all[0].seat.moved.store(0, Ordering::Relaxed);
+        all[1].seat.moved.store(1, Ordering::Relaxed);
+        let _next = seats.take([10, 0, 0, 9].into());
+        assert!(!left(0) && left(1), "though the other moved later");
     }
 }

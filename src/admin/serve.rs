@@ -317,7 +317,7 @@ async fn connection<S>(site: Site, stream: S, arrival: Arrival, mut stop: watch:
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let pulse = Pulse::new();
+    let pulse = Pulse::new(arrival.place.clone());
     let taken = pulse.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (site, arrival) = (site.clone(), arrival.clone());

@@ -1,11 +1,11 @@
 //! What the gateway has to ask those who may look into the store. Bounded: who asks when too much is asked is told so.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::seats::Seats;
 use crate::model::Landing;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for a report, for which keys may have to be fetched; its sender waits for 30 s.
 const REPORT_PATIENCE: Duration = Duration::from_secs(15);
 /// Reports that may be judged at once.
-const REPORTS: usize = 4;
+pub const REPORTS: usize = 4;
 
 /// One question, and the way back for its answer.
 #[derive(Debug)]
@@ -32,8 +32,12 @@ pub enum Question {
         answer: oneshot::Sender<Shared>,
     },
     /// What is to be answered to a report of leaked credentials.
-    Leaks { report: Box<LeakReport>, answer: oneshot::Sender<Reported> },
+    Leaks { report: Box<LeakReport>, answer: oneshot::Sender<Reported>, place: Judging },
 }
+
+/// A place for a report while it is judged, whether anybody waits for that or not.
+#[derive(Debug)]
+pub struct Judging(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
 /// A signed report of leaked credentials, as it arrived. Not for formatting: it holds them.
 pub struct LeakReport {
@@ -76,14 +80,14 @@ pub enum Shared {
 #[derive(Debug)]
 pub struct Questions {
     way: Mutex<Option<mpsc::Sender<Question>>>,
-    reports: Semaphore,
+    reports: Arc<Semaphore>,
     /// For reports while they are read: they come from strangers and are long.
     pub seats: Seats,
 }
 
 impl Default for Questions {
     fn default() -> Self {
-        Self { way: Mutex::default(), reports: Semaphore::new(REPORTS), seats: Seats::default() }
+        Self { way: Mutex::default(), reports: Arc::new(Semaphore::new(REPORTS)), seats: Seats::default() }
     }
 }
 
@@ -95,13 +99,17 @@ impl Questions {
         questions
     }
 
+    /// Waits until a report can be judged; `None`: that took too long.
+    pub async fn judging(&self) -> Option<Judging> {
+        let place = tokio::time::timeout(PATIENCE, self.reports.clone().acquire_owned()).await;
+        place.ok()?.ok().map(Judging)
+    }
+
     /// Has a report of leaked credentials judged, and what it holds ended.
-    pub async fn leaks(&self, report: LeakReport) -> Reported {
-        let place = tokio::time::timeout(PATIENCE, self.reports.acquire()).await;
-        let Ok(Ok(_place)) = place else { return Reported::Unavailable };
+    pub async fn leaks(&self, report: LeakReport, place: Judging) -> Reported {
         let (answer, told) = oneshot::channel();
         let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let asked = way.map(|way| way.try_send(Question::Leaks { report: Box::new(report), answer }));
+        let asked = way.map(|way| way.try_send(Question::Leaks { report: Box::new(report), answer, place }));
         let Some(Ok(())) = asked else { return Reported::Unavailable };
         match tokio::time::timeout(REPORT_PATIENCE, told).await {
             Ok(Ok(reported)) => reported,

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// What is sent is held in memory, up to 1 MiB a seat.
-const SEATS: usize = 32;
+pub const SEATS: usize = 32;
 const OF_A_NETWORK: usize = 4;
 
 /// All seats.

@@ -15,7 +15,7 @@ use super::reject::Reject;
 use super::response::{self, Body};
 use super::settings::Settings;
 use super::worker::Worker;
-use crate::board::{LeakReport, Reported};
+use crate::board::{LeakReport, REPORTS, Reported, SEATS};
 use crate::model::Refusal;
 
 pub(super) const PATH: &str = "/.portcullis/leaks/github";
@@ -31,6 +31,9 @@ const UNAVAILABLE: Reject = Reject {
     retry_after: Some(60),
     ..Reject::new(Refusal::UpstreamUnavailable, "reports cannot be taken at present")
 };
+
+/// Bytes that reports hold while they are read, wait and are judged, in all and at the most.
+pub(super) const HELD: usize = (SEATS + REPORTS) * LONGEST;
 
 /// Takes one.
 pub(super) async fn take(
@@ -60,7 +63,14 @@ pub(super) async fn take(
         Ok(body) => body,
         Err(reject) => return refuse(lane, reject, record),
     };
-    let reject = match questions.leaks(LeakReport { key, signature, body }).await {
+    // What waits is held in memory as what is read is.
+    let place = tokio::select! {
+        place = questions.judging() => place,
+        _ = &mut seat.lost => None,
+    };
+    let Some(place) = place else { return refuse(lane, UNAVAILABLE, record) };
+    drop(seat);
+    let reject = match questions.leaks(LeakReport { key, signature, body }, place).await {
         Reported::Taken(verdicts) => {
             lane.finished();
             return response::report(lane, verdicts, record);

@@ -1,7 +1,7 @@
 //! How much clients can make the gateway hold, at the very most. What the kernel holds for their sockets comes on top.
 
 use super::upstream::{pool, shared};
-use super::{http1, http2};
+use super::{http1, http2, leaks};
 use crate::config::Limits;
 
 /// Bytes that one client's connection may come to hold, the connections to apps behind it included.
@@ -9,6 +9,8 @@ use crate::config::Limits;
 pub struct Most {
     pub http1: u64,
     pub http2: u64,
+    /// What reports of leaks may hold beside that, in all.
+    pub reports: u64,
 }
 
 impl Most {
@@ -18,6 +20,10 @@ impl Most {
         let app = pool::WAITING.max(shared::WAITING);
         let stream = limits.header_bytes + http2::SEND_BUFFER + app;
         let http2 = http2::CONNECTION_WINDOW as usize + http2::STREAMS as usize * stream;
-        Self { http1: (2 * http1::buffer(limits) + app) as u64, http2: http2 as u64 }
+        Self {
+            http1: (2 * http1::buffer(limits) + app) as u64,
+            http2: http2 as u64,
+            reports: leaks::HELD as u64,
+        }
     }
 }

@@ -1,40 +1,20 @@
 //! Reports of GitHub's secret scanning: signed over the raw body with a key that GitHub publishes.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use http::header::{ACCEPT, HeaderValue};
-use http::{Request, StatusCode, Uri};
-use http_body_util::Full;
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject as _;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
+use super::keys::{Keys, Lack};
 use crate::config::GithubKeys;
 use crate::control::{Control, FoundLeak, Once};
 use crate::credential::{Kind, Plaintext};
-use crate::outgoing::{Bounds, Trust};
 
 const SOURCE: &str = "github";
-/// How often keys are looked for at the most: strangers can make us look.
-const SELDOM: Duration = Duration::from_secs(60);
-/// After which time they are looked for anew, so that one that was withdrawn does not count for ever.
-const STALE: Duration = Duration::from_secs(60 * 60);
-const BOUNDS: Bounds = Bounds { patience: Duration::from_secs(10), answer: 256 * 1024 };
 /// Items of a report. No more of which each holds a credential fit into one.
 const ITEMS: usize = 20_000;
-/// Keys that are remembered.
-const KEYS: usize = 64;
 
 /// A report as it arrived.
 #[derive(Debug)]
@@ -64,28 +44,7 @@ pub enum Untaken {
 #[derive(Debug)]
 pub struct Desk {
     control: Control,
-    keys: Mutex<Keys>,
-}
-
-#[derive(Debug, Default)]
-struct Keys {
-    /// Where these are from.
-    from: Option<GithubKeys>,
-    /// As SubjectPublicKeyInfo, by their identifiers.
-    known: Arc<HashMap<String, Vec<u8>>>,
-    looked: Option<Instant>,
-    read: Option<Instant>,
-}
-
-#[derive(Deserialize)]
-struct Published {
-    public_keys: Vec<PublishedKey>,
-}
-
-#[derive(Deserialize)]
-struct PublishedKey {
-    key_identifier: String,
-    key: String,
+    keys: Keys,
 }
 
 struct Item {
@@ -104,7 +63,7 @@ struct Verdict<'a> {
 impl Desk {
     #[must_use]
     pub fn new(control: Control) -> Self {
-        Self { control, keys: Mutex::default() }
+        Self { control, keys: Keys::new() }
     }
 
     /// Ends what was reported, and gives the answer to it.
@@ -112,7 +71,14 @@ impl Desk {
     /// # Errors
     /// When the report was not taken; nothing was ended then.
     pub async fn take(&self, report: SignedReport<'_>) -> Result<Vec<u8>, Untaken> {
-        let key = self.key(report.key).await?;
+        let source = self.control.config().leaks.github_keys.clone();
+        if source == GithubKeys::Off {
+            return Err(Untaken::Off);
+        }
+        let key = self.keys.find(&source, report.key).await.map_err(|lack| match lack {
+            Lack::Unknown => Untaken::UnknownKey,
+            Lack::Untold => Untaken::Unavailable,
+        })?;
         let signature = BASE64_STANDARD.decode(report.signature).map_err(|_| Untaken::WrongSignature)?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &key)
             .verify(report.body, &signature)
@@ -148,30 +114,6 @@ impl Desk {
             .collect();
         serde_json::to_vec(&verdicts).map_err(|_| Untaken::Unavailable)
     }
-
-    /// The key with this identifier, looked for where it is not known or has not been looked for lately.
-    async fn key(&self, id: &str) -> Result<Vec<u8>, Untaken> {
-        let config = self.control.config();
-        let source = &config.leaks.github_keys;
-        if *source == GithubKeys::Off {
-            return Err(Untaken::Off);
-        }
-        let mut keys = self.keys.lock().await;
-        if keys.from.as_ref() != Some(source) {
-            *keys = Keys { from: Some(source.clone()), ..Keys::default() };
-        }
-        let stale = keys.read.is_none_or(|read| read.elapsed() >= STALE);
-        let may_look = keys.looked.is_none_or(|looked| looked.elapsed() >= SELDOM);
-        if (stale || !keys.known.contains_key(id)) && may_look {
-            keys.looked = Some(Instant::now());
-            match look(source).await {
-                Ok(known) => (keys.known, keys.read) = (Arc::new(known), Some(Instant::now())),
-                Err(wrong) => tracing::warn!("the keys of GitHub's reports cannot be had: {wrong}"),
-            }
-        }
-        let unknown = if keys.read.is_some() { Untaken::UnknownKey } else { Untaken::Unavailable };
-        keys.known.get(id).cloned().ok_or(unknown)
-    }
 }
 
 /// What a report holds. Nothing odd about one item saves another, or itself, from being ended.
@@ -183,57 +125,6 @@ fn items(body: &[u8]) -> Option<Vec<Item>> {
         Some(Item { token: text(item, "token")?, kind, url })
     };
     (items.len() <= ITEMS).then(|| items.iter().filter_map(item).collect())
-}
-
-async fn look(source: &GithubKeys) -> Result<HashMap<String, Vec<u8>>, String> {
-    let text = match source {
-        GithubKeys::Off => return Err("they are switched off".to_owned()),
-        GithubKeys::File(path) => {
-            let path = path.clone();
-            let reading = tokio::task::spawn_blocking(move || read(&path));
-            reading.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?.into()
-        }
-        GithubKeys::Url(url) => fetch(url).await?,
-    };
-    parse(&text)
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(BOUNDS.answer as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-async fn fetch(url: &Uri) -> Result<Bytes, String> {
-    let trust = Trust::system().map_err(|e| e.to_string())?;
-    let request = Request::builder()
-        .header(ACCEPT, HeaderValue::from_static("application/json"))
-        .body(Full::default())
-        .map_err(|e| e.to_string())?;
-    let answer =
-        trust.call(url, request, BOUNDS).await.map_err(|failure| format!("their server {failure}"))?;
-    if answer.status != StatusCode::OK {
-        return Err(format!("their server answered {}", answer.status));
-    }
-    Ok(answer.body)
-}
-
-/// The keys as GitHub publishes them.
-fn parse(text: &[u8]) -> Result<HashMap<String, Vec<u8>>, String> {
-    let published: Published = serde_json::from_slice(text).map_err(|_| {
-        "what is there is not `{\"public_keys\": [{\"key_identifier\", \"key\"}, …]}`".to_owned()
-    })?;
-    let known: HashMap<_, _> = published
-        .public_keys
-        .into_iter()
-        .take(KEYS)
-        .filter_map(|key| {
-            let der = SubjectPublicKeyInfoDer::from_pem_slice(key.key.as_bytes()).ok()?;
-            Some((key.key_identifier, der.to_vec()))
-        })
-        .collect();
-    if known.is_empty() { Err("there is no key among them".to_owned()) } else { Ok(known) }
 }
 
 #[cfg(test)]
@@ -251,7 +142,7 @@ mod tests {
         let published = serde_json::json!({
             "public_keys": [{ "key_identifier": "a", "key": pem, "is_current": true }, { "key_identifier": "b", "key": "" }],
         });
-        let keys = parse(published.to_string().as_bytes()).unwrap();
+        let keys = super::super::keys::parse(published.to_string().as_bytes()).unwrap();
         assert_eq!(keys.len(), 1);
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &keys["a"]);
         let signature = BASE64_STANDARD.decode(SIGNATURE).unwrap();
@@ -272,14 +163,5 @@ mod tests {
         assert!(items(b"{}").is_none());
         let many = format!("[{}0]", "0,".repeat(ITEMS));
         assert!(items(many.as_bytes()).is_none());
-    }
-
-    #[test]
-    fn nonsense_in_the_place_of_keys_is_told() {
-        for text in
-            ["", "[]", "{}", r#"{"public_keys":[]}"#, r#"{"public_keys":[{"key_identifier":"a","key":"x"}]}"#]
-        {
-            assert!(parse(text.as_bytes()).is_err(), "{text}");
-        }
     }
 }

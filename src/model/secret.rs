@@ -8,7 +8,7 @@ use http::Uri;
 use http::uri::Scheme;
 use jiff::Timestamp;
 
-use super::{AppName, Ended, EnvironmentName, Status, Text};
+use super::{AppName, Ended, EnvironmentName, Status, Text, is_link_local};
 
 /// Most apps, products or environments that a secret may be for, and most scopes that a grant may ask for.
 pub const PLACES: usize = 50;
@@ -151,6 +151,22 @@ impl TokenUrl {
         fits.then_some(Self(uri)).ok_or(InvalidTokenUrl)
     }
 
+    /// Whether it leads to the gateway's own machine, or to what only that machine reaches, as far as can be told
+    /// without asking a name server.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        match name.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(address) => address.is_loopback() || address.is_unspecified() || is_link_local(address),
+            Err(_) => {
+                let last = name.rsplit('.').next().unwrap_or_default();
+                // Such as `127.1`, which resolvers take for an address.
+                last == "localhost" || last.starts_with(|c: char| c.is_ascii_digit())
+            }
+        }
+    }
+
     #[must_use]
     pub const fn as_uri(&self) -> &Uri {
         &self.0
@@ -274,5 +290,19 @@ mod tests {
         ] {
             assert!(TokenUrl::parse(bad).is_err(), "{bad}");
         }
+        let near = |url: &str| TokenUrl::parse(url).unwrap().is_near();
+        for url in [
+            "http://127.0.0.1:9/token",
+            "https://[::ffff:127.0.0.1]/",
+            "https://LOCALHOST./",
+            "https://a.localhost/",
+            "https://127.1/",
+            "https://0x7f000001/",
+            "https://0.0.0.0/",
+            "https://169.254.169.254/",
+        ] {
+            assert!(near(url), "{url}");
+        }
+        assert!(!near("https://auth.example.com/") && !near("https://10.0.0.1/"));
     }
 }

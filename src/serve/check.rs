@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use crate::board::Board;
-use crate::config::{AccessLog, Limits, Loaded};
+use crate::config::{AccessLog, Config, GithubKeys, Loaded};
 use crate::gateway::Settings;
 use crate::gateway::memory::Most;
 use crate::index::Index;
@@ -47,7 +47,7 @@ pub fn check(loaded: &Loaded) -> Result<Checked> {
     };
     // Upstreams are judged by certificates that the system may not have.
     Settings::new(config, &Index::new().0, &Board::new(0).0, None)?;
-    Ok(Checked { warnings, note: memory(&config.gateway.limits) })
+    Ok(Checked { warnings, note: memory(config) })
 }
 
 /// What the store cannot give that the configuration needs. Access tokens are asked for by a gateway that runs.
@@ -67,12 +67,19 @@ fn lacking(loaded: &Loaded, safe: &Safe, stored: Vec<SealedSecret>) -> Vec<Strin
     lacking.iter().map(ToString::to_string).collect()
 }
 
-fn memory(limits: &Limits) -> String {
-    let Most { http1, http2 } = Most::of(limits);
+fn memory(config: &Config) -> String {
+    let limits = &config.gateway.limits;
+    let Most { http1, http2, reports } = Most::of(limits);
     let all = |each: u64| size(each.saturating_mul(limits.connections as u64));
+    let more = match config.leaks.github_keys {
+        GithubKeys::Off => String::new(),
+        GithubKeys::Url(_) | GithubKeys::File(_) => {
+            format!("; reports of leaks hold at most {} more", size(reports))
+        }
+    };
     format!(
         "memory: if each of gateway.limits.connections = {} fills all its buffers, they hold {} over HTTP/1.1 ({} each) \
-         or {} over HTTP/2 ({} each)",
+         or {} over HTTP/2 ({} each){more}",
         limits.connections,
         all(http1),
         size(http1),

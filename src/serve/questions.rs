@@ -50,7 +50,7 @@ async fn one(control: Control, desk: Arc<Desk>, question: Question) {
             // Whoever asked may have left.
             let _ = answer.send(shared);
         }
-        Question::Leaks { report, answer } => {
+        Question::Leaks { report, answer, place: _place } => {
             let LeakReport { key, signature, body } = &*report;
             let taken = desk.take(SignedReport { key, signature, body }).await;
             let reported = match taken {

@@ -40,7 +40,8 @@ fn check_accepts_a_sound_configuration_under_each_of_its_names() {
         let ran = program.run(arguments);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         let told = "proxy.toml: ok\nmemory: if each of gateway.limits.connections = 10000 fills all its buffers, they \
-                    hold 3.1 GiB over HTTP/1.1 (320 KiB each) or 308 GiB over HTTP/2 (31.5 MiB each)\n";
+                    hold 3.1 GiB over HTTP/1.1 (320 KiB each) or 308 GiB over HTTP/2 (31.5 MiB each); reports of leaks hold at most \
+                    36 MiB more\n";
         assert_eq!(ran.stdout, told);
     }
     let elsewhere = program.path("proxy.toml");

@@ -7,7 +7,7 @@ mod wish;
 use jiff::Timestamp;
 
 use super::{Caller, Control, Fault, Faults, Page, cursor, page, page_length};
-use crate::model::{AppName, EnvironmentName, Scope, Secret, SecretName, SecretScope};
+use crate::model::{AppName, EnvironmentName, Grant, Scope, Secret, SecretName, SecretScope};
 use crate::secrets::{ALWAYS, Content, Owner, SealError};
 use crate::store::{NewSecret, NotDone, Refused, SealedSecret, SecretEdit};
 
@@ -56,6 +56,7 @@ impl Control {
             meets(asked.expected.as_deref(), seen)?;
             let judged = wish::judge(&asked, before.as_ref(), self.now())?;
             may_write(caller, &judged.scope)?;
+            may_ask(caller, &asked, judged.grant.as_ref())?;
             let (scope, grant) = (&judged.scope, judged.grant.as_ref());
             let owner = Owner { name: &name, kind: judged.kind, scope, grant };
             let sealed = self.safe.keyring.seal(owner, &judged.value).map_err(|e| no_key(&e))?;
@@ -195,6 +196,21 @@ impl Control {
         });
         SecretView { secret, used_by, token }
     }
+}
+
+/// Whether a caller may have access tokens asked for there: whoever may only set secrets is not to reach services of the
+/// gateway's own machine through it.
+fn may_ask(caller: &Caller, asked: &PutSecret, grant: Option<&Grant>) -> Result<(), Fault> {
+    let is_new = matches!(asked.grant, Some(Some(_)));
+    if is_new && caller.member().is_some() && grant.is_some_and(|grant| grant.token_url.is_near()) {
+        let mut faults = Faults::default();
+        faults.add(
+            "grant.token_url",
+            "leads to the gateway's own machine: only the operator, on its socket, may say that",
+        );
+        faults.none()?;
+    }
+    Ok(())
 }
 
 /// A key that is bound to an app writes what is for that app alone.

@@ -27,6 +27,8 @@ const ATTEMPTS: u32 = 80;
 /// Failures in a row after which a far end is taken to be down, and the longest time until it is tried again.
 const BROKEN: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// How long the system's certificates are believed to be what they were.
+const LONGEST_TRUST: Duration = Duration::from_secs(60 * 60);
 /// How long those under way may take once we stop.
 const LEAVING: Duration = Duration::from_secs(3);
 /// How long nothing is tried after the store could not be asked.
@@ -52,7 +54,7 @@ pub async fn run(control: Control, stop: watch::Receiver<bool>) {
 /// Serves one channel: what hangs in one does not hold up the other.
 async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<bool>) {
     let mut news = control.outbox();
-    let mut trust: Option<Trust> = None;
+    let mut trust: Option<(Trust, Instant)> = None;
     let mut under_way: JoinSet<bool> = JoinSet::new();
     let mut ids: HashMap<task::Id, NoticeId> = HashMap::new();
     let mut health = Health::default();
@@ -69,8 +71,12 @@ async fn serve(channel: Channel, control: Control, mut stop: watch::Receiver<boo
             match control.due_notices(channel, AT_ONCE + under_way.len()).await {
                 Ok((mut due, next)) => {
                     due.retain(|notice| ids.values().all(|id| *id != notice.id));
-                    for notice in due.into_iter().take(places) {
-                        let (id, trust) = (notice.id, trusted(&mut trust));
+                    due.truncate(places);
+                    if channel == Channel::Webhook && !due.is_empty() {
+                        renew(&mut trust).await;
+                    }
+                    for notice in due {
+                        let (id, trust) = (notice.id, trust.as_ref().map(|(trust, _)| trust.clone()));
                         let task = under_way.spawn(deliver(control.clone(), trust, notice));
                         ids.insert(task.id(), id);
                     }
@@ -141,11 +147,14 @@ impl Health {
     }
 }
 
-fn trusted(trust: &mut Option<Trust>) -> Option<Trust> {
-    if trust.is_none() {
-        *trust = Trust::system().inspect_err(|e| tracing::error!("no webhook can be called: {e}")).ok();
+/// Reads the system's certificates anew where that was long ago: they change while we run.
+async fn renew(trust: &mut Option<(Trust, Instant)>) {
+    if trust.as_ref().is_none_or(|(_, read)| read.elapsed() >= LONGEST_TRUST) {
+        match Trust::load().await {
+            Ok(system) => *trust = Some((system, Instant::now())),
+            Err(e) => tracing::error!("no webhook can be called: {e}"),
+        }
     }
-    trust.clone()
 }
 
 /// Tries a notice once; whether its far end was reached.
