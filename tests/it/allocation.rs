@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis::board::Board;
+use portcullis::board::{Board, LastUse};
 use portcullis::config;
 use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::head::{BodyLength, Head};
@@ -160,4 +160,26 @@ fn a_decision_allocates_nothing() {
         };
         assert_eq!((code, used.count_total), (outcome, 0));
     }
+}
+
+#[test]
+fn a_use_is_noted_without_an_allocation() {
+    let (board, _mailboxes) = Board::new(1);
+    let token = TokenId::next(None, jiff::Timestamp::UNIX_EPOCH);
+    let used = |at: i64, last: u8| {
+        board.posts()[0].used(token, LastUse { at, client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)) });
+    };
+    let far = |at: i64| board.posts()[0].used(token, LastUse { at, client: CLIENT });
+    // The first of a token, and the first from another network, since the last time that uses were written down.
+    used(0, 1);
+    far(1);
+    used(2, 1);
+    let noted = allocation_counter::measure(|| {
+        for at in 3..100 {
+            used(at, 1);
+            used(at, 2);
+            far(at);
+        }
+    });
+    assert_eq!(noted.count_total, 0);
 }

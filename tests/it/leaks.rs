@@ -8,6 +8,7 @@ use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Minted, Setup};
 use crate::support::hook::{self, Hook};
 use crate::support::leak;
+use crate::support::program::converse;
 use crate::support::until;
 
 const HOST: &str = "shop.localhost";
@@ -119,6 +120,27 @@ fn a_key_and_a_grace() {
 }
 
 #[test]
+fn named_tokens_live_on_and_others_do_not() {
+    let app = App::echo();
+    let named = "{ \"nightly backup\" = \"1h\", tok_00000000000000000000000000 = \"2h\" }";
+    let gateway = Setup::new(&app).set("leaks", "grace", named).start();
+    let mint = |label: &str| {
+        gateway.mint_with(json!({
+            "app": "shop", "environment": "production", "expires_in": "7d", "label": label,
+        }))
+    };
+    let (named, other) = (mint("nightly backup"), mint("nightly"));
+    let items = gateway.leaked(&[&named.secret, &other.secret], "hand");
+    assert_eq!((&items[0]["done"], &items[1]["done"]), (&json!("grace"), &json!("revoked")));
+    let end: jiff::Timestamp = items[0]["token"]["expires_at"].as_str().unwrap().parse().unwrap();
+    assert!(end.duration_since(jiff::Timestamp::now()) <= jiff::SignedDuration::from_hours(1));
+    assert_eq!(
+        (gateway.code(&named.secret), gateway.code(&other.secret)),
+        ("ok".into(), "token_revoked".into())
+    );
+}
+
+#[test]
 fn a_receiver_that_fails_gets_the_same_notice_again() {
     let app = App::echo();
     let hook = Hook::saying(&[500, 0, 302, 200]);
@@ -193,6 +215,33 @@ fn the_command_line_reports_lists_and_asks() {
 }
 
 #[test]
+fn on_a_terminal_what_is_reported_is_not_shown_and_the_command_asks() {
+    const INVITED: &str = "not shown";
+    let gateway = Gateway::before(&App::echo());
+    let (first, second) = (gateway.mint("production"), gateway.mint("production"));
+    let text = format!("{}\n{}\n\u{4}", first.secret, second.secret);
+    let hints = [&first.secret[36..], &second.secret[36..]].map(|hint| format!("…{hint}"));
+    let report = |flags: &[&str], typed: &[(&str, &str)]| {
+        let (ran, shown) = converse(&gateway.path(""), &[&["leak", "report"], flags].concat(), typed);
+        leak::assert_unsaid(&ran, &[&first.secret, &second.secret]);
+        assert!(!shown.contains(&first.secret[4..36]) && !shown.contains(&second.secret[4..36]), "{shown}");
+        ran
+    };
+    let refused = report(&[], &[(INVITED, &text), ("[y/N]", "n\n")]);
+    // Each byte of it came by itself.
+    let asked = refused.stderr.chars().map(|c| c as u8).collect::<Vec<_>>();
+    let asked = String::from_utf8_lossy(&asked);
+    assert!(refused.code == 1 && hints.iter().all(|hint| asked.contains(&**hint)), "{refused:?}");
+    let stopped = report(&["--yes"], &[(INVITED, "pct_half\u{3}")]);
+    assert!(stopped.code == 1 && stopped.stderr.contains("nothing was changed"), "{stopped:?}");
+    assert_eq!(gateway.code(&first.secret), "ok");
+    let done = report(&[], &[(INVITED, &format!("{}\n\u{4}", first.secret)), ("[y/N]", "y\n")]);
+    assert_eq!((done.code, gateway.code(&first.secret)), (0, "token_revoked".to_owned()), "{done:?}");
+    let unasked = report(&["--yes"], &[(INVITED, &format!("{}\n\u{4}", second.secret))]);
+    assert_eq!((unasked.code, gateway.code(&second.secret)), (0, "token_revoked".to_owned()), "{unasked:?}");
+}
+
+#[test]
 fn wrong_reports_are_told_by_their_fields() {
     let gateway = Gateway::before(&App::echo());
     for (body, field) in [
@@ -244,7 +293,7 @@ fn what_waits_outlives_a_configuration_without_its_channel() {
     until("an attempt that was due", || {
         gateway.notices().iter().all(|notice| due(notice) < jiff::Timestamp::now()).then_some(())
     });
-    assert_eq!(gateway.notices()[0]["status"], "waiting");
+    assert_eq!(gateway.notices()[0]["status"], "held");
     hook.say(&[200]);
     reload(hook.notified(Setup::new(&app)));
     until("an empty outbox", || gateway.notices().is_empty().then_some(()));

@@ -177,17 +177,24 @@ fn keys_come_from_a_url_and_strangers_do_not_make_us_ask_again() {
 #[test]
 fn strangers_who_send_slowly_keep_no_report_out() {
     let (app, github) = (App::echo(), Github::new());
-    let gateway = with_keys(&app, &github.keys());
+    let setup = Setup::new(&app).set("leaks", "github_keys", "\"keys.json\"");
+    let setup = setup.set("gateway", "trusted_proxies", "[\"127.0.0.1\"]");
+    let gateway = setup.start_beside("keys.json", &github.keys());
     let minted = gateway.mint("production");
-    let fields = [
-        ("Content-Length", "10"),
-        ("Github-Public-Key-Identifier", "x"),
-        ("Github-Public-Key-Signature", "x"),
-    ];
-    let mut strangers: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
-    for stranger in &mut strangers {
+    // More than there are places, whether they come from one network or from many.
+    let mut strangers: Vec<_> = (0..48).map(|_| gateway.connect()).collect();
+    for (number, stranger) in strangers.iter_mut().enumerate() {
+        let from = if number < 8 { "192.0.2.7".to_owned() } else { format!("198.51.{number}.7") };
+        let fields = [
+            ("Content-Length", "10"),
+            ("X-Forwarded-For", &*from),
+            ("Github-Public-Key-Identifier", "x"),
+            ("Github-Public-Key-Signature", "x"),
+        ];
         stranger.send([request(&format!("POST {PATH}"), &fields), b"[".to_vec()].concat());
     }
+    // Who was pushed out is told so.
+    assert_eq!(strangers[0].answer().status, 503);
     let body = found(&[&minted.secret]);
     let answer = gateway.reported("now", &github.sign(&body), &body);
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -113,3 +113,53 @@ fn mail_goes_over_tls_to_a_server_that_can_prove_who_it_is() {
     });
     assert_eq!((mailbox.letters().len(), mailbox.logins().len()), (1, 1));
 }
+
+#[test]
+fn what_has_no_owner_with_an_address_is_told_to_somebody_else() {
+    let (app, mailbox) = (App::echo(), Mailbox::saying(&[250, 250, 550, 250]));
+    let url = format!("\"smtp+plain://{}\"", mailbox.address);
+    let setup =
+        Setup::new(&app).set("notify.smtp", "url", &url).set("notify.smtp", "from", "\"gate@example.com\"");
+    let gateway = setup.start();
+    let doubted = gateway.cli(&["check"]);
+    assert!(doubted.code == 0 && doubted.stderr.contains("`notify.smtp.to` is not given"), "{doubted:?}");
+    gateway.rewrite(&setup.set("notify.smtp", "to", "\"ops@example.com\""));
+    assert_eq!(gateway.admin("POST /v1/reload", None).status, 200);
+    assert_eq!(gateway.cli(&["check"]).stderr, "");
+
+    let ours = gateway.mint("production");
+    let body = json!({ "tokens": [ours.secret], "source": "a scan" });
+    assert_eq!(gateway.admin("POST /v1/leaks", Some(body)).status, 200);
+    let letter = mailbox.wait_for(1).remove(0);
+    assert_eq!(letter.to, "ops@example.com");
+    assert!(letter.text.contains(&ours.id) && letter.text.contains("Owner: operator\n"), "{}", letter.text);
+    // Who revokes their own knows of it.
+    gateway.revoke(&gateway.mint("production").id);
+
+    let bob = Caller::member(&gateway, "bob", &["read", "mint"], None);
+    let theirs = bob.mint("production");
+    assert_eq!(gateway.admin("DELETE /v1/members/bob", None).status, 200);
+    let letter = mailbox.wait_for(2).remove(1);
+    assert_eq!(
+        (letter.to.as_str(), letter.field("Subject").as_str()),
+        ("ops@example.com", "Member bob was removed")
+    );
+    assert!(letter.text.contains(&theirs.id), "{}", letter.text);
+
+    // A letter goes to the address that its owner has when it is sent.
+    gateway.revoke(&ann(&gateway).mint("production").id);
+    let dead = until("a letter that was given up", || {
+        let notices = gateway.admin("GET /v1/notices", None).json()["items"].clone();
+        notices.as_array().unwrap().iter().find(|notice| notice["status"] == "dead").cloned()
+    });
+    assert_eq!(dead["recipient"], "ann@example.com");
+    let edit = json!({ "email": "ann@example.org" });
+    assert_eq!(gateway.admin("PATCH /v1/members/ann", Some(edit)).status, 200);
+    let retry = format!("POST /v1/notices/{}/retry", dead["id"].as_str().unwrap());
+    assert_eq!(gateway.admin(&retry, None).status, 200);
+    let letters = mailbox.wait_for(4);
+    assert_eq!(
+        letters.iter().map(|letter| letter.to.as_str()).collect::<Vec<_>>()[2..],
+        ["ann@example.com", "ann@example.org"]
+    );
+}

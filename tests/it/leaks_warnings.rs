@@ -39,7 +39,10 @@ fn a_token_in_a_referer_and_a_crawler_with_one_raise_warnings() {
 
     let target = format!("GET /a?project-protection-bypass={}", minted.secret);
     assert_eq!(gateway.ask(request(&target, &[("User-Agent", "Slackbot-LinkExpanding 1.0")])).status, 200);
-    assert_eq!(warned(&gateway, "crawler")["source"], "portcullis");
+    let crawler = warned(&gateway, "crawler");
+    assert_eq!((&crawler["source"], &crawler["client"]), (&json!("portcullis"), &json!("127.0.0.1")));
+    let listed = gateway.cli(&["leak", "list"]);
+    assert!(listed.stdout.contains("127.0.0.1"), "{listed:?}");
     let calls = hook.wait_for(2);
     let mut kinds: Vec<_> = calls.iter().map(|call| call.body["data"]["leak"]["kind"].to_string()).collect();
     kinds.sort();
@@ -92,7 +95,7 @@ fn a_new_network_is_told_of_where_that_is_wanted() {
     from("192.0.2.8");
     from("198.51.100.9");
     let leak = warned(&gateway, "new_network");
-    assert_eq!(leak["place"], "198.51.100.0/24");
+    assert_eq!((&leak["place"], &leak["client"]), (&json!("198.51.100.0/24"), &json!("198.51.100.9")));
     assert_eq!(leaks(&gateway).len(), 1);
     let call = hook.wait_for(1).remove(0);
     assert_eq!(call.body["data"]["addresses"], json!(["198.51.100.9", "192.0.2.7"]));

@@ -50,6 +50,7 @@ mod inherited;
 mod leaks;
 mod leaks_github;
 mod leaks_mail;
+mod leaks_notices;
 mod leaks_warnings;
 mod lifecycle;
 mod limits;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::caller::Caller;
 use crate::support::exchange::with_token;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::hook::{self, Hook};
 use crate::support::leak::digest;
 use crate::support::wire::{Answer, connect, request};
 
@@ -119,7 +120,9 @@ fn described(gateway: &Gateway) -> Description {
 
 #[test]
 fn every_call_answers_as_it_is_described() {
-    let gateway = Gateway::before(&App::echo());
+    let app = App::echo();
+    // Nobody takes what it is told.
+    let gateway = Hook::lost(Setup::new(&app)).start_beside("hook-secret", hook::SECRET);
     let mut api = described(&gateway);
     let operator = Caller::operator(&gateway);
     let text =
@@ -210,7 +213,9 @@ fn every_call_answers_as_it_is_described() {
     let report = json!({ "tokens": leaked, "source": "a", "url": "b" });
     api.ask(&operator, "POST /v1/leaks", "POST /v1/leaks", Some(report));
     api.ask(&operator, "GET /v1/leaks", "GET /v1/leaks", None);
-    api.ask(&operator, "GET /v1/notices", "GET /v1/notices", None);
+    let notices = api.ask(&operator, "GET /v1/notices", "GET /v1/notices", None);
+    let retry = format!("POST /v1/notices/{}/retry", text(&notices, "/items/0/id"));
+    api.ask(&operator, "POST /v1/notices/{id}/retry", &retry, None);
     let revoke = format!("DELETE /v1/keys/{}", text(&key, "/key/id"));
     api.ask(&operator, "DELETE /v1/keys/{id}", &revoke, None);
     api.ask(&operator, "DELETE /v1/members/{name}", "DELETE /v1/members/ann", None);

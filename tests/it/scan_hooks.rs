@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::app::App;
-use crate::support::gateway::{Gateway, PROGRAM, Ran, command};
+use crate::support::gateway::{Gateway, PROGRAM, Ran, Setup, command};
 use crate::support::leak::{assert_unsaid, token};
 use crate::support::program::finish;
 
@@ -112,6 +112,26 @@ fn the_hook_lets_through_what_has_ended() {
     gateway.revoke(&minted.id);
     let passed = commit();
     assert_eq!(passed.code, 0, "{passed:?}");
+}
+
+#[test]
+fn the_hook_does_not_ask_where_the_repository_says() {
+    let app = App::echo();
+    let gateway = Gateway::before(&app);
+    let minted = gateway.mint("production");
+    gateway.revoke(&minted.id);
+    let site = Site::new();
+    let socket = format!("{:?}", gateway.path("portcullis.sock"));
+    site.stage("proxy.toml", &Setup::new(&app).set("admin", "socket", &socket).text());
+    site.stage("file", &minted.secret);
+    let refused = site.commit();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let commit = ["commit", "-q", "-m", "change"];
+    let relative = site.run_with("git", &commit, &[("PORTCULLIS_CONFIG", "proxy.toml")]);
+    assert_eq!(relative.code, 1, "{relative:?}");
+    let mine = site.at().join("proxy.toml");
+    let named = site.run_with("git", &commit, &[("PORTCULLIS_CONFIG", mine.to_str().unwrap())]);
+    assert_eq!(named.code, 0, "{named:?}");
 }
 
 #[test]

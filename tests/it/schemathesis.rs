@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::caller::Caller;
 use crate::support::exchange::with_token;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::hook::{self, Hook};
 use crate::support::leak::digest;
 use crate::support::program::finish;
 
@@ -69,12 +70,18 @@ fn hint(gateway: &Gateway, operator: &Caller<'_>) {
     let tokens: Vec<_> = (0..12).map(|_| gateway.mint("development")).collect();
     let refused = gateway.ask(with_token("GET /", "shop.localhost", &tokens[0].secret));
     let leaked = ["development"; 4].map(|environment| gateway.mint(environment).secret);
+    let notices = ["development"; 2].map(|environment| {
+        gateway.revoke(&gateway.mint(environment).id);
+        let listed = operator.get(200, "GET /v1/notices?limit=1", None);
+        listed["items"][0]["id"].as_str().unwrap().to_owned()
+    });
     let ids: Vec<_> = tokens.iter().map(|token| token.id.clone()).collect();
     let hints = HINTS
         .replace("$digest", &digest(&tokens[0].secret))
         .replace("$request", refused.get("x-request-id").unwrap())
         .replace("$leaked", &list(&leaked))
         .replace("$keys", &list(&keys))
+        .replace("$notices", &list(&notices))
         .replace("$tokens", &list(&ids));
     fs::write(gateway.path("schemathesis.toml"), hints).unwrap();
 }
@@ -88,7 +95,8 @@ fn every_call_made_up_is_answered_as_it_is_described() {
     // `make soak` makes up many more, and others each time.
     let examples = std::env::var("EXAMPLES").ok().map(|examples| examples.parse().unwrap());
     let (examples, seed) = examples.map_or((8, 1), |examples| (examples, fastrand::u32(..)));
-    let gateway = Gateway::before(&App::echo());
+    let app = App::echo();
+    let gateway = Hook::lost(Setup::new(&app)).start_beside("hook-secret", hook::SECRET);
     let operator = Caller::operator(&gateway);
     hint(&gateway, &operator);
     let admin = key(&operator, json!({ "member": "tester", "scopes": ["admin"] }));

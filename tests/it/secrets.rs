@@ -247,6 +247,13 @@ fn every_mistake_is_told_by_its_field() {
     let grant = json!({ "token_url": "http://auth.example.com/", "client_id": "", "auth": "none", "x": 1 });
     let fields = wrong("A", json!({ "value": "hunter2", "type": "api-key", "grant": grant }));
     assert_eq!(fields, ["grant.x", "grant.token_url", "grant.client_id", "grant.auth"]);
+    // Services of this machine's own are for the operator to name.
+    let near = json!({ "token_url": "https://localhost:9180/v1/whoami", "client_id": "a" });
+    for scopes in [["secrets"], ["admin"]] {
+        let ann = Caller::member(&gateway, "ann", &scopes, None);
+        let refused = ann.get(422, "PUT /v1/secrets/A", Some(json!({ "value": "a", "grant": near })));
+        assert_eq!(refused["errors"][0]["field"], "grant.token_url", "{refused}");
+    }
     assert_eq!(gateway.admin("GET /v1/secrets", None).json()["items"], json!([]));
     let both = json!({ "value": "a", "expires_in": "1d", "expires_at": "2099-01-01" });
     assert_eq!(wrong("A", both), ["expires_at"]);

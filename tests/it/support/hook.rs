@@ -64,6 +64,12 @@ impl Hook {
         setup.set("notify.webhook", "url", &url).set("notify.webhook", "secret_file", "\"hook-secret\"")
     }
 
+    /// Has a gateway tell it to nobody.
+    pub(crate) fn lost(setup: Setup) -> Setup {
+        let setup = setup.set("notify.webhook", "url", "\"http://127.0.0.1:1/\"");
+        setup.set("notify.webhook", "secret_file", "\"hook-secret\"")
+    }
+
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }

@@ -81,6 +81,37 @@ pub(crate) fn run_on_terminal(folder: &Path, arguments: &[&str], typed: &str) ->
     ran(child.wait_with_output().unwrap())
 }
 
+/// Runs the program in `folder` on a terminal of its own, where somebody types each text once the words before it were
+/// said; also what the terminal showed of that.
+pub(crate) fn converse(folder: &Path, arguments: &[&str], typed: &[(&str, &str)]) -> (Ran, String) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut ours = File::from(ours);
+    let mut command = command(folder);
+    command.args(arguments).stdin(theirs).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // This side of it is all that is left once the program has ended.
+    drop(command);
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().unwrap();
+    for (words, text) in typed {
+        let mut byte = [0];
+        while !said.contains(words) && stderr.read(&mut byte).unwrap() > 0 {
+            said.push(char::from(byte[0]));
+        }
+        ours.write_all(text.as_bytes()).unwrap();
+    }
+    let mut shown = Vec::new();
+    stderr.read_to_string(&mut said).unwrap();
+    // The end of a terminal is an error.
+    let _ = ours.read_to_end(&mut shown);
+    let ran = Ran { stderr: said, ..ran(child.wait_with_output().unwrap()) };
+    (ran, String::from_utf8_lossy(&shown).into_owned())
+}
+
 fn ran(output: Output) -> Ran {
     Ran {
         code: output.status.code().unwrap(),

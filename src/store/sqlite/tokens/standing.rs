@@ -77,11 +77,18 @@ pub(super) fn is_in_place(
 
 fn live(work: &Work<'_>, now: Timestamp, member: Option<i64>) -> rusqlite::Result<u64> {
     catch_up(work, now)?;
-    // So that the groups of one member are found by them.
-    let whose = if member.is_some() { "s.member = :member" } else { ":member IS NULL" };
-    let sql = format!("SELECT coalesce(sum(s.tokens), 0) FROM {GROUPS} AND {whose}");
     let named = named_params! { ":now": now.as_millisecond(), ":member": member };
-    work.conn.prepare_cached(&sql)?.query_row(named, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    work.conn
+        .prepare_cached(&sum(member.is_some()))?
+        .query_row(named, |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
+}
+
+/// How many tokens there are in the groups of one member, or in all.
+fn sum(of_one: bool) -> String {
+    // So that the groups of one member are found by them.
+    let whose = if of_one { "s.member = :member" } else { ":member IS NULL" };
+    format!("SELECT coalesce(sum(s.tokens), 0) FROM {GROUPS} AND {whose}")
 }
 
 /// How many live tokens are in the place of a predecessor that lives too.
@@ -115,4 +122,25 @@ fn catch_up(work: &Work<'_>, now: Timestamp) -> rusqlite::Result<()> {
     work.conn.prepare_cached("DELETE FROM standing WHERE tokens = 0")?.execute([])?;
     work.conn.prepare_cached("UPDATE standing_at SET at = ?")?.execute([now])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::open;
+    use super::*;
+
+    #[test]
+    fn the_limit_of_one_member_looks_at_no_others_groups() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open(&folder.path().join("s.db")).unwrap();
+        let plan = |sql: &str| -> String {
+            let mut question = opened.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = question.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+            steps.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+        };
+        let plans = [plan(&sum(true)), plan("DELETE FROM standing WHERE tokens = 0")];
+        assert!(plans[0].contains("SEARCH s USING INDEX standing_by_member"), "{plans:?}");
+        assert!(plans[1].contains("standing_by_emptiness"), "{plans:?}");
+        assert!(plans.iter().all(|plan| !plan.contains("SCAN s")), "{plans:?}");
+    }
 }
