@@ -69,9 +69,6 @@ impl Reach {
     /// The same for a command that can do without: why there is none, unless one was named that cannot be had.
     pub(super) fn client_if_any(&self, screen: &Screen) -> Result<Result<Client, String>, Failure> {
         let remote = self.admin.as_deref().is_some_and(|url| !url.is_empty());
-        if !remote && self.config.as_os_str().is_empty() {
-            return Ok(Err("no configuration is to be read".to_owned()));
-        }
         match self.client(screen) {
             Err(failure) if !remote && self.config == Path::new(CONFIG) => {
                 let why = failure.message().unwrap_or_default();

@@ -92,7 +92,8 @@ impl Keys {
 
     /// The key of this name. Only for one that is not known is anybody asked while the caller waits.
     pub(super) async fn find(&self, source: &GithubKeys, id: &str) -> Result<Vec<u8>, Lack> {
-        match self.known().find(source, id, Instant::now()) {
+        let found = self.known().find(source, id, Instant::now());
+        match found {
             Found::Key(key) => return Ok(key),
             Found::Ageing(key) => {
                 let (keys, source, id) = (self.clone(), source.clone(), id.to_owned());
@@ -103,24 +104,24 @@ impl Keys {
         }
         let Ok(_place) = self.waiting.try_acquire() else { return Err(Lack::Untold) };
         self.look(source, id).await;
-        let now = Instant::now();
-        match self.known().find(source, id, now) {
+        let (mut known, now) = (self.known(), Instant::now());
+        match known.find(source, id, now) {
             Found::Key(key) | Found::Ageing(key) => Ok(key),
-            Found::None => Err(self.known().lack(now)),
+            Found::None => Err(known.lack(now)),
         }
     }
 
     /// Looks for them, unless somebody did a short while ago.
     async fn look(&self, source: &GithubKeys, id: &str) {
         let Ok(_turn) = self.turn.acquire().await else { return };
-        let now = Instant::now();
-        // Whoever had the turn before may have found it.
-        if self.known().find(source, id, now) != Found::None && !self.known().is_ageing(now)
-            || !self.known().may_look(now)
         {
-            return;
+            let (mut known, now) = (self.known(), Instant::now());
+            // Whoever had the turn before may have found it.
+            if matches!(known.find(source, id, now), Found::Key(_)) || !known.may_look(now) {
+                return;
+            }
+            known.looked = Some(now);
         }
-        self.known().looked = Some(now);
         let found = look(source).await;
         if let Err(wrong) = &found {
             tracing::warn!("the keys of GitHub's reports cannot be had: {wrong}");
