@@ -90,7 +90,7 @@ impl Report {
         let text = if on_terminal {
             let invitation =
                 "the credentials, then Ctrl-D at the beginning of a line; what is typed is not shown:";
-            checked(unseen::read(LONGEST, invitation)?)?
+            checked(&unseen::read(LONGEST, invitation)?)?
         } else {
             require_consent(self.yes)?;
             read()?
@@ -258,14 +258,14 @@ fn read() -> Result<Zeroizing<String>, Failure> {
     let failed =
         |e: io::Error| Failure::Failed(format!("cannot read what is reported ({e}); nothing was changed"));
     io::stdin().lock().take(LONGEST as u64 + 1).read_to_end(&mut text).map_err(failed)?;
-    checked(text)
+    checked(&text)
 }
 
-fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Failure> {
+fn checked(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
     if bytes.len() > LONGEST {
         return Err(Failure::Usage("that is more than one report takes; nothing was changed".to_owned()));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
         Failure::Usage("what is reported is not text: tokens and keys are; nothing was changed".to_owned())
     })?;
     if text.trim().is_empty() {

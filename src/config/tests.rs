@@ -150,7 +150,10 @@ fn each_kind_of_mistake_has_its_place() {
         ("[admin]\nhosts = ['*.a']\n", "2:10: an entry of `admin.hosts` wants a host name"),
         ("[leaks]\ngrace = '1h'\n", "2:9: `leaks.grace` wants a table of tokens"),
         ("[leaks]\ngrace = { a = '0s' }\n", "2:11: `leaks.grace` wants more than no time"),
-        ("[leaks]\ngrace = { tok_x = '1h' }\n", "2:11: `leaks.grace` names a token by what is neither its id"),
+        (
+            "[leaks]\ngrace = { tok_x = '1h' }\n",
+            "2:11: `leaks.grace` names a token by what is neither its id",
+        ),
         ("[store]\npath = ':memory:'\n", "2:8: `store.path` wants the path of a file"),
         ("[store]\npath = 'portcullis.sock'\n", "2:8: `store.path` and `admin.socket` are the same file"),
         (

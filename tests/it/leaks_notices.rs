@@ -42,10 +42,14 @@ fn given_up(gateway: &Gateway, count: usize) -> Vec<String> {
 fn what_was_given_up_is_sent_again_by_hand() {
     let (app, hook) = (App::echo(), Hook::saying(&[410]));
     let gateway = with_hook(&app, &hook);
+    let member = json!({ "name": "carl", "email": "carl@example.com" });
+    assert_eq!(gateway.admin("POST /v1/members", Some(member)).status, 201);
+    let carl = Caller::member(&gateway, "carl", &["read", "mint"], None);
     for _ in 0..3 {
-        gateway.revoke(&gateway.mint("production").id);
+        gateway.revoke(&carl.mint("production").id);
     }
     let ids = given_up(&gateway, 3);
+    assert!(notices(&gateway).iter().all(|notice| notice["recipient"].is_null()));
     let retry = format!("POST /v1/notices/{}/retry", ids[0]);
     // Also in vain: the receiver does not want it.
     let answer = gateway.admin(&retry, None);

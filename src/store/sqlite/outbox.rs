@@ -18,7 +18,7 @@ use crate::model::{Channel, Event, Key, MemberName, Notice, NoticeId, Token, Tok
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
-/// Notices that are kept in all. Those of an hour's great leak fit in, and their room on the disk is bounded.
+/// Notices that are kept in all, so that the room which they take on the disk is bounded.
 pub(in crate::store) const MOST: u64 = 30_000;
 /// How long after it was due a notice may wait, and how long one that was given up is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -105,10 +105,9 @@ pub(super) fn enqueue(
          VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?6, ?7)",
     )?;
     let (subject, now, member) = (about.subject(), now.as_millisecond(), owner.map(|owner| owner.number));
-    for (channel, wanted) in [(Channel::Email, letter), (Channel::Webhook, outlets.webhook)] {
-        if wanted {
-            insert.execute((&id, channel.as_str(), event.as_str(), &subject, &data, now, member))?;
-        }
+    let ways = [(Channel::Email, letter, member), (Channel::Webhook, outlets.webhook, None)];
+    for (channel, _, member) in ways.into_iter().filter(|(_, wanted, _)| *wanted) {
+        insert.execute((&id, channel.as_str(), event.as_str(), &subject, &data, now, member))?;
     }
     Ok(())
 }

@@ -135,7 +135,7 @@ mod tests {
         let opened = open(&folder.path().join("s.db")).unwrap();
         let plan = |sql: &str| -> String {
             let mut question = opened.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let steps = question.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+            let steps = question.raw_query().mapped(|row| row.get::<_, String>("detail"));
             steps.map(Result::unwrap).collect::<Vec<_>>().join("\n")
         };
         let plans = [plan(&sum(true)), plan("DELETE FROM standing WHERE tokens = 0")];
