@@ -164,9 +164,11 @@ impl Control {
             let mut dropped = self.leak_counts.last().map_or(0, |last| last.dropped);
             if waiting + given_up > NOTICES {
                 let more = self.store.bound_notices().await.unwrap_or_default();
-                tracing::warn!(
-                    "{more} notices were dropped: there is room for {NOTICES} that are not delivered"
-                );
+                if more > 0 {
+                    tracing::warn!(
+                        "{more} notices were dropped: there is room for {NOTICES} that are not delivered"
+                    );
+                }
                 dropped += more;
             }
             let count = LeakCount { leaks, waiting, given_up, dropped };
