@@ -79,6 +79,8 @@ const DEPLOYMENTS: &str = "/v1/apps/{app}/environments/{environment}/deployments
 const DEPLOYMENT: &str = "/v1/apps/{app}/environments/{environment}/deployments/{id}";
 const EXTERNAL_ACCESS: &str = "/v1/apps/{app}/environments/{environment}/external-access";
 const SWITCH_PAGE: &str = "/apps/{app}/environments/{environment}/external-access";
+const DEPLOYMENTS_PAGE: &str = "/apps/{app}/environments/{environment}/deployments";
+const ARCHIVE_PAGE: &str = "/apps/{app}/environments/{environment}/deployments/{id}/archive";
 
 pub(super) const ROUTES: &[Route] = &[
     route(&Method::GET, "/v1/tokens", READ, tokens::list),
@@ -145,12 +147,27 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::GET, "/apps", READ, dashboard::apps::list),
     page(&Method::GET, "/apps/{app}", READ, dashboard::apps::show),
     page(&Method::POST, SWITCH_PAGE, DEPLOY, dashboard::apps::switch),
+    page(&Method::GET, DEPLOYMENTS_PAGE, READ, dashboard::deployments::list),
+    page(&Method::POST, DEPLOYMENTS_PAGE, DEPLOY, dashboard::deployments::publish),
+    page(&Method::POST, ARCHIVE_PAGE, DELETE, dashboard::deployments::archive),
     page(&Method::GET, "/members", Need::Workspace, dashboard::members::list),
     page(&Method::POST, "/members", Need::Workspace, dashboard::members::add),
+    page(&Method::GET, "/members/{name}/edit", Need::Workspace, dashboard::members::ask),
+    page(&Method::POST, "/members/{name}/edit", Need::Workspace, dashboard::members::edit),
     page(&Method::POST, "/members/{name}/remove", Need::Workspace, dashboard::members::remove),
     page(&Method::GET, "/keys", READ, dashboard::keys::list),
     page(&Method::POST, "/keys", ADMIN, dashboard::keys::mint),
     page(&Method::POST, "/keys/{id}/revoke", ADMIN, dashboard::keys::revoke),
+    page(&Method::GET, "/secrets", READ, dashboard::secrets::list),
+    page(&Method::POST, "/secrets", SECRETS, dashboard::secret_form::set),
+    page(&Method::GET, "/secrets/new", SECRETS, dashboard::secret_form::ask),
+    page(&Method::GET, "/secrets/{name}", READ, dashboard::secrets::show),
+    page(&Method::GET, "/secrets/{name}/edit", SECRETS, dashboard::secret_form::ask_again),
+    page(&Method::POST, "/secrets/{name}/edit", SECRETS, dashboard::secret_form::edit),
+    page(&Method::POST, "/secrets/{name}/revoke", SECRETS, dashboard::secrets::revoke),
+    page(&Method::POST, "/secrets/{name}/delete", SECRETS, dashboard::secrets::delete),
+    page(&Method::GET, "/leaks", READ, dashboard::leaks::list),
+    page(&Method::GET, "/leaks/notices", Need::Workspace, dashboard::notices::list),
     page(&Method::GET, "/audit", READ, dashboard::audit::list),
 ];
 
