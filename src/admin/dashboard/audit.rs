@@ -12,7 +12,7 @@ use crate::control::SearchEntries;
 use crate::model::Entry;
 
 /// Entries on a page.
-const ENTRIES: &str = "40";
+const ENTRIES: &str = "30";
 /// Characters of one entry's details.
 const DETAILS: usize = 300;
 

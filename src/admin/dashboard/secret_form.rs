@@ -54,18 +54,20 @@ struct Filled {
 impl Filled {
     fn new(form: &Form) -> Self {
         let text = |name: &str| form.raw(name).to_owned();
+        // Browsers end lines otherwise than we do.
+        let lines = |name: &str| form.lines(name).join("\n");
         Self {
             name: text("key"),
             kind: text("type"),
             description: text("description"),
-            apps: text("apps"),
-            products: text("products"),
-            environments: text("environments"),
+            apps: lines("apps"),
+            products: lines("products"),
+            environments: lines("environments"),
             expires: text("expires"),
             date: text("date"),
             token_url: text("token_url"),
             client: text("client_id"),
-            scopes: text("grant_scopes"),
+            scopes: lines("grant_scopes"),
             auth: text("auth"),
         }
     }
@@ -91,13 +93,13 @@ impl Filled {
 
     /// Whether it says more than that the value is used itself.
     fn grants(&self) -> bool {
-        !self.token_url.trim().is_empty() || !self.client.trim().is_empty() || !self.scopes.trim().is_empty()
+        !self.token_url.trim().is_empty() || !self.client.trim().is_empty() || !self.scopes.is_empty()
     }
 
     /// What changes only along with the value, in one piece.
     fn bound(&self) -> [&str; 5] {
         let auth = if self.grants() { &*self.auth } else { "" };
-        [&*self.kind, self.token_url.trim(), self.client.trim(), self.scopes.trim(), auth]
+        [&*self.kind, self.token_url.trim(), self.client.trim(), &*self.scopes, auth]
     }
 }
 

@@ -11,6 +11,10 @@ use crate::support::hook;
 use crate::support::until;
 use crate::support::visitor::link;
 
+/// Whether a page asks before it is left.
+const LEAVING: &str =
+    "const e = new Event('beforeunload', { cancelable: true }); dispatchEvent(e); return e.defaultPrevented";
+
 fn origin(gateway: &Gateway) -> String {
     format!("http://{}", gateway.admin_address())
 }
@@ -37,6 +41,9 @@ fn furnished() -> (App, Gateway) {
         .set("notify.webhook", "secret_file", "\"hook-secret\"")
         .start_beside("hook-secret", hook::SECRET);
     let ask = |line: &str, body| assert!(gateway.admin(line, Some(body)).status < 300);
+    for id in ["2026-11-20.1", "2026-11-22.3"] {
+        ask("POST /v1/apps/shop/environments/production/deployments", json!({ "id": id }));
+    }
     ask("POST /v1/members", json!({ "name": "ann", "email": "ann@example.com" }));
     ask(
         "POST /v1/keys",
@@ -69,8 +76,6 @@ fn furnished() -> (App, Gateway) {
     set("BILLING_OAUTH", json!({ "value": "canary-of-billing", "apps": ["billing"], "grant": grant }));
     set("OLD_PASSWORD", json!({ "value": "canary-of-old", "products": ["commerce", "logistics"] }));
     ask("POST /v1/secrets/OLD_PASSWORD/revoke", json!({}));
-    ask("POST /v1/apps/shop/environments/production/deployments", json!({ "id": "2026-11-20.1" }));
-    ask("POST /v1/apps/shop/environments/production/deployments", json!({ "id": "2026-11-22.3" }));
     let place = "https://github.com/example/infrastructure/blob/main/deploy/environments/production/.env";
     ask("POST /v1/leaks", json!({ "tokens": [hooks.secret], "source": "nightly scan", "url": place }));
     for (path, times) in [("GET /healthz", 24), ("GET /admin", 3)] {
@@ -106,8 +111,7 @@ fn a_token_is_made_copied_guarded_and_gone_after_a_reload() {
     browser.wait_for("h1", "Copy your token now");
     let value = revealed(&browser);
 
-    let leaving = "const e = new Event('beforeunload', { cancelable: true }); dispatchEvent(e); return e.defaultPrevented";
-    assert_eq!(browser.run(leaving, &json!([])), true, "who leaves now loses it");
+    assert_eq!(browser.run(LEAVING, &json!([])), true, "who leaves now loses it");
     browser.grant("clipboard-read");
     browser.grant("clipboard-write");
     for (which, words) in [
@@ -129,7 +133,7 @@ fn a_token_is_made_copied_guarded_and_gone_after_a_reload() {
             (copied == *words).then_some(())
         });
     }
-    assert_eq!(browser.run(leaving, &json!([])), false, "who has copied it may leave");
+    assert_eq!(browser.run(LEAVING, &json!([])), false, "who has copied it may leave");
     browser.reload();
     browser.wait_for("h1", "from a browser");
     assert!(
@@ -143,9 +147,9 @@ fn a_token_is_made_copied_guarded_and_gone_after_a_reload() {
     browser.wait_for("h1", "Copy your token now");
     let successor = revealed(&browser);
     assert_ne!(successor, value);
-    assert_eq!(browser.run(leaving, &json!([])), true);
+    assert_eq!(browser.run(LEAVING, &json!([])), true);
     browser.click("#stored");
-    assert_eq!(browser.run(leaving, &json!([])), false, "who says that it is kept may leave");
+    assert_eq!(browser.run(LEAVING, &json!([])), false, "who says that it is kept may leave");
     browser.click("a.button.main");
     browser.wait_for("h1", "from a browser");
     browser.click("details.act:last-of-type > summary");
@@ -214,6 +218,59 @@ fn a_token_is_made_with_the_keyboard_alone() {
 }
 
 #[test]
+fn a_key_is_made_guarded_and_revoked() {
+    let gateway = Gateway::before(&App::echo());
+    let browser = signed_in(&gateway);
+    browser.visit(&format!("{}/keys", origin(&gateway)));
+    browser.fill("#member", "ann");
+    browser.click("input[value=read]");
+    browser.click("form[action='/keys'] button.main");
+    browser.wait_for("h1", "Copy the key now");
+    assert!(browser.text("main").contains("pcm_"));
+    assert_eq!(browser.run(LEAVING, &json!([])), true, "who leaves now loses it");
+    browser.click("#stored");
+    assert_eq!(browser.run(LEAVING, &json!([])), false);
+    browser.click("a.button.main");
+    browser.wait_for("h1", "Management keys");
+    let page = browser.run("return document.documentElement.outerHTML", &json!([])).to_string();
+    assert!(!page.contains("pcm_"));
+    browser.click("details.act > summary");
+    browser.click("details.act button.danger");
+    browser.wait_for("[role=status]", "is revoked");
+}
+
+#[test]
+fn a_secret_is_set_and_a_publish_asks_first() {
+    let gateway = Gateway::before(&App::echo());
+    let token = gateway.mint("production");
+    let browser = signed_in(&gateway);
+    browser.visit(&format!("{}/secrets", origin(&gateway)));
+    browser.click("section.empty a.main");
+    browser.fill("#key", "SHOP_KEY");
+    browser.fill("#value", "canary-of-a-value");
+    browser.fill("#apps", "shop");
+    browser.run("document.querySelector('#date').value = '2999-12-31'; document.querySelector('#date').dispatchEvent(new Event('input'))", &json!([]));
+    browser.click("form.card button.main");
+    browser.wait_for("[role=status]", "SHOP_KEY is set");
+    browser.click("section.doing > details:last-of-type > summary");
+    browser.click("form[action$='/delete'] button");
+    browser.wait_for("[role=status]", "SHOP_KEY is deleted");
+    let page = browser.run("return document.documentElement.outerHTML", &json!([])).to_string();
+    assert!(!page.contains("canary"));
+
+    browser.visit(&format!("{}/apps/shop/environments/production/deployments", origin(&gateway)));
+    browser.fill("#id", "blue");
+    browser.click("form.card button.main");
+    browser.wait_for("h1", "Publish blue?");
+    axe::judge_each_look(&browser, "publish");
+    assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &token.secret)).status, 200);
+    browser.click("button.danger");
+    browser.wait_for("[role=status]", "1 token ended");
+    let refused = gateway.ask(with_token("GET /", "shop.localhost", &token.secret));
+    assert_eq!(refused.code(), "deployment_replaced");
+}
+
+#[test]
 fn filters_act_while_one_types() {
     let (_app, gateway) = furnished();
     let browser = signed_in(&gateway);
@@ -228,6 +285,19 @@ fn filters_act_while_one_types() {
     browser.run("const s = document.querySelector('#status'); s.value = 'revoked'; s.dispatchEvent(new Event('input', { bubbles: true }))", &json!([]));
     browser.wait_for("tbody", "left the company");
     until("one token is left", || (rows() == 1).then_some(()));
+    // What ends soon: of those in use.
+    let day = gateway.mint_with(json!({
+        "label": "ends tomorrow", "app": "shop", "environment": "production", "expires_in": "24h",
+    }));
+    assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &day.secret)).status, 200);
+    until("its use", || {
+        let found = gateway.admin("GET /v1/tokens?expiring=7d", None).json();
+        (!found["items"].as_array()?.is_empty()).then_some(())
+    });
+    browser.visit(&format!("{}/tokens", origin(&gateway)));
+    browser.run("const s = document.querySelector('#expiring'); s.value = '7d'; s.dispatchEvent(new Event('input', { bubbles: true }))", &json!([]));
+    browser.wait_for("tbody", "ends tomorrow");
+    until("the address says so", || browser.url().ends_with("/tokens?expiring=7d").then_some(()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::exchange::with_token;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, Setup};
 use crate::support::visitor::{Visitor, between};
 
 const PATH: &str = "/apps/shop/environments/production/deployments";
@@ -54,7 +54,11 @@ fn a_publish_asks_before_it_ends_tokens_and_an_old_deployment_is_archived() {
 
 #[test]
 fn who_may_not_publish_or_archive_is_not_offered_to() {
-    let gateway = Gateway::before(&App::echo());
+    let app = App::echo();
+    let gateway = Setup::new(&app)
+        .set("apps.other.environments.production", "hosts", "[\"other.localhost\"]")
+        .set("apps.other.environments.production", "upstreams", &format!("[\"{}\"]", app.url()))
+        .start();
     let (ann, _) = Visitor::member(&gateway, "ann", &["read"], None);
     let page = ann.page(PATH);
     assert!(page.contains("initial") && !page.contains("name=\"id\""), "{page}");

@@ -11,7 +11,7 @@ fn a_member_is_edited_and_an_edit_meets_what_was_seen() {
     let gateway = Gateway::before(&App::echo());
     let visitor = Visitor::operator(&gateway);
     let (ann, _) = Visitor::member(&gateway, "ann@example.com", &["read"], None);
-    assert!(visitor.page("/members").contains("/members/ann%40example%2Ecom/edit"));
+    assert!(visitor.page("/members").contains("/members/ann%40example.com/edit"));
     let path = "/members/ann%40example.com/edit";
     let form = visitor.page(path);
     let revision = between(&form, "name=\"revision\" value=\"", "\"").to_owned();
