@@ -138,7 +138,7 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::POST, "/tokens", MINT, dashboard::creation::mint),
     page(&Method::GET, "/tokens/new", MINT, dashboard::creation::ask),
     page(&Method::GET, "/tokens/{id}", READ, dashboard::token::show),
-    // It shows a token; who may not mint sends it in vain.
+    // It shows a token, as the like shows a secret; who may not write sends it in vain.
     page(&Method::GET, "/tokens/{id}/edit", READ, dashboard::token::ask),
     page(&Method::POST, "/tokens/{id}/edit", MINT, dashboard::token::edit),
     page(&Method::POST, "/tokens/{id}/rotate", MINT, dashboard::token::rotate),
@@ -162,7 +162,7 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::POST, "/secrets", SECRETS, dashboard::secret_form::set),
     page(&Method::GET, "/secrets/new", SECRETS, dashboard::secret_form::ask),
     page(&Method::GET, "/secrets/{name}", READ, dashboard::secrets::show),
-    page(&Method::GET, "/secrets/{name}/edit", SECRETS, dashboard::secret_form::ask_again),
+    page(&Method::GET, "/secrets/{name}/edit", READ, dashboard::secret_form::ask_again),
     page(&Method::POST, "/secrets/{name}/edit", SECRETS, dashboard::secret_form::edit),
     page(&Method::POST, "/secrets/{name}/revoke", SECRETS, dashboard::secrets::revoke),
     page(&Method::POST, "/secrets/{name}/delete", SECRETS, dashboard::secrets::delete),

@@ -9,7 +9,7 @@ use super::page::{Frame, html};
 use super::words::{Moment, in_short};
 use super::{Answer, Ask};
 use crate::control::{Caller, ListSecrets, Needed, SearchEntries, SecretView};
-use crate::model::{AppName, Secret, Status};
+use crate::model::{AppName, EnvironmentName, Secret, Status};
 
 /// What is lacking and told of on one page, and the environments that are named beside a secret.
 const NAMED: usize = 50;
@@ -95,9 +95,10 @@ struct Use {
 }
 
 impl Row {
-    fn new(view: &SecretView, unmet: &[Needed], now: Timestamp) -> Self {
+    fn new(view: &SecretView, caller: &Caller, unmet: &[Needed], now: Timestamp) -> Self {
         let secret = &view.secret;
-        let users = view.used_by.iter().map(|(app, environment)| format!("{app} {environment}"));
+        let users = view.used_by.iter().filter(|(app, _)| sees(caller, app));
+        let users = users.map(|(app, environment)| format!("{app} {environment}"));
         Self {
             name: secret.name.to_string(),
             kind: secret.kind.as_str(),
@@ -164,11 +165,14 @@ fn places(secret: &Secret) -> String {
     }
 }
 
+fn sees(caller: &Caller, app: &AppName) -> bool {
+    caller.app().is_none_or(|bound| bound == app)
+}
+
 /// What the environments that this caller sees lack.
 fn unmet(ask: &Ask, caller: &Caller) -> Vec<Needed> {
-    let sees = |app: &AppName| caller.app().is_none_or(|bound| bound == app);
     let unmet = ask.state.control.needs().unmet();
-    unmet.into_iter().filter(|needed| sees(&needed.app)).collect()
+    unmet.into_iter().filter(|needed| sees(caller, &needed.app)).collect()
 }
 
 pub(in crate::admin) fn list(ask: Ask) -> Answer {
@@ -186,7 +190,7 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
         });
         let page = List {
             frame: ask.frame("secrets", "Secrets"),
-            rows: found.items.iter().map(|view| Row::new(view, &unmet, now)).collect(),
+            rows: found.items.iter().map(|view| Row::new(view, caller, &unmet, now)).collect(),
             lacks: lacks.collect(),
             more_lacks: unmet.len().saturating_sub(NAMED),
             next: found.next_cursor.map(|next| format!("cursor={next}")),
@@ -208,9 +212,8 @@ pub(in crate::admin) fn show(ask: Ask) -> Answer {
         };
         let entries = control.search_entries(caller, asked).await?;
         let (unmet, now) = (unmet(&ask, caller), control.now());
-        let sees = |app: &AppName| caller.app().is_none_or(|bound| bound == app);
-        let uses: Vec<_> = view.used_by.iter().filter(|(app, _)| sees(app)).collect();
-        let lack = |app: &AppName, environment: &crate::model::EnvironmentName| {
+        let uses: Vec<_> = view.used_by.iter().filter(|(app, _)| sees(caller, app)).collect();
+        let lack = |app: &AppName, environment: &EnvironmentName| {
             let found = unmet.iter().find(|needed| {
                 needed.app == *app && needed.environment == *environment && needed.secret == view.secret.name
             });

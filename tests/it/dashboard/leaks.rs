@@ -1,6 +1,6 @@
 //! Leaks on pages: seen by those whom they concern, told as text, and undelivered notices for who looks after all.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::caller::Caller;
@@ -80,11 +80,7 @@ fn notices_that_did_not_arrive_are_listed_for_who_looks_after_all() {
     report(&gateway, &token.secret, "hand", "");
     until("a notice that was given up", || {
         let notices = gateway.admin("GET /v1/notices", None).json();
-        notices["items"]
-            .as_array()?
-            .iter()
-            .any(|notice| notice["status"] == Value::from("dead"))
-            .then_some(())
+        notices["items"].as_array()?.iter().any(|notice| notice["status"] == "dead").then_some(())
     });
     let page = visitor.page("/leaks/notices");
     for shown in ["a token leaked", "given up", "webhook", &token.id] {
