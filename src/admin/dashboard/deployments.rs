@@ -133,7 +133,8 @@ pub(in crate::admin) fn publish(ask: Ask) -> Answer {
             Ok(Ok(release)) => {
                 let id = &release.deployment.id;
                 let ended = counted(release.tokens_ended, "token", "tokens");
-                let said = if release.fresh {
+                // A form that is sent again says what its first time did.
+                let said = if release.fresh || release.tokens_ended > 0 {
                     format!("{id} is published; {ended} ended.")
                 } else {
                     format!("{id} is released anew; no token ended.")
