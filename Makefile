@@ -12,7 +12,7 @@ EXAMPLES ?= 300
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
-.PHONY: demo run test soak bench
+.PHONY: demo run test soak bench screenshots
 
 # A gateway to try: free ports, an echo app behind it, a temporary store, two tokens.
 # `exec` makes the program make's own child, so that a signal to make ends it cleanly.
@@ -34,6 +34,14 @@ test:
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo test --locked --all-features
+
+# The pictures in the README, anew: the browser tests take many more, for people to look at, into target/screenshots.
+screenshots:
+	@scripts/setup cc chromium
+	cargo test --locked --all-features --test it -- every_page_is_for_everybody the_page_for_people_is_styled
+	@for picture in docs/screenshots/*.png; do \
+		cp "$${CARGO_TARGET_DIR:-target}/screenshots/$${picture##*/}" "$$picture" || exit 1; \
+	done
 
 # The long runs: property tests with many more cases, ten minutes of bytes that are nearly right, a gateway killed
 # hundreds of times within mints and revokes, and every outside test again and again, for what fails seldom.

@@ -33,9 +33,10 @@ pub(super) fn list(call: Call) -> Answer {
     Box::pin(async move {
         let mut fields = Fields::of_query(&call.uri)?;
         let asked = ListLeaks {
+            subject: fields.text("subject"),
             limit: fields.text("limit"),
             cursor: fields.text("cursor"),
-            faults: fields.end(&["limit", "cursor"]),
+            faults: fields.end(&["subject", "limit", "cursor"]),
         };
         let page = call.state.control.list_leaks(call.caller()?, asked).await?;
         let items = page.items.into_iter().map(shown).collect::<Vec<_>>();

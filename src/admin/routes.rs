@@ -79,6 +79,8 @@ const DEPLOYMENTS: &str = "/v1/apps/{app}/environments/{environment}/deployments
 const DEPLOYMENT: &str = "/v1/apps/{app}/environments/{environment}/deployments/{id}";
 const EXTERNAL_ACCESS: &str = "/v1/apps/{app}/environments/{environment}/external-access";
 const SWITCH_PAGE: &str = "/apps/{app}/environments/{environment}/external-access";
+const DEPLOYMENTS_PAGE: &str = "/apps/{app}/environments/{environment}/deployments";
+const ARCHIVE_PAGE: &str = "/apps/{app}/environments/{environment}/deployments/{id}/archive";
 
 pub(super) const ROUTES: &[Route] = &[
     route(&Method::GET, "/v1/tokens", READ, tokens::list),
@@ -137,7 +139,7 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::POST, "/tokens", MINT, dashboard::creation::mint),
     page(&Method::GET, "/tokens/new", MINT, dashboard::creation::ask),
     page(&Method::GET, "/tokens/{id}", READ, dashboard::token::show),
-    // It shows a token; who may not mint sends it in vain.
+    // It shows a token, as the like shows a secret; who may not write sends it in vain.
     page(&Method::GET, "/tokens/{id}/edit", READ, dashboard::token::ask),
     page(&Method::POST, "/tokens/{id}/edit", MINT, dashboard::token::edit),
     page(&Method::POST, "/tokens/{id}/rotate", MINT, dashboard::token::rotate),
@@ -146,12 +148,27 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::GET, "/apps", READ, dashboard::apps::list),
     page(&Method::GET, "/apps/{app}", READ, dashboard::apps::show),
     page(&Method::POST, SWITCH_PAGE, DEPLOY, dashboard::apps::switch),
+    page(&Method::GET, DEPLOYMENTS_PAGE, READ, dashboard::deployments::list),
+    page(&Method::POST, DEPLOYMENTS_PAGE, DEPLOY, dashboard::deployments::publish),
+    page(&Method::POST, ARCHIVE_PAGE, DELETE, dashboard::deployments::archive),
     page(&Method::GET, "/members", Need::Workspace, dashboard::members::list),
     page(&Method::POST, "/members", Need::Workspace, dashboard::members::add),
+    page(&Method::GET, "/members/{name}/edit", Need::Workspace, dashboard::members::ask),
+    page(&Method::POST, "/members/{name}/edit", Need::Workspace, dashboard::members::edit),
     page(&Method::POST, "/members/{name}/remove", Need::Workspace, dashboard::members::remove),
     page(&Method::GET, "/keys", READ, dashboard::keys::list),
     page(&Method::POST, "/keys", ADMIN, dashboard::keys::mint),
     page(&Method::POST, "/keys/{id}/revoke", ADMIN, dashboard::keys::revoke),
+    page(&Method::GET, "/secrets", READ, dashboard::secrets::list),
+    page(&Method::POST, "/secrets", SECRETS, dashboard::secret_form::set),
+    page(&Method::GET, "/secrets/new", SECRETS, dashboard::secret_form::ask),
+    page(&Method::GET, "/secrets/{name}", READ, dashboard::secrets::show),
+    page(&Method::GET, "/secrets/{name}/edit", READ, dashboard::secret_form::ask_again),
+    page(&Method::POST, "/secrets/{name}/edit", SECRETS, dashboard::secret_form::edit),
+    page(&Method::POST, "/secrets/{name}/revoke", SECRETS, dashboard::secrets::revoke),
+    page(&Method::POST, "/secrets/{name}/delete", SECRETS, dashboard::secrets::delete),
+    page(&Method::GET, "/leaks", READ, dashboard::leaks::list),
+    page(&Method::GET, "/leaks/notices", Need::Workspace, dashboard::notices::list),
     page(&Method::GET, "/audit", READ, dashboard::audit::list),
 ];
 

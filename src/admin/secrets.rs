@@ -124,7 +124,7 @@ fn grant(fields: &mut Fields) -> Option<Option<AskedGrant>> {
 }
 
 /// A body that came in one piece is ours alone, and can be wiped.
-fn wipe(body: Bytes) {
+pub(super) fn wipe(body: Bytes) {
     if let Ok(mut body) = body.try_into_mut() {
         body.zeroize();
     }

@@ -57,6 +57,8 @@ pub enum Reacted {
 /// Which leaks to list, as asked for; `faults` is what was already found wrong with the request.
 #[derive(Debug, Default)]
 pub struct ListLeaks {
+    /// Only those of the credential with this id.
+    pub subject: Option<String>,
     pub limit: Option<String>,
     pub cursor: Option<String>,
     pub faults: Faults,
@@ -262,6 +264,7 @@ impl Control {
         let filter = LeakFilter {
             owner: caller.only_own().cloned(),
             within: caller.app().cloned(),
+            subject: asked.subject,
             before,
             limit: length + 1,
         };

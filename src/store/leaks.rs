@@ -72,6 +72,7 @@ impl Reaction {
 pub struct LeakFilter {
     pub owner: Option<MemberName>,
     pub within: Option<AppName>,
+    pub subject: Option<String>,
     pub before: Option<LeakId>,
     pub limit: usize,
 }

@@ -6,20 +6,21 @@ use jiff::Timestamp;
 use std::sync::atomic::Ordering;
 
 use super::chart::{self, Chart};
+use super::deployments::Release;
 use super::page::{Frame, html};
-use super::words::{self, Moment, counted};
+use super::words::{self, counted};
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
 use crate::board::Board;
 use crate::board::upstream::Whose;
 use crate::config::{App, ExternalAccess};
 use crate::control::{AppView, EnvironmentView, Faults, ListDeployments};
-use crate::model::{Deployment, Upstream};
+use crate::model::Upstream;
 
 /// Apps on a page.
 const APPS: usize = 50;
 /// Upstreams of one environment that are listed.
-const UPSTREAMS: usize = 64;
+const UPSTREAMS: usize = 16;
 /// Deployments that are listed.
 const DEPLOYMENTS: &str = "8";
 
@@ -80,14 +81,6 @@ struct Health {
     healthy: bool,
     in_flight: usize,
     retries: u64,
-}
-
-struct Release {
-    id: String,
-    current: bool,
-    archived: bool,
-    at: Option<Moment>,
-    by: Option<String>,
 }
 
 pub(in crate::admin) fn list(ask: Ask) -> Answer {
@@ -174,19 +167,9 @@ async fn told(
         open: environment.open,
         mode: environment.environment.external_access.as_str(),
         switchable: environment.environment.external_access == ExternalAccess::OnFirstToken,
-        history: history.items.iter().map(|deployment| release(deployment, now)).collect(),
+        history: history.items.iter().map(|deployment| Release::new(deployment, now)).collect(),
         charts: chart::charts(lately.as_ref()),
     })
-}
-
-fn release(deployment: &Deployment, now: Timestamp) -> Release {
-    Release {
-        id: deployment.id.to_string(),
-        current: deployment.current,
-        archived: deployment.archived_at.is_some(),
-        at: deployment.published_at.map(|at| Moment::new(at, now)),
-        by: deployment.published_by.clone(),
-    }
 }
 
 fn upstreams(view: &EnvironmentView) -> &[Upstream] {

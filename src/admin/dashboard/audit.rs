@@ -6,10 +6,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::page::{Frame, html};
-use super::words::{ACTIONS, Moment};
+use super::words::{ACTIONS, Moment, cut};
 use super::{Answer, Ask};
 use crate::control::SearchEntries;
 use crate::model::Entry;
+
+/// Entries on a page.
+const ENTRIES: &str = "30";
+/// Characters of one entry's details.
+const DETAILS: usize = 300;
 
 #[derive(Template)]
 #[template(path = "audit.html")]
@@ -39,6 +44,7 @@ pub(super) fn line(entry: &Entry, now: Timestamp) -> Line {
     let known = ACTIONS.iter().find(|(action, _)| *action == entry.action);
     let link =
         entry.subject.starts_with("tok_") && !matches!(&*entry.action, "token.delete" | "token.forget");
+    let mut room = DETAILS;
     let detail = entry.detail.as_object().into_iter().flatten();
     Line {
         at: Moment::new(entry.at, now),
@@ -46,7 +52,13 @@ pub(super) fn line(entry: &Entry, now: Timestamp) -> Line {
         action: known.map_or(&*entry.action, |(_, words)| words).to_owned(),
         subject: entry.subject.clone(),
         link: link.then(|| format!("/tokens/{}", entry.subject)),
-        detail: detail.filter_map(|(name, value)| Some((name.replace('_', " "), told(value)?))).collect(),
+        detail: detail
+            .filter_map(|(name, value)| {
+                let value = cut(&told(value)?, room);
+                room = room.saturating_sub(value.chars().count());
+                Some((name.replace('_', " "), value))
+            })
+            .collect(),
     }
 }
 
@@ -69,6 +81,7 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
             actor: query.filled("actor"),
             action: query.filled("action"),
             subject: query.filled("subject"),
+            limit: Some(ENTRIES.to_owned()),
             cursor: cursor.clone(),
             ..SearchEntries::default()
         };

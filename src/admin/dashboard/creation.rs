@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use super::form::Form;
 use super::page::{Frame, Wrong, html};
-use super::secret;
+use super::random;
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
 use crate::config::Config;
@@ -208,7 +208,7 @@ async fn form(
         filled,
         wrong,
         trial,
-        once: secret::draw().map_err(Fault::from)?,
+        once: random::draw().map_err(Fault::from)?,
     };
     html(status, &page)
 }

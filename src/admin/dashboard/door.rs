@@ -19,6 +19,7 @@ use crate::admin::condition;
 use crate::admin::problem::{Problem, RequestId};
 use crate::admin::routes::Need;
 use crate::admin::seats;
+use crate::admin::secrets::wipe;
 use crate::admin::serve::{self, Encrypted, Origin};
 use crate::control::{Caller, Once};
 
@@ -136,6 +137,8 @@ pub(in crate::admin) async fn answer(
             return Err(Problem::forbidden(detail));
         }
         let once = form.filled(ONCE).map(|key| condition::once(&key, &head.method, &head.uri, &body));
+        // It may hold a secret's value or a key.
+        wipe(body);
         let (state, caller, visit) = (state.clone(), caller.clone(), visit.clone());
         handler(Ask { state, caller, visit, uri: head.uri.clone(), names, form, once }).await
     };

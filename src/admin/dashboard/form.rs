@@ -3,6 +3,7 @@
 use axum::body::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use zeroize::Zeroizing;
 
 use crate::admin::problem::Problem;
 
@@ -27,6 +28,13 @@ impl Form {
     /// A field as it was written; empty where it was not sent.
     pub(super) fn raw(&self, name: &str) -> &str {
         self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    /// A field that is written down nowhere, as it was typed: it is gone from the form, and wiped once it was used.
+    pub(super) fn take(&mut self, name: &str) -> Option<Zeroizing<String>> {
+        let field = self.0.iter_mut().find(|(field, _)| field == name);
+        let value = field.map(|(_, value)| Zeroizing::new(std::mem::take(value)));
+        value.filter(|value| !value.is_empty())
     }
 
     /// A field that was filled in, without the spaces around it.
@@ -56,6 +64,9 @@ mod tests {
         assert_eq!(form.lines("scopes"), ["GET /a", "POST /b"]);
         assert_eq!(form.ticked("s"), ["read", "mint"]);
         assert_eq!((form.filled("empty"), form.filled("absent")), (None, None));
+        let mut form = form;
+        assert_eq!(form.take("label").unwrap().as_str(), " a\u{e9} ");
+        assert!(form.take("label").is_none() && form.raw("label").is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::form::Form;
 use super::page::{Frame, Wrong, html};
-use super::secret;
+use super::random;
 use super::words::Moment;
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
@@ -22,6 +22,9 @@ const SCOPES: [(Scope, &str); 6] = [
     (Scope::Secrets, "write upstream secrets"),
     (Scope::Admin, "everything, of everybody"),
 ];
+
+/// Those on a page: each has a form of its own.
+const ROWS: &str = "40";
 
 #[derive(Template)]
 #[template(path = "keys.html")]
@@ -76,7 +79,12 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
 async fn page(ask: &Ask, status: StatusCode, filled: &Form, wrong: Wrong) -> Result<Response, Problem> {
     let (control, caller) = (&ask.state.control, ask.caller()?);
     let cursor = ask.query().filled("cursor");
-    let found = control.list_keys(caller, ListKeys { cursor: cursor.clone(), ..ListKeys::default() }).await?;
+    let found = control
+        .list_keys(
+            caller,
+            ListKeys { cursor: cursor.clone(), limit: Some(ROWS.to_owned()), ..ListKeys::default() },
+        )
+        .await?;
     let now = control.now();
     let rows = found.items.iter().map(|key| {
         let ended = key.expires_at.is_some_and(|end| end <= now);
@@ -120,7 +128,7 @@ async fn page(ask: &Ask, status: StatusCode, filled: &Form, wrong: Wrong) -> Res
             expires: filled.raw("expires_in").to_owned(),
         },
         wrong,
-        once: secret::draw().map_err(Fault::from)?,
+        once: random::draw().map_err(Fault::from)?,
     };
     html(status, &page)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::secret::{Hash, draw, hash};
+use super::random::{Hash, draw, hash};
 use super::session::Holder;
 use crate::admin::call::{Answer, Call, json};
 use crate::admin::fields::Fields;

@@ -5,11 +5,14 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::page::{Frame, Wrong, html};
-use super::secret;
+use super::random;
 use super::words::{Moment, counted};
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
-use crate::control::{AddMember, Fault, ListMembers};
+use crate::control::{AddMember, EditMember, Fault, ListMembers};
+
+/// Those on a page: each has a form of its own.
+const ROWS: &str = "40";
 
 #[derive(Template)]
 #[template(path = "members.html")]
@@ -22,6 +25,18 @@ struct Page {
     email: String,
     wrong: Wrong,
     once: String,
+}
+
+#[derive(Template)]
+#[template(path = "member_edit.html")]
+struct Edit {
+    frame: Frame,
+    /// As whom the member is known until this is saved.
+    of: String,
+    revision: u64,
+    name: String,
+    email: String,
+    wrong: Wrong,
 }
 
 struct Row {
@@ -37,7 +52,8 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
 async fn page(ask: &Ask, status: StatusCode, wrong: Wrong) -> Result<Response, Problem> {
     let control = &ask.state.control;
     let cursor = ask.query().filled("cursor");
-    let asked = ListMembers { cursor: cursor.clone(), ..ListMembers::default() };
+    let asked =
+        ListMembers { cursor: cursor.clone(), limit: Some(ROWS.to_owned()), ..ListMembers::default() };
     let found = control.list_members(ask.caller()?, asked).await?;
     let now = control.now();
     let rows = found.items.iter().map(|member| Row {
@@ -53,7 +69,7 @@ async fn page(ask: &Ask, status: StatusCode, wrong: Wrong) -> Result<Response, P
         name: ask.form.raw("name").to_owned(),
         email: ask.form.raw("email").to_owned(),
         wrong,
-        once: secret::draw().map_err(Fault::from)?,
+        once: random::draw().map_err(Fault::from)?,
     };
     html(status, &page)
 }
@@ -70,6 +86,53 @@ pub(in crate::admin) fn add(ask: Ask) -> Answer {
             Ok((member, _)) => Ok(ask.done("/members", format!("{} is a member now.", member.name))),
             Err(Fault::Invalid(faults)) => {
                 page(&ask, StatusCode::UNPROCESSABLE_ENTITY, Wrong::new(faults)).await
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    })
+}
+
+pub(in crate::admin) fn ask(ask: Ask) -> Answer {
+    Box::pin(async move {
+        let member = ask.state.control.show_member(ask.caller()?, ask.name(0)).await?;
+        let name = member.name.to_string();
+        let email = member.email.map(|email| email.to_string()).unwrap_or_default();
+        edit_form(&ask, StatusCode::OK, member.revision, name, email, Wrong::default())
+    })
+}
+
+fn edit_form(
+    ask: &Ask,
+    status: StatusCode,
+    revision: u64,
+    name: String,
+    email: String,
+    wrong: Wrong,
+) -> Result<Response, Problem> {
+    let of = ask.name(0).to_owned();
+    html(
+        status,
+        &Edit { frame: ask.frame("members", format!("Edit {of}")), of, revision, name, email, wrong },
+    )
+}
+
+pub(in crate::admin) fn edit(ask: Ask) -> Answer {
+    Box::pin(async move {
+        let form = &ask.form;
+        // What names no state of the member's names one that they are not in.
+        let revision = form.raw("revision").parse().unwrap_or_default();
+        let asked = EditMember {
+            name: Some(form.filled("name").unwrap_or_default()),
+            email: Some(form.filled("email")),
+            expected: Some(vec![revision]),
+            ..EditMember::default()
+        };
+        match ask.state.control.edit_member(ask.caller()?, ask.name(0), asked).await {
+            Ok(member) => Ok(ask.done("/members", format!("{} was edited.", member.name))),
+            Err(Fault::Invalid(faults)) => {
+                let (name, email) = (form.raw("name").to_owned(), form.raw("email").to_owned());
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                edit_form(&ask, status, revision, name, email, Wrong::new(faults))
             }
             Err(fault) => Err(fault.into()),
         }

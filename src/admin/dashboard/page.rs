@@ -39,6 +39,7 @@ pub(super) struct May {
     pub(super) mint: bool,
     pub(super) deploy: bool,
     pub(super) delete: bool,
+    pub(super) secrets: bool,
     pub(super) admin: bool,
     pub(super) workspace: bool,
 }
@@ -51,6 +52,7 @@ impl May {
             mint: scopes.allow(Scope::Mint),
             deploy: scopes.allow(Scope::Deploy),
             delete: scopes.allow(Scope::Delete),
+            secrets: scopes.allow(Scope::Secrets),
             admin: scopes.allow(Scope::Admin),
             workspace: caller.require_workspace().is_ok(),
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::secret::{Hash, draw, hash};
+use super::random::{Hash, draw, hash};
 use crate::model::KeyId;
 
 /// A session that nobody uses ends after this, and any after the second.

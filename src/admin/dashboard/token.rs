@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::audit::{self, Line};
 use super::chart::{self, Chart};
 use super::creation;
+use super::leaks;
 use super::page::{Frame, Wrong, html};
-use super::secret;
+use super::random;
 use super::words::{self, Moment, counted};
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
@@ -26,6 +27,9 @@ struct Page {
     frame: Frame,
     token: Facts,
     charts: Vec<Chart>,
+    /// Whether it leaked for certain; else it may have, where there are any signs.
+    leaked: bool,
+    leaks: Vec<leaks::Row>,
     refusals: Vec<Refusal>,
     entries: Vec<Line>,
     lifetimes: Vec<String>,
@@ -149,16 +153,19 @@ pub(in crate::admin) fn show(ask: Ask) -> Answer {
             ..SearchEntries::default()
         };
         let entries = control.search_entries(caller, asked).await?;
+        let leaks = leaks::of_token(&ask, caller, token.id.to_string()).await?;
         let denials = board.denials(|denial| denial.token == Some(token.id));
         let lately = board.lately_of_token(token.id, now.as_millisecond());
         let page = Page {
             frame: ask.frame("tokens", format!("Token …{}", token.hint)),
             charts: chart::charts(lately.as_ref()),
+            leaked: leaks.iter().any(|leak| leak.certain),
+            leaks,
             refusals: denials.iter().take(SHOWN).map(|(_, denial)| Refusal::new(denial, now)).collect(),
             entries: entries.items.iter().map(|entry| audit::line(entry, now)).collect(),
             lifetimes: control.config().tokens.lifetimes.iter().map(ToString::to_string).collect(),
             token: Facts::new(&ask, &token, now),
-            once: secret::draw().map_err(Fault::from)?,
+            once: random::draw().map_err(Fault::from)?,
         };
         html(StatusCode::OK, &page)
     })

@@ -13,6 +13,9 @@ use crate::model::{Scope, Status, Token};
 /// Offered as names to filter by.
 const MEMBERS: &str = "200";
 
+/// Characters of a token's scopes that a list shows.
+const SCOPES: usize = 60;
+
 #[derive(Template)]
 #[template(path = "tokens.html")]
 struct Tokens {
@@ -34,6 +37,8 @@ struct Filter {
     environment: String,
     status: String,
     member: String,
+    /// Within which time they end: only those in use.
+    expiring: String,
 }
 
 /// What it can be narrowed down to.
@@ -41,6 +46,7 @@ struct Choices {
     apps: Vec<String>,
     environments: Vec<String>,
     statuses: Vec<&'static str>,
+    ends: [(&'static str, &'static str); 2],
     /// `None` where the caller sees only their own.
     members: Option<Vec<String>>,
 }
@@ -68,7 +74,7 @@ impl Row {
             hint: token.hint.clone(),
             app: token.app.to_string(),
             environment: token.environment.to_string(),
-            scopes: words::in_short(&token.rules.scopes),
+            scopes: words::cut(&words::in_short(&token.rules.scopes, "any path"), SCOPES),
             maker: words::maker(token),
             created: Moment::new(token.created_at, now),
             end: words::end(token, now),
@@ -90,6 +96,7 @@ impl Filter {
             ("environment", &self.environment),
             ("status", &self.status),
             ("member", &self.member),
+            ("expiring", &self.expiring),
         ]
         .into_iter()
     }
@@ -114,6 +121,7 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
             environment: text("environment"),
             status: text("status"),
             member: text("member"),
+            expiring: text("expiring"),
         };
         let cursor = query.filled("cursor");
         let asked = ListTokens {
@@ -122,6 +130,7 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
             status: query.filled("status"),
             member: query.filled("member"),
             q: query.filled("q"),
+            expiring: query.filled("expiring"),
             cursor: cursor.clone(),
             ..ListTokens::default()
         };
@@ -168,6 +177,7 @@ impl Choices {
             apps: apps.iter().map(|view| view.app.name.to_string()).collect(),
             environments,
             statuses: Status::ALL.map(Status::as_str).to_vec(),
+            ends: [("24h", "in use, within a day"), ("7d", "in use, within 7 days")],
             members,
         }
     }

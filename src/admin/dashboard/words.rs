@@ -56,12 +56,20 @@ pub(super) fn maker(token: &Token) -> String {
     token.created_by.as_ref().map_or_else(|| "operator".to_owned(), ToString::to_string)
 }
 
-/// Scopes in short.
-pub(super) fn in_short(scopes: &[impl ToString]) -> String {
-    match scopes {
-        [] => "any path".to_owned(),
+/// Several things in short; `none` where there are none.
+pub(super) fn in_short(things: &[impl ToString], none: &str) -> String {
+    match things {
+        [] => none.to_owned(),
         [one] => one.to_string(),
         [one, rest @ ..] => format!("{} and {} more", one.to_string(), rest.len()),
+    }
+}
+
+/// A text that lists have room for; how it goes on is told where there is more room.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -80,7 +88,7 @@ pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 /// What an entry of the audit log tells, in plain words; `None` for one that is not known here.
-pub(super) const ACTIONS: [(&str, &str); 22] = [
+pub(super) const ACTIONS: [(&str, &str); 28] = [
     ("token.mint", "made a token"),
     ("token.edit", "edited a token"),
     ("token.rotate", "rotated a token"),
@@ -88,6 +96,12 @@ pub(super) const ACTIONS: [(&str, &str); 22] = [
     ("token.delete", "deleted a token"),
     ("token.forget", "forgot an ended token"),
     ("token.expiring", "noted a token about to end"),
+    ("share.use", "signed in by a link"),
+    ("secret.set", "set a secret"),
+    ("secret.edit", "edited a secret"),
+    ("secret.revoke", "revoked a secret"),
+    ("secret.delete", "deleted a secret"),
+    ("secret.rekey", "sealed secrets with another key"),
     ("leak.report", "reported a leak"),
     ("leak.warn", "warned of a leak"),
     ("member.add", "added a member"),
@@ -125,9 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(
+            (cut("\u{e9}\u{e9}", 2), cut("\u{e9}\u{e9}", 1)),
+            ("\u{e9}\u{e9}".into(), "\u{e9}…".into())
+        );
+    }
+
+    #[test]
     fn scopes_in_short() {
-        assert_eq!(in_short(&[] as &[&str]), "any path");
-        assert_eq!(in_short(&["GET /a"]), "GET /a");
-        assert_eq!(in_short(&["GET /a", "GET /b", "GET /c"]), "GET /a and 2 more");
+        assert_eq!(in_short(&[] as &[&str], "any path"), "any path");
+        assert_eq!(in_short(&["GET /a"], "any path"), "GET /a");
+        assert_eq!(in_short(&["GET /a", "GET /b", "GET /c"], "any path"), "GET /a and 2 more");
     }
 }

@@ -226,7 +226,7 @@ impl Doc {
             ("POST", "/v1/lookup") => Self::new("Tell what credentials are, by their digests")
                 .takes(one::<wire::LookUp>)
                 .gives(200, "Those that are known here, as they are now.", page::<wire::Holding>),
-            ("GET", "/v1/leaks") => Self::new("List leaks and warnings, newest first").asks(PAGES).gives(
+            ("GET", "/v1/leaks") => Self::new("List leaks and warnings, newest first").asks(LEAKS).gives(
                 200,
                 OK,
                 page::<wire::Leak>,
@@ -401,6 +401,8 @@ const DENIALS: &[Parameter] = &[
     LIMIT,
     CURSOR,
 ];
+const LEAKS: &[Parameter] =
+    &[Parameter::new("subject", "Only those of the token or key with this id.", Kind::Text), LIMIT, CURSOR];
 const AUDIT: &[Parameter] = &[
     Parameter::new("after", "The `seq` of the last entry that the caller has.", Kind::Number),
     LIMIT,

@@ -358,6 +358,9 @@ pub(in crate::store) fn list(conn: &Connection, filter: &LeakFilter) -> rusqlite
     if let Some(app) = &filter.within {
         and("l.app = ?", app.to_string().into());
     }
+    if let Some(subject) = &filter.subject {
+        and("l.subject = ?", subject.clone().into());
+    }
     if let Some(before) = filter.before {
         and("l.id < ?", before.to_string().into());
     }

@@ -3,14 +3,17 @@
 use serde_json::json;
 
 use crate::support::app::App;
+use crate::support::axe;
 use crate::support::browser::{Browser, ENTER, SPACE, TAB};
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::hook;
 use crate::support::until;
 use crate::support::visitor::link;
 
-/// The engine of <https://github.com/dequelabs/axe-core>, under the licence beside it.
-const AXE: &str = include_str!("axe.min.js");
+/// Whether a page asks before it is left.
+const LEAVING: &str =
+    "const e = new Event('beforeunload', { cancelable: true }); dispatchEvent(e); return e.defaultPrevented";
 
 fn origin(gateway: &Gateway) -> String {
     format!("http://{}", gateway.admin_address())
@@ -32,8 +35,15 @@ fn furnished() -> (App, Gateway) {
         .set("apps.shop", "description", "\"Storefront\"")
         .set("apps.billing.environments.production", "hosts", "[\"billing.localhost\"]")
         .set("apps.billing.environments.production", "upstreams", &format!("[\"{}\"]", app.url()))
-        .start();
+        .set("apps.shop.environments.production", "request_headers", "{ \"X-Key\" = \"$Secret{SHOP_KEY}\" }")
+        .set("apps.billing.environments.production", "upstream_auth", "\"bearer $Secret{BILLING_OAUTH}\"")
+        .set("notify.webhook", "url", "\"http://127.0.0.1:1/hook\"")
+        .set("notify.webhook", "secret_file", "\"hook-secret\"")
+        .start_beside("hook-secret", hook::SECRET);
     let ask = |line: &str, body| assert!(gateway.admin(line, Some(body)).status < 300);
+    for id in ["2026-11-20.1", "2026-11-22.3"] {
+        ask("POST /v1/apps/shop/environments/production/deployments", json!({ "id": id }));
+    }
     ask("POST /v1/members", json!({ "name": "ann", "email": "ann@example.com" }));
     ask(
         "POST /v1/keys",
@@ -49,11 +59,25 @@ fn furnished() -> (App, Gateway) {
         }))
     };
     let revoked = mint("left the company", "shop", "1y", &[]);
-    mint("stripe webhooks", "billing", "1y", &["POST /webhooks/*", "GET /webhooks/status"]);
+    let hooks = mint("stripe webhooks", "billing", "1y", &["POST /webhooks/*", "GET /webhooks/status"]);
     mint("smoke test of the nightly build", "shop", "24h", &[]);
     mint("preview for the design review \u{1f3a8}", "shop", "7d", &["GET,HEAD /*"]);
     let monitor = mint("uptime monitor", "shop", "3mo", &["GET /healthz"]);
     gateway.revoke(&revoked.id);
+    let set = |name: &str, body| ask(&format!("PUT /v1/secrets/{name}"), body);
+    set(
+        "SHOP_KEY",
+        json!({
+            "value": "canary-of-shop", "type": "api-key", "description": "Payment provider, account of the shop",
+            "apps": ["shop"], "environments": ["production"], "expires_in": "3d",
+        }),
+    );
+    let grant = json!({ "token_url": "http://127.0.0.1:1/token", "client_id": "billing", "scopes": ["invoices.read"] });
+    set("BILLING_OAUTH", json!({ "value": "canary-of-billing", "apps": ["billing"], "grant": grant }));
+    set("OLD_PASSWORD", json!({ "value": "canary-of-old", "products": ["commerce", "logistics"] }));
+    ask("POST /v1/secrets/OLD_PASSWORD/revoke", json!({}));
+    let place = "https://github.com/example/infrastructure/blob/main/deploy/environments/production/.env";
+    ask("POST /v1/leaks", json!({ "tokens": [hooks.secret], "source": "nightly scan", "url": place }));
     for (path, times) in [("GET /healthz", 24), ("GET /admin", 3)] {
         for _ in 0..times {
             gateway.ask(with_token(path, "shop.localhost", &monitor.secret));
@@ -87,8 +111,7 @@ fn a_token_is_made_copied_guarded_and_gone_after_a_reload() {
     browser.wait_for("h1", "Copy your token now");
     let value = revealed(&browser);
 
-    let leaving = "const e = new Event('beforeunload', { cancelable: true }); dispatchEvent(e); return e.defaultPrevented";
-    assert_eq!(browser.run(leaving, &json!([])), true, "who leaves now loses it");
+    assert_eq!(browser.run(LEAVING, &json!([])), true, "who leaves now loses it");
     browser.grant("clipboard-read");
     browser.grant("clipboard-write");
     for (which, words) in [
@@ -110,7 +133,7 @@ fn a_token_is_made_copied_guarded_and_gone_after_a_reload() {
             (copied == *words).then_some(())
         });
     }
-    assert_eq!(browser.run(leaving, &json!([])), false, "who has copied it may leave");
+    assert_eq!(browser.run(LEAVING, &json!([])), false, "who has copied it may leave");
     browser.reload();
     browser.wait_for("h1", "from a browser");
     assert!(
@@ -124,9 +147,9 @@ fn a_token_is_made_copied_guarded_and_gone_after_a_reload() {
     browser.wait_for("h1", "Copy your token now");
     let successor = revealed(&browser);
     assert_ne!(successor, value);
-    assert_eq!(browser.run(leaving, &json!([])), true);
+    assert_eq!(browser.run(LEAVING, &json!([])), true);
     browser.click("#stored");
-    assert_eq!(browser.run(leaving, &json!([])), false, "who says that it is kept may leave");
+    assert_eq!(browser.run(LEAVING, &json!([])), false, "who says that it is kept may leave");
     browser.click("a.button.main");
     browser.wait_for("h1", "from a browser");
     browser.click("details.act:last-of-type > summary");
@@ -195,6 +218,59 @@ fn a_token_is_made_with_the_keyboard_alone() {
 }
 
 #[test]
+fn a_key_is_made_guarded_and_revoked() {
+    let gateway = Gateway::before(&App::echo());
+    let browser = signed_in(&gateway);
+    browser.visit(&format!("{}/keys", origin(&gateway)));
+    browser.fill("#member", "ann");
+    browser.click("input[value=read]");
+    browser.click("form[action='/keys'] button.main");
+    browser.wait_for("h1", "Copy the key now");
+    assert!(browser.text("main").contains("pcm_"));
+    assert_eq!(browser.run(LEAVING, &json!([])), true, "who leaves now loses it");
+    browser.click("#stored");
+    assert_eq!(browser.run(LEAVING, &json!([])), false);
+    browser.click("a.button.main");
+    browser.wait_for("h1", "Management keys");
+    let page = browser.run("return document.documentElement.outerHTML", &json!([])).to_string();
+    assert!(!page.contains("pcm_"));
+    browser.click("details.act > summary");
+    browser.click("details.act button.danger");
+    browser.wait_for("[role=status]", "is revoked");
+}
+
+#[test]
+fn a_secret_is_set_and_a_publish_asks_first() {
+    let gateway = Gateway::before(&App::echo());
+    let token = gateway.mint("production");
+    let browser = signed_in(&gateway);
+    browser.visit(&format!("{}/secrets", origin(&gateway)));
+    browser.click("section.empty a.main");
+    browser.fill("#key", "SHOP_KEY");
+    browser.fill("#value", "canary-of-a-value");
+    browser.fill("#apps", "shop");
+    browser.run("document.querySelector('#date').value = '2999-12-31'; document.querySelector('#date').dispatchEvent(new Event('input'))", &json!([]));
+    browser.click("form.card button.main");
+    browser.wait_for("[role=status]", "SHOP_KEY is set");
+    browser.click("section.doing > details:last-of-type > summary");
+    browser.click("form[action$='/delete'] button");
+    browser.wait_for("[role=status]", "SHOP_KEY is deleted");
+    let page = browser.run("return document.documentElement.outerHTML", &json!([])).to_string();
+    assert!(!page.contains("canary"));
+
+    browser.visit(&format!("{}/apps/shop/environments/production/deployments", origin(&gateway)));
+    browser.fill("#id", "blue");
+    browser.click("form.card button.main");
+    browser.wait_for("h1", "Publish blue?");
+    axe::judge_each_look(&browser, "publish");
+    assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &token.secret)).status, 200);
+    browser.click("button.danger");
+    browser.wait_for("[role=status]", "1 token ended");
+    let refused = gateway.ask(with_token("GET /", "shop.localhost", &token.secret));
+    assert_eq!(refused.code(), "deployment_replaced");
+}
+
+#[test]
 fn filters_act_while_one_types() {
     let (_app, gateway) = furnished();
     let browser = signed_in(&gateway);
@@ -208,22 +284,20 @@ fn filters_act_while_one_types() {
     browser.fill("#q", "");
     browser.run("const s = document.querySelector('#status'); s.value = 'revoked'; s.dispatchEvent(new Event('input', { bubbles: true }))", &json!([]));
     browser.wait_for("tbody", "left the company");
-    until("one token is left", || (rows() == 1).then_some(()));
-}
-
-/// What keeps some people out; on a page as it is shown now.
-fn judge(browser: &Browser, name: &str, rules: &str) {
-    if browser.run("return typeof axe", &json!([])) == "undefined" {
-        browser.run(AXE, &json!([]));
-    }
-    let found = browser.eval(&format!(
-        "const found = await axe.run({rules}); return found.violations.map((v) => \
-         [v.impact, v.id, v.nodes.map((n) => n.target.join(' ') + ': ' + n.failureSummary)])",
-    ));
-    let found = found.as_array().unwrap_or_else(|| panic!("{name}: {found}"));
-    assert!(found.is_empty(), "{name}: {found:#?}");
-    let wide = browser.run("return document.documentElement.scrollWidth > innerWidth", &json!([]));
-    assert_eq!(wide, false, "{name} is wider than its window");
+    until("two tokens are left", || (rows() == 2).then_some(()));
+    // What ends soon: of those in use.
+    let day = gateway.mint_with(json!({
+        "label": "ends tomorrow", "app": "shop", "environment": "production", "expires_in": "24h",
+    }));
+    assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &day.secret)).status, 200);
+    until("its use", || {
+        let found = gateway.admin("GET /v1/tokens?expiring=7d", None).json();
+        (!found["items"].as_array()?.is_empty()).then_some(())
+    });
+    browser.visit(&format!("{}/tokens", origin(&gateway)));
+    browser.run("const s = document.querySelector('#expiring'); s.value = '7d'; s.dispatchEvent(new Event('input', { bubbles: true }))", &json!([]));
+    browser.wait_for("tbody", "ends tomorrow");
+    until("the address says so", || browser.url().ends_with("/tokens?expiring=7d").then_some(()));
 }
 
 #[test]
@@ -233,6 +307,8 @@ fn every_page_is_for_everybody_and_looks_it() {
     let origin = origin(&gateway);
     let items = gateway.admin("GET /v1/tokens?q=monitor", None).json();
     let id = items["items"][0]["id"].as_str().unwrap().to_owned();
+    let items = gateway.admin("GET /v1/tokens?q=webhooks", None).json();
+    let leaked = items["items"][0]["id"].as_str().unwrap().to_owned();
     until("traffic on the chart", || {
         browser.visit(&format!("{origin}/tokens/{id}"));
         browser.has("figure.chart").then_some(())
@@ -244,36 +320,31 @@ fn every_page_is_for_everybody_and_looks_it() {
         ("token-edit", format!("/tokens/{id}/edit")),
         ("apps", "/apps".to_owned()),
         ("app", "/apps/shop".to_owned()),
+        ("deployments", "/apps/shop/environments/production/deployments".to_owned()),
         ("members", "/members".to_owned()),
+        ("member-edit", "/members/ann/edit".to_owned()),
         ("keys", "/keys".to_owned()),
+        ("secrets", "/secrets".to_owned()),
+        ("secret-new", "/secrets/new".to_owned()),
+        ("secret", "/secrets/SHOP_KEY".to_owned()),
+        ("secret-edit", "/secrets/BILLING_OAUTH/edit".to_owned()),
+        ("leaks", "/leaks".to_owned()),
+        ("leaked-token", format!("/tokens/{leaked}")),
+        ("notices", "/leaks/notices".to_owned()),
         ("audit", "/audit".to_owned()),
         ("refusal", "/tokens/nothing".to_owned()),
         ("sign-in", "/sign-in".to_owned()),
     ];
     for (name, path) in &pages {
         browser.visit(&format!("{origin}{path}"));
-        for (look, width, scheme, rules) in [
-            ("light", 1280, "light", "{}"),
-            ("dark", 1280, "dark", "{ runOnly: 'color-contrast' }"),
-            ("phone", 390, "light", "{ runOnly: ['target-size', 'scrollable-region-focusable'] }"),
-        ] {
-            browser.resize(width, 860, false);
-            browser.prefer(scheme);
-            browser.shoot(&format!("{name}-{look}"));
-            // Also what is folded away.
-            browser.run("document.querySelectorAll('details').forEach((d) => { d.open = true })", &json!([]));
-            judge(&browser, &format!("{name}, {look}"), rules);
-            browser
-                .run("document.querySelectorAll('details').forEach((d) => { d.open = false })", &json!([]));
-        }
+        axe::judge_each_look(&browser, name);
     }
-    browser.resize(1280, 860, false);
     browser.visit(&format!("{origin}/tokens/new?place=shop/production&label=uptime+monitor"));
     browser.click("button[value=mint]");
     browser.wait_for("h1", "Copy your token now");
     for (look, scheme) in [("light", "light"), ("dark", "dark")] {
         browser.prefer(scheme);
-        judge(&browser, "reveal", "{}");
+        axe::judge(&browser, "reveal", axe::ALL);
         browser.shoot(&format!("reveal-{look}"));
     }
     browser.click("#stored");
@@ -281,5 +352,43 @@ fn every_page_is_for_everybody_and_looks_it() {
     browser.run("document.querySelector('#place').required = false", &json!([]));
     browser.click("button[value=mint]");
     browser.wait_for("#faults", "app");
-    judge(&browser, "faults", "{}");
+    axe::judge(&browser, "faults", axe::ALL);
+}
+
+#[test]
+fn names_of_any_length_and_direction_stay_in_their_place() {
+    let app = App::echo();
+    let gateway = Gateway::before(&app);
+    let ask = |line: &str, body| assert!(gateway.admin(line, Some(body)).status < 300, "{line}");
+    let (long, arabic) = ("W".repeat(120), "\u{645}\u{631}\u{62d}\u{628}\u{627} \u{628}\u{643} (v1.2)");
+    for label in [&*long, arabic] {
+        let minted = gateway.mint_with(json!({
+            "label": label, "description": label, "app": "shop", "environment": "production", "expires_in": "1h",
+            "scopes": [format!("GET /{}", "w".repeat(200))],
+        }));
+        ask("POST /v1/leaks", json!({ "tokens": [minted.secret], "source": label, "url": "w".repeat(1000) }));
+    }
+    let (member, secret) = ("m".repeat(64), "S".repeat(64));
+    ask("POST /v1/members", json!({ "name": member, "email": format!("{}@example.com", "e".repeat(200)) }));
+    ask("POST /v1/keys", json!({ "member": member, "scopes": ["read"], "label": long }));
+    let body = json!({ "value": "x", "description": long, "apps": ["a".repeat(64)], "environments": ["e".repeat(64)] });
+    ask(&format!("PUT /v1/secrets/{secret}"), body);
+    let deployments = "/apps/shop/environments/production/deployments";
+    ask(&format!("POST /v1{deployments}"), json!({ "id": "d".repeat(128), "upstreams": [app.url()] }));
+    let id = gateway.admin("GET /v1/tokens", None).json()["items"][0]["id"].as_str().unwrap().to_owned();
+    let browser = signed_in(&gateway);
+    for (name, path) in [
+        ("long-tokens", "/tokens"),
+        ("long-token", &*format!("/tokens/{id}")),
+        ("long-leaks", "/leaks"),
+        ("long-secrets", "/secrets"),
+        ("long-secret", &format!("/secrets/{secret}")),
+        ("long-deployments", deployments),
+        ("long-app", "/apps/shop"),
+        ("long-members", "/members"),
+        ("long-keys", "/keys"),
+    ] {
+        browser.visit(&format!("{}{path}", origin(&gateway)));
+        axe::judge_each_look(&browser, name);
+    }
 }

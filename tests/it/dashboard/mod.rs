@@ -1,6 +1,11 @@
 //! The dashboard: pages for people.
 
 mod browser;
+mod deployments;
 mod forgery;
+mod leaks;
+mod members;
 mod pages;
+mod secrets;
 mod sessions;
+mod weight;

@@ -167,6 +167,8 @@ fn the_list_is_narrowed_down_and_has_pages() {
     assert_eq!(count("/tokens?status=revoked"), 0);
     assert!(visitor.page("/tokens?status=revoked").contains("Nothing matches"));
     assert_eq!(count("/tokens?member=operator&app=shop"), 50);
+    assert_eq!(count("/tokens?expiring=7d"), 0, "only what is in use");
+    assert_eq!(visitor.get("/tokens?expiring=soon").status, 422);
     assert_eq!(visitor.get("/tokens?status=nonsense").status, 422);
     assert_eq!(visitor.get("/tokens?cursor=nonsense").status, 422);
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod authority;
+pub(crate) mod axe;
 pub(crate) mod browser;
 pub(crate) mod caller;
 pub(crate) mod curl;
