@@ -185,6 +185,11 @@ impl Writer {
         Some(Arc::new(Restrictions { rules, limiter }))
     }
 
+    /// Makes room for so many tokens more.
+    pub fn reserve(&self, tokens: usize) {
+        self.0.tokens.reserve(tokens);
+    }
+
     /// Puts a token in force; returns what was known of it before.
     pub fn put(&self, digest: Digest, identity: Identity) -> Option<Identity> {
         self.0.tokens.put(&digest, identity)

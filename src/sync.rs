@@ -62,6 +62,7 @@ impl Follower {
         let feed = store.feed();
         let began = Instant::now();
         let at = feed.load(|loaded| match loaded {
+            Loaded::Tokens(count) => writer.reserve(count),
             Loaded::Token(binding) => drop(put(&writer, binding)),
             Loaded::Environment(row) => drop(set(&writer, row)),
             Loaded::Secret(stored) => safe.put(stored.secret, &stored.sealed),
@@ -209,6 +210,7 @@ fn reload(
     let mut present: HashSet<Digest> = HashSet::new();
     let mut secrets: HashSet<SecretName> = HashSet::new();
     let at = feed.load(|loaded| match loaded {
+        Loaded::Tokens(count) => present.reserve(count),
         Loaded::Token(binding) => {
             let (id, now) = (binding.id, Span::of(&binding));
             present.insert(binding.digest);

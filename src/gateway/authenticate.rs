@@ -30,6 +30,7 @@ pub struct Until {
 ///
 /// # Errors
 /// When nothing was presented, when no such token was ever minted, or when it has ended.
+#[inline]
 pub fn authenticate(
     index: &Index,
     presented: Presented,

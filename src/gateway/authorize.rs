@@ -71,6 +71,7 @@ impl Permit {
 /// # Errors
 /// When the token is another app's or environment's, the environment lets no token in, or the token's rules are not
 /// met.
+#[inline]
 pub fn authorize(
     authenticated: Authenticated,
     request: &Request,
@@ -139,6 +140,7 @@ pub fn again(routes: &Routes, index: &Index, pass: &Pass, now: i64) -> Result<Un
 
 /// A permit for what the configuration opens to everyone: public paths, and CORS preflights where they are let through.
 /// A token that came along is ignored.
+#[inline]
 #[must_use]
 pub fn public(request: &Request, presented: &Presented, route: &Arc<Route>) -> Option<Permit> {
     if route.public_paths.is_empty() && !route.preflight {

@@ -18,7 +18,8 @@ pub fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Pair> + 
     let first = name.bytes().next();
     let mut rest = Some(query);
     std::iter::from_fn(move || {
-        let text = rest?;
+        // However a name is encoded, that makes it no shorter.
+        let text = rest.filter(|text| text.len() >= name.len())?;
         let end = memchr(b'&', text.as_bytes()).unwrap_or(text.len());
         let start = query.len() - text.len();
         rest = text.get(end + 1..);
@@ -28,7 +29,7 @@ pub fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Pair> + 
         let pair = &query[whole.clone()];
         // Most differ in the first character already, which means another only where it is one of two.
         let begin = pair.bytes().next();
-        if begin != first && !matches!(begin, Some(b'%' | b'+')) {
+        if pair.len() < name.len() || begin != first && !matches!(begin, Some(b'%' | b'+')) {
             return None;
         }
         let (found, value) = match pair.find('=') {

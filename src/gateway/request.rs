@@ -170,7 +170,7 @@ impl Host {
         match self {
             Self::Nowhere => "",
             Self::AsSent { field, length } => {
-                field.to_str().ok().and_then(|text| text.get(..*length)).unwrap_or("")
+                field.as_bytes().get(..*length).and_then(|host| str::from_utf8(host).ok()).unwrap_or("")
             }
             Self::Folded(host) => host,
         }

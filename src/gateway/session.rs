@@ -130,6 +130,7 @@ impl Session {
 }
 
 /// What a request presents that brings no token in another way: the session in its cookie, if there is one.
+#[inline]
 #[must_use]
 pub fn present(
     seal: Option<&Seal>,

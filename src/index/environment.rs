@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use crate::model::{AppName, DeploymentId, EnvironmentName, NameRef, OnPublish, TokenApp, Upstream};
 
@@ -130,8 +131,8 @@ impl EnvironmentState {
 /// Every name and every environment that was spoken of so far.
 #[derive(Debug, Default)]
 pub(super) struct Environments {
-    names: HashMap<Box<str>, NameRef>,
-    states: HashMap<(NameRef, NameRef), Arc<EnvironmentState>>,
+    names: HashMap<Box<str>, NameRef, RandomState>,
+    states: HashMap<(NameRef, NameRef), Arc<EnvironmentState>, RandomState>,
     /// Environment names that a token for every app has opened.
     opened_for_every_app: Vec<NameRef>,
 }

@@ -69,7 +69,7 @@ impl<K: Prefixed> Id<K> {
         let id = Ulid::from_string(text.strip_prefix(prefix)?).ok()?;
         let id = Self::of(id);
         // The alphabet has look-alikes and case; only the canonical spelling is an identifier.
-        (id.to_string() == text).then_some(id)
+        (id.text(&mut [0; LENGTH]) == text).then_some(id)
     }
 
     /// Something that no identifier given so far or later equals: for slots that belong to no token.

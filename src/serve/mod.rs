@@ -125,7 +125,12 @@ impl Server {
         let told = board.clone();
         store
             .uses_told_by(move |of| told.last_use(of).map(|last| Use { of, at: last.at, from: last.client }));
-        let follower = Follower::load(&store, writer, board.clone(), safe.clone())?;
+        let follower = Follower::load(&store, writer, board.clone(), safe.clone());
+        // Before anything is decided by it, or changed in it; and where it is damaged, that says more than what reading
+        // it came upon.
+        store.sound()?;
+        let unread = || format!("the store `{}` cannot be loaded", config.store.path.display());
+        let follower = follower.with_context(unread)?;
         let mut settings = Settings::new(&config, &index, &board, None)?;
         sealing::provide(&mut settings, &config)?;
         let settings = InForce::new(settings);
@@ -307,8 +312,16 @@ impl Server {
 /// The keys, and whether they open everything that is stored.
 fn open_safe(config: &config::Secrets, store: &Store) -> Result<Safe> {
     let file = KeyFile::find(&config.key_file, config.named);
+    // Of two keys one is about to go, and not on the word of a store that may be damaged.
+    if !matches!(file.read_next(), Ok(None)) {
+        store.sound()?;
+    }
     let safe = Safe::open(file).context("secrets.key_file")?;
-    let (stored, sealed_under) = store.feed().secrets()?;
+    let stored = store.feed().secrets();
+    if stored.is_err() {
+        store.sound()?;
+    }
+    let (stored, sealed_under) = stored?;
     let all = stored.iter().map(|stored| (&stored.secret, &stored.sealed));
     safe.unlock(sealed_under.as_deref(), all).context("secrets.key_file")?;
     Ok(safe)

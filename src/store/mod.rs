@@ -14,8 +14,9 @@ mod tests;
 mod unwritten;
 mod writes;
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -35,7 +36,7 @@ pub use record::{
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;
 
-use sqlite::{Health, Reader, Writer};
+use sqlite::{Health, Reader, Verdict, Writer};
 use unwritten::Unwritten;
 
 /// Connections that find one thing by its name, among them whose key each call came with.
@@ -62,19 +63,22 @@ struct Inner {
     operations: Arc<Operations>,
     hindsight: Arc<Hindsight>,
     unwritten: Arc<Unwritten>,
+    verdict: Mutex<Option<Verdict>>,
     path: PathBuf,
     /// Each copy takes as much room as the store itself.
     backups: Arc<Semaphore>,
 }
 
 impl Store {
-    /// Opens the store at `path`, making it if there is none, and starts its writer. Blocks.
+    /// Opens the store at `path`, making it if there is none, and starts its writer. Blocks. The file may still turn out
+    /// to be damaged: nothing is to be built on it before [`Self::sound`] has answered.
     ///
     /// # Errors
     /// When the file cannot be used; the error names it and says what to do.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let health = Arc::new(Health::default());
-        let opened = sqlite::open(path)?;
+        let mut opened = sqlite::open(path)?;
+        let verdict = Mutex::new(opened.verdict.take());
         let operations = Arc::<Operations>::default();
         let (path, hindsight) = (opened.path.clone(), opened.hindsight.clone());
         let unwritten = opened.unwritten.clone();
@@ -91,9 +95,23 @@ impl Store {
             operations,
             hindsight,
             unwritten,
+            verdict,
             path,
             backups,
         })))
+    }
+
+    /// Waits until the whole file was looked through for damage, which began when it was opened. Blocks.
+    ///
+    /// # Errors
+    /// When any of it is damaged; told once.
+    pub fn sound(&self) -> Result<(), OpenError> {
+        let verdict = self.0.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(verdict) = verdict else { return Ok(()) };
+        verdict.join().unwrap_or_else(|_| {
+            let cause = io::Error::other("the search for damage came to no end");
+            Err(OpenError::Io { path: self.0.path.clone(), cause })
+        })
     }
 
     /// Whether the store at `path` could be opened, if there is one, and the secrets in it, where those can be read now.

@@ -151,8 +151,10 @@ async fn a_damaged_page_is_found_at_the_start() {
     let page = bytes.len() / 2 / 4096 * 4096;
     bytes[page..page + 4096].fill(0xa5);
     fs::write(&path, bytes).unwrap();
-    let error = Store::open(&path).unwrap_err();
+    let inspected = Store::inspect(&path).unwrap_err().to_string();
+    let error = Store::open(&path).and_then(|store| store.sound()).unwrap_err();
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+    assert_eq!(inspected, error.to_string());
 }
 
 #[tokio::test]

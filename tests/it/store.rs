@@ -68,6 +68,75 @@ fn a_file_that_is_no_store_of_ours_refuses_the_start_and_is_left_alone() {
 }
 
 #[test]
+fn damage_anywhere_in_the_file_refuses_the_start() {
+    let mut gateway = Gateway::before(&App::echo());
+    for _ in 0..20 {
+        gateway.mint("production");
+    }
+    gateway.signal(Signal::TERM);
+    assert!(gateway.exit().success());
+    let path = gateway.path("portcullis.db");
+    let sound = fs::read(&path).unwrap();
+    let pages: Vec<(String, u32)> = Connection::open(&path)
+        .unwrap()
+        .prepare("SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 1")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    // Some that the gateway loads, and some that it reads much later or only ever writes.
+    for damaged in ["tokens", "audit", "leaks", "feed", "tokens_by_member", "sqlite_autoindex_tokens_2"] {
+        let page = pages.iter().find(|(name, _)| name == damaged).unwrap().1 as usize;
+        let mut bytes = sound.clone();
+        bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
+        fs::write(&path, &bytes).unwrap();
+        let ran = finish(command(&gateway.path("")).arg("serve"));
+        assert_eq!(ran.code, 1, "{damaged}: {ran:?}");
+        let told = "portcullis.db` is damaged or not a database";
+        assert!(ran.stderr.contains(told) && ran.stderr.contains("restore it from a backup"), "{ran:?}");
+        assert!(!ran.stderr.contains("listens on"), "{damaged}: {ran:?}");
+        assert!(fs::read(&path).unwrap() == bytes, "{damaged}: the file was changed");
+    }
+    fs::write(&path, &sound).unwrap();
+    gateway.restart();
+}
+
+#[test]
+fn a_token_that_cannot_be_read_refuses_the_start_and_is_named() {
+    let mut gateway = Gateway::before(&App::echo());
+    gateway.mint("production");
+    let token = gateway.mint("production");
+    gateway.signal(Signal::TERM);
+    assert!(gateway.exit().success());
+    let direct = |assignment: &str| {
+        let store = Connection::open(gateway.path("portcullis.db")).unwrap();
+        store.pragma_update(None, "ignore_check_constraints", true).unwrap();
+        let changed =
+            store.execute(&format!("UPDATE tokens SET {assignment} WHERE id = ?"), [&token.id]).unwrap();
+        assert_eq!(changed, 1);
+    };
+    for (damage, mended) in [
+        ("scopes = '[\"nonsense\"]'", "scopes = '[]'"),
+        ("allowed_addresses = '['", "allowed_addresses = '[]'"),
+        ("rate_limit = 'often'", "rate_limit = NULL"),
+        ("app = 'a/b'", "app = 'shop'"),
+        ("environment = ''", "environment = 'production'"),
+        ("on_publish = 'perhaps'", "on_publish = 'keep'"),
+        ("deployment_seq = -1", "deployment_seq = 0"),
+    ] {
+        direct(damage);
+        let ran = finish(command(&gateway.path("")).arg("serve"));
+        assert_eq!(ran.code, 1, "{damage}: {ran:?}");
+        assert!(ran.stderr.contains("portcullis.db` cannot be loaded"), "{damage}: {ran:?}");
+        assert!(ran.stderr.contains(&token.id), "{damage}: {ran:?}");
+        direct(mended);
+    }
+    gateway.restart();
+    assert_eq!(gateway.ask(with_token("GET /", HOST, &token.secret)).status, 200);
+}
+
+#[test]
 fn one_store_one_socket_and_one_address_serve_one_gateway() {
     let app = App::echo();
     let gateway = Gateway::before(&app);

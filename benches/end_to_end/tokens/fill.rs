@@ -48,5 +48,7 @@ pub(super) fn fill(store: &Path, count: usize) -> Result<()> {
         }
     }
     connection.execute_batch("COMMIT")?;
+    // As the gateway leaves it.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
     Ok(())
 }

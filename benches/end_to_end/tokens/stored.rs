@@ -68,7 +68,7 @@ pub(super) fn load(site: &Site, tokens: usize) -> Result<Load> {
     let disk = std::fs::metadata(&store)?.len() as f64 / (1024.0 * 1024.0);
 
     let began = Instant::now();
-    let (gateway, address) = start_gateway(&home, Core::Proxy, &configuration(site))?;
+    let (gateway, address) = start_gateway(&home, Core::Both, &configuration(site))?;
     let request = Workload::Get.request(site);
     let status = probe::exchange(&mut probe::connect(address)?, &request)?;
     let (ready, cpu) = (began.elapsed(), gateway.cpu()? / 1e6);

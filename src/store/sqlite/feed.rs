@@ -1,6 +1,10 @@
 //! The change feed: what changed at which revision, for a follower that keeps a copy in memory.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, Row};
+use smol_str::SmolStr;
 
 use super::super::{EnvironmentRow, SealedSecret, StoreError};
 use super::reader::Reader;
@@ -43,7 +47,7 @@ pub struct Binding {
     pub expires_at: Option<i64>,
     /// By itself, or with its member.
     pub revoked: bool,
-    pub label: String,
+    pub label: SmolStr,
     /// The number of the deployment that it was minted under.
     pub deployment: u32,
     pub on_publish: OnPublish,
@@ -53,6 +57,8 @@ pub struct Binding {
 /// One thing that a first load finds.
 #[derive(Debug)]
 pub enum Loaded {
+    /// How many tokens there are, before the first of them.
+    Tokens(usize),
     Token(Binding),
     Environment(EnvironmentRow),
     Secret(Box<SealedSecret>),
@@ -103,10 +109,13 @@ impl Feed {
             for secret in secrets::all(conn)? {
                 each(Loaded::Secret(Box::new(secret)));
             }
+            let tokens = conn.query_row("SELECT count(*) FROM tokens", [], |row| row.get::<_, i64>(0))?;
+            each(Loaded::Tokens(usize::try_from(tokens).unwrap_or(0)));
             let mut all = conn.prepare_cached(SELECT_BINDING)?;
             let mut rows = all.query([])?;
+            let mut names = Names::default();
             while let Some(row) = rows.next()? {
-                each(Loaded::Token(binding(row)?));
+                each(Loaded::Token(binding(row, &mut names).inspect_err(|e| name_unread(row, e))?));
             }
             Ok(revision)
         })
@@ -196,16 +205,37 @@ const SELECT_BINDING: &str = "SELECT t.id, t.digest, t.app, t.environment, t.exp
     coalesce(t.revoked_at, m.removed_at), t.label, t.deployment_seq, t.on_publish, t.scopes,
     t.allowed_addresses, t.rate_limit FROM tokens t LEFT JOIN members m ON m.id = t.member";
 
+/// The names that were read so far: a million rows have few.
+#[derive(Default)]
+struct Names {
+    apps: HashMap<SmolStr, TokenApp, RandomState>,
+    environments: HashMap<SmolStr, EnvironmentName, RandomState>,
+}
+
+/// What `parse` makes of a name, unless it was read before.
+fn once<T: Clone, E>(
+    known: &mut HashMap<SmolStr, T, RandomState>,
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, E> {
+    if let Some(known) = known.get(name) {
+        return Ok(known.clone());
+    }
+    let new = parse(name)?;
+    known.insert(name.into(), new.clone());
+    Ok(new)
+}
+
 /// By the columns' places: to look for a million rows' columns by their names takes longer than to read them.
-fn binding(row: &Row<'_>) -> rusqlite::Result<Binding> {
+fn binding(row: &Row<'_>, names: &mut Names) -> rusqlite::Result<Binding> {
     Ok(Binding {
         id: tokens::token_id(row, 0)?,
         digest: Digest::from_bytes(row.get(1)?),
-        app: parsed(row, 2, TokenApp::parse)?,
-        environment: parsed(row, 3, EnvironmentName::parse)?,
+        app: parsed(row, 2, |app| once(&mut names.apps, app, TokenApp::parse))?,
+        environment: parsed(row, 3, |name| once(&mut names.environments, name, EnvironmentName::parse))?,
         expires_at: row.get(4)?,
         revoked: row.get::<_, Option<i64>>(5)?.is_some(),
-        label: row.get(6)?,
+        label: row.get_ref(6)?.as_str()?.into(),
         deployment: row.get(7)?,
         on_publish: parsed(row, 8, |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
         rules: tokens::rules(row, [9, 10, 11])?,
@@ -214,13 +244,20 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<Binding> {
 
 /// A token as its row has it. One that cannot be read is refused, rather than hold up every later change.
 fn readable(row: &Row<'_>) -> rusqlite::Result<Changed> {
-    match binding(row) {
+    match binding(row, &mut Names::default()) {
         Err(e @ rusqlite::Error::FromSqlConversionFailure(..)) => {
             let id = tokens::token_id(row, 0)?;
             tracing::error!(token = %id, error = %e, "a token's row cannot be read: the token is refused");
             Ok(Changed::Forgotten(id, Digest::from_bytes(row.get(1)?)))
         }
         bound => bound.map(Changed::Token),
+    }
+}
+
+/// Says which row it is that stops a load, if that can be told.
+fn name_unread(row: &Row<'_>, error: &rusqlite::Error) {
+    if let Ok(id) = tokens::token_id(row, 0) {
+        tracing::error!(token = %id, %error, "a token's row cannot be read");
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -34,9 +35,14 @@ pub(in crate::store) struct Opened {
     /// What was seen to have ended, which every connection judges by.
     pub(in crate::store) hindsight: Arc<Hindsight>,
     pub(in crate::store) unwritten: Arc<Unwritten>,
+    /// Whether any of it is damaged, as soon as that is known; `None` where it was known before it was opened.
+    pub(in crate::store) verdict: Option<Verdict>,
     pub(super) connection: Connection,
     pub(super) lock: File,
 }
+
+/// What a search for damage will have found. It has a thread of its own: it takes about as long as loading what is there.
+pub(in crate::store) type Verdict = JoinHandle<Result<(), OpenError>>;
 
 /// Takes the store for this process, checks it, mends its modes and brings it to this program's schema.
 pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
@@ -59,6 +65,15 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     let mut connection = connect(&path, &hindsight).map_err(failed)?;
     // Before anything about it is changed: it may be somebody else's.
     let version = migrate::judge(&connection, &path)?;
+    let mode: String =
+        connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
+    // Where anything is still to be changed, not before it is known to be whole.
+    let verdict = if migrate::is_current(version) && mode == "wal" {
+        Some(look_through(path.clone(), hindsight.clone()).map_err(io)?)
+    } else {
+        migrate::look_through(&connection, &path)?;
+        None
+    };
     for kept in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm"), beside(&path, ".lock")] {
         restrict(&kept).map_err(io)?;
     }
@@ -66,7 +81,14 @@ pub(in crate::store) fn open(path: &Path) -> Result<Opened, OpenError> {
     migrate::bring_up(&mut connection, version).map_err(failed)?;
     hindsight.restore(sightings::read(&connection).map_err(failed)?);
     backup::sweep(&path);
-    Ok(Opened { path, hindsight, unwritten: Arc::default(), connection, lock })
+    Ok(Opened { path, hindsight, unwritten: Arc::default(), verdict, connection, lock })
+}
+
+fn look_through(path: PathBuf, hindsight: Arc<Hindsight>) -> io::Result<Verdict> {
+    thread::Builder::new().name("damage".to_owned()).spawn(move || {
+        let connection = connect_to_read(&path, &hindsight).map_err(|e| OpenError::of(path.clone(), e))?;
+        migrate::look_through(&connection, &path)
+    })
 }
 
 /// Judges the store without touching it, and tells its secrets; `None` where that is not possible. One that is in use,
@@ -100,6 +122,7 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags).map_err(|e| OpenError::of(path.clone(), e))?;
     let version = migrate::judge(&connection, &path)?;
+    migrate::look_through(&connection, &path)?;
     // One that is older holds none.
     Ok(if migrate::is_current(version) { secrets::all(&connection).ok() } else { Some(Vec::new()) })
 }

@@ -30,7 +30,7 @@ use rusqlite::RowIndex;
 use rusqlite::types::Type;
 
 pub use feed::{Binding, Changed, Feed, Followed, Loaded};
-pub(super) use file::{Opened, inspect, open};
+pub(super) use file::{Opened, Verdict, inspect, open};
 pub(super) use reader::Reader;
 pub use tokens::list::{Prospect, ProspectFilter, Sighted};
 pub(super) use writer::Writer;
