@@ -19,11 +19,11 @@ use super::app::{LARGE_PATH, NEVER};
 use super::child::{Core, Process, pinned};
 
 /// The gateway's limits here.
-pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// How far apart those come that stall. Of a thousand in the same instant nobody can tell which are honest, and all of them
-/// wait for their turn.
-const APART: Duration = Duration::from_millis(1);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(6);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
+/// How far apart those come that stall: a thousand are there before the first is hung up on. What a thousand new
+/// connections in an instant cost is not the question here.
+const APART: Duration = Duration::from_millis(4);
 /// When a client that is still connected is given up on.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a client that does not read looks whether its connection still stands.

@@ -85,7 +85,11 @@ struct Honest<'a> {
 }
 
 impl<'a> Honest<'a> {
-    fn start(gateway: &'a Process, [proxied, unproxied]: [SocketAddr; 2], request: &Arc<[u8]>) -> Result<Self> {
+    fn start(
+        gateway: &'a Process,
+        [proxied, unproxied]: [SocketAddr; 2],
+        request: &Arc<[u8]>,
+    ) -> Result<Self> {
         let [proxied, unproxied] = [proxied, unproxied].map(|to| Steady::start(to, request, PACE));
         Ok(Self { gateway, proxied, unproxied, cpu: gateway.cpu()? })
     }
@@ -145,4 +149,3 @@ fn gateway(
     mint(&home.join(STORE), slice::from_ref(stalling), OTHER_APP)?;
     start_gateway(&home, Core::Proxy, &text)
 }
-
