@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Core {
     Proxy,
     Others,
+    /// The same, for what would have a machine of its own: it yields to all else there.
+    Yielding,
     /// For what is to use all there are.
     Both,
 }
@@ -30,7 +32,7 @@ impl Core {
     pub(super) const fn list(self) -> &'static str {
         match self {
             Self::Proxy => "0",
-            Self::Others => "1",
+            Self::Others | Self::Yielding => "1",
             Self::Both => "0,1",
         }
     }
@@ -42,7 +44,11 @@ pub(super) struct Process(Child);
 /// `program` on a core. It ends with this program, even if that is killed.
 pub(super) fn pinned(core: Core, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "taskset", "-c", core.list()]).arg(program).stdin(Stdio::null());
+    command.args(["--pdeathsig", "TERM"]);
+    if core == Core::Yielding {
+        command.args(["nice", "-n", "19"]);
+    }
+    command.args(["taskset", "-c", core.list()]).arg(program).stdin(Stdio::null());
     command
 }
 

@@ -14,6 +14,7 @@ mod chart;
 mod child;
 mod client;
 mod contest;
+mod crowd;
 mod flat;
 mod forwarder;
 mod h2load;
@@ -45,6 +46,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::child::Core;
 use self::contest::{Contest, Effort};
+use self::crowd::Crowd;
 use self::peer::Kind;
 use self::record::Record;
 use self::report::Table;
@@ -83,6 +85,9 @@ struct Arguments {
 enum Role {
     /// Clients that stall, while honest ones go on.
     Stalled {
+        /// All kinds by default.
+        #[arg(value_enum)]
+        kinds: Vec<crowd::Kind>,
         /// Of each kind.
         #[arg(long, default_value_t = 1000)]
         clients: usize,
@@ -105,6 +110,8 @@ enum Role {
         record: Option<PathBuf>,
     },
     #[command(hide = true)]
+    Crowd(Crowd),
+    #[command(hide = true)]
     App,
     #[command(hide = true)]
     Forwarder { upstream: SocketAddr },
@@ -113,6 +120,7 @@ enum Role {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.role {
+        Some(Role::Crowd(ref crowd)) => return crowd.run(),
         Some(Role::App) => return app::run(),
         Some(Role::Forwarder { upstream }) => return forwarder::run(upstream),
         Some(Role::Stalled { .. } | Role::Flat { .. } | Role::Tokens { .. }) | None => {}
@@ -122,7 +130,7 @@ fn main() -> Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     child::pin_myself(Core::Others)?;
     match arguments.role {
-        Some(Role::Stalled { clients }) => stalled::run(clients),
+        Some(Role::Stalled { clients, ref kinds }) => stalled::run(clients, kinds),
         Some(Role::Flat { minutes }) => flat::run(minutes),
         Some(Role::Tokens { ref counts, seconds, ref record }) => {
             tokens::run(counts, seconds, record.as_deref())
