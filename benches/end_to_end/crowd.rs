@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::app::{LARGE_PATH, NEVER};
 use super::child::{Core, Process, pinned};
@@ -63,6 +63,7 @@ impl Crowd {
         let opening: Arc<[u8]> = self.kind.opening(&self.bearer).into();
         let mut stalling = JoinSet::new();
         let mut turns = interval(APART);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let kind = self.kind;
         for _ in 0..self.clients {
             turns.tick().await;

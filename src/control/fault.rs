@@ -89,7 +89,7 @@ pub enum Fault {
     #[error("{0}")]
     Conflict(String),
     #[error(
-        "{live} tokens {}live already, and {limit} is the most: revoke one that is not needed", if *.per_member { "of this member " } else { "" }
+        "{live} tokens {} live already, and `tokens.{}` is {limit}: revoke one that is not needed", if *.per_member { "of this member" } else { "of all members" }, if *.per_member { "max_active_per_member" } else { "max_active" }
     )]
     Limit { per_member: bool, limit: u64, live: u64 },
     #[error("it was changed since: read it again, and edit what is there now")]
