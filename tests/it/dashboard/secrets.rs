@@ -44,14 +44,14 @@ fn a_secret_is_set_seen_edited_revoked_and_deleted_and_its_value_never_shown() {
     let made = visitor.submit("/secrets", &order);
     assert_eq!((made.status, made.get("location")), (303, Some("/secrets/SHOP_KEY")), "{made:?}");
     assert_eq!((code(), sent().as_deref()), (200, Some(VALUE)));
-    assert!(!visitor.page("/apps").contains("lacks a secret"));
-    assert!(!visitor.page("/apps/shop").contains("lacking"));
     let list = visitor.page("/secrets");
     assert!(list.contains("SHOP_KEY is set.") && list.contains("in 30 days"), "{list}");
     assert!(list.contains("shop, production") && !list.contains("cannot have it"), "{list}");
     let again = visitor.submit("/secrets", &form("other", "never"));
     assert!(again.status == 422 && again.text().contains("key-fault"), "{again:?}");
     assert!(!again.text().contains("other\""), "what was typed does not come back");
+    assert!(!visitor.page("/apps").contains("lacks a secret"));
+    assert!(!visitor.page("/apps/shop").contains("lacking"));
     // Nor by whom may not see that there is one.
     let (blind, _) = Visitor::member(&gateway, "ann", &["secrets"], None);
     let again = blind.submit("/secrets", &form("other", "never"));
