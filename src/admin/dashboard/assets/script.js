@@ -49,15 +49,13 @@ for (const date of document.querySelectorAll("[data-ticks]")) {
 // Puts a part of another page in the place of the same part of this one, unless something newer was asked for.
 const put = async (selector, address, options, isLatest) => {
   const answer = await fetch(address, options);
-  if (answer.redirected) {
-    // The session has ended. What was filled in to be sent stays; that is told when it is.
-    if (options.method !== "POST") location.reload();
-    return;
-  }
+  // What is filled in to be sent stays, even where the session has ended: that is told when it is sent.
+  const leave = (to) => { if (options.method !== "POST") location.assign(to); };
+  if (answer.redirected) { leave(address); return; }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const part = page.querySelector(selector);
   if (!isLatest()) return;
-  if (!part) { location.assign(address); return; }
+  if (!part) { leave(address); return; }
   document.querySelector(selector).replaceChildren(...part.childNodes);
 };
 // Acts once nothing more comes for a moment.
