@@ -230,7 +230,7 @@ fn enter_in_any_field_makes_the_token() {
 #[test]
 fn a_label_does_not_reorder_what_stands_beside_it() {
     let gateway = Gateway::before(&App::echo());
-    let label = "\u{202e}gnp.exe\u{202c} \u{2066}open";
+    let label = "\u{645}\u{631} \u{202e}gnp.exe\u{202c} \u{2066}open";
     gateway
         .mint_with(json!({ "app": "shop", "environment": "production", "expires_in": "1h", "label": label }));
     let browser = signed_in(&gateway);
