@@ -37,7 +37,7 @@ test:
 
 # The pictures in the README, anew: the browser tests take many more, for people to look at, into target/screenshots.
 screenshots:
-	@scripts/setup cc chromium
+	@scripts/setup cc chromium emoji
 	cargo test --locked --all-features --test it -- every_page_is_for_everybody the_page_for_people_is_styled
 	@for picture in docs/screenshots/*.png; do \
 		cp "$${CARGO_TARGET_DIR:-target}/screenshots/$${picture##*/}" "$$picture" || exit 1; \

@@ -20,7 +20,7 @@ pub(super) async fn caller(
         Some(Origin::Socket) if was_forwarded(headers) => {
             return Err(Problem::forbidden("the admin socket takes no requests that a proxy forwarded"));
         }
-        Some(Origin::Socket) => return Ok(Caller::Operator),
+        Some(Origin::Socket) => return Ok(Caller::Operator { from: None }),
         Some(Origin::Tcp(peer)) => peer.ip().to_canonical(),
         None => return Err(Problem::unauthorized("this needs a management key")),
     };

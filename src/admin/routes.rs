@@ -140,7 +140,7 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::GET, "/tokens/new", MINT, dashboard::creation::ask),
     page(&Method::GET, "/tokens/{id}", READ, dashboard::token::show),
     // It shows a token, as the like shows a secret; who may not write sends it in vain.
-    page(&Method::GET, "/tokens/{id}/edit", READ, dashboard::token::ask),
+    page(&Method::GET, "/tokens/{id}/edit", MINT, dashboard::token::ask),
     page(&Method::POST, "/tokens/{id}/edit", MINT, dashboard::token::edit),
     page(&Method::POST, "/tokens/{id}/rotate", MINT, dashboard::token::rotate),
     page(&Method::POST, "/tokens/{id}/revoke", MINT, dashboard::token::revoke),
@@ -163,12 +163,13 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::POST, "/secrets", SECRETS, dashboard::secret_form::set),
     page(&Method::GET, "/secrets/new", SECRETS, dashboard::secret_form::ask),
     page(&Method::GET, "/secrets/{name}", READ, dashboard::secrets::show),
-    page(&Method::GET, "/secrets/{name}/edit", READ, dashboard::secret_form::ask_again),
+    page(&Method::GET, "/secrets/{name}/edit", SECRETS, dashboard::secret_form::ask_again),
     page(&Method::POST, "/secrets/{name}/edit", SECRETS, dashboard::secret_form::edit),
     page(&Method::POST, "/secrets/{name}/revoke", SECRETS, dashboard::secrets::revoke),
     page(&Method::POST, "/secrets/{name}/delete", SECRETS, dashboard::secrets::delete),
     page(&Method::GET, "/leaks", READ, dashboard::leaks::list),
     page(&Method::GET, "/leaks/notices", Need::Workspace, dashboard::notices::list),
+    page(&Method::POST, "/leaks/notices/{id}/retry", Need::Workspace, dashboard::notices::retry),
     page(&Method::GET, "/audit", READ, dashboard::audit::list),
 ];
 
@@ -186,17 +187,23 @@ pub(super) fn router(state: &State) -> Router {
     router
         .method_not_allowed_fallback(|request: Request| async move {
             let detail = "this path has no such method: the Allow header lists those it has";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
-                .render(&request_id(&request))
+            refuse(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail), &request)
         })
         .fallback(|request: Request| async move {
-            let problem = Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
-            let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-            if accept.is_some_and(|accept| accept.contains("text/html")) {
-                return dashboard::nothing(&problem, &request_id(&request));
-            }
-            problem.render(&request_id(&request))
+            refuse(
+                Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path"),
+                &request,
+            )
         })
+}
+
+/// To a browser with a page, to programs as all problems are told.
+fn refuse(problem: Problem, request: &Request) -> Response {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) {
+        return dashboard::nothing(&problem, &request_id(request));
+    }
+    problem.render(&request_id(request))
 }
 
 fn filter(method: &Method) -> MethodFilter {

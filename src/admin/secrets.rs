@@ -40,6 +40,7 @@ pub(super) fn put(mut call: Call) -> Answer {
             expires_at: fields.text("expires_at"),
             grant: grant(&mut fields),
             expected: call.expected.clone(),
+            fresh: false,
             faults: fields.end(&[
                 "value",
                 "type",

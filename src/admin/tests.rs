@@ -217,8 +217,10 @@ async fn every_page_asks_for_what_the_table_says() {
                 Need::Workspace => scope == Scope::Admin,
                 Need::Key | Need::Nothing | Need::Open => true,
             };
-            // What changes something and may be done is refused all the same: the form has no proof.
-            let refused = !enough || *route.method == Method::POST;
+            // What changes something and may be done is refused all the same: the form has no proof. So is a form that
+            // shows what it edits to who may only write.
+            let shows = route.path.ends_with("/edit") && scope != Scope::Admin;
+            let refused = !enough || shows || *route.method == Method::POST;
             let status = ask(route, &cookie).await.status;
             assert_eq!(status == StatusCode::FORBIDDEN, refused, "{} with {scope:?}: {status}", route.path);
         }

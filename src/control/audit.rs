@@ -111,6 +111,14 @@ impl Control {
         }
     }
 
+    /// Writes into the audit log that somebody signed in to the dashboard, which a store that cannot be written does not
+    /// keep them from.
+    pub async fn note_sign_in(&self, caller: &Caller) {
+        if let Err(error) = self.store.note_sign_in(caller.act(self.now())).await {
+            tracing::error!("a sign-in is missing from the audit log: {error}");
+        }
+    }
+
     /// A copy of the whole store as it is now.
     ///
     /// # Errors

@@ -15,13 +15,14 @@ use crate::store::{self, Act, TokenFilter, Use};
 /// The caller of a command.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Whoever may open the admin socket: everything is theirs to do.
-    Operator,
+    /// Whoever may open the admin socket: everything is theirs to do. From there, or from this address, in a browser that
+    /// a link from there has signed in.
+    Operator { from: Option<IpAddr> },
     /// A member, by a management key.
     Member { key: KeyId, name: MemberName, scopes: Scopes, app: Option<AppName>, from: IpAddr },
 }
 
-/// Where the operator calls from.
+/// Where the operator calls from without a browser.
 const SOCKET: &str = "socket";
 
 /// When and from where keys were last used, until that is written down. Clones share it.
@@ -46,7 +47,7 @@ impl Caller {
     #[must_use]
     pub fn scopes(&self) -> Scopes {
         match self {
-            Self::Operator => Scopes::every(),
+            Self::Operator { .. } => Scopes::every(),
             Self::Member { scopes, .. } => *scopes,
         }
     }
@@ -54,7 +55,7 @@ impl Caller {
     #[must_use]
     pub fn member(&self) -> Option<&MemberName> {
         match self {
-            Self::Operator => None,
+            Self::Operator { .. } => None,
             Self::Member { name, .. } => Some(name),
         }
     }
@@ -63,7 +64,7 @@ impl Caller {
     #[must_use]
     pub fn app(&self) -> Option<&AppName> {
         match self {
-            Self::Operator => None,
+            Self::Operator { .. } => None,
             Self::Member { app, .. } => app.as_ref(),
         }
     }
@@ -72,7 +73,7 @@ impl Caller {
     #[must_use]
     pub fn key(&self) -> Option<KeyId> {
         match self {
-            Self::Operator => None,
+            Self::Operator { .. } => None,
             Self::Member { key, .. } => Some(*key),
         }
     }
@@ -132,8 +133,9 @@ impl Caller {
     pub(super) fn act_once(&self, at: Timestamp, once: Option<Once>) -> Act {
         let once = once.map(|Once { key, request }| store::Once { key, request, lasts: false });
         match self {
-            Self::Operator => {
-                Act { at, actor: TokenFilter::OPERATOR.to_owned(), key: None, from: SOCKET.to_owned(), once }
+            Self::Operator { from } => {
+                let from = from.map_or_else(|| SOCKET.to_owned(), |from| from.to_string());
+                Act { at, actor: TokenFilter::OPERATOR.to_owned(), key: None, from, once }
             }
             Self::Member { key, name, from, .. } => {
                 Act { at, actor: name.to_string(), key: Some(*key), from: from.to_string(), once }

@@ -99,19 +99,19 @@ impl Site {
             ..MintToken::default()
         };
         change(&mut asked);
-        let minted = self.control.mint_token(&Caller::Operator, asked).await.unwrap();
+        let minted = self.control.mint_token(&Caller::Operator { from: None }, asked).await.unwrap();
         (minted.token.id.to_string(), minted.value.unwrap().reveal().to_owned())
     }
 
     /// The ids of the tokens of a status, newest first.
     async fn listed(&self, status: &str) -> Vec<String> {
         let asked = ListTokens { status: Some(status.to_owned()), ..ListTokens::default() };
-        let page = self.control.list_tokens(&Caller::Operator, asked).await.unwrap();
+        let page = self.control.list_tokens(&Caller::Operator { from: None }, asked).await.unwrap();
         page.items.iter().map(|token| token.id.to_string()).collect()
     }
 
     async fn status(&self, id: &str) -> Status {
-        let token = self.control.show_token(&Caller::Operator, id).await.unwrap();
+        let token = self.control.show_token(&Caller::Operator { from: None }, id).await.unwrap();
         token.status(self.control.now())
     }
 }
@@ -173,7 +173,11 @@ async fn months_and_years_follow_the_calendar_and_its_leap_day() {
         site.set(
             "2028-01-31T00:00:00Z".parse::<Timestamp>().unwrap().min(end - SignedDuration::from_secs(1)),
         );
-        let rotated = site.control.rotate_token(&Caller::Operator, &id, Rotate::default()).await.unwrap();
+        let rotated = site
+            .control
+            .rotate_token(&Caller::Operator { from: None }, &id, Rotate::default())
+            .await
+            .unwrap();
         let expected = Lifetime::parse(life).unwrap().after(site.now());
         assert_eq!(rotated.token.expires_at, expected, "{now} {life}");
     }
@@ -189,7 +193,7 @@ async fn a_clock_that_jumps_and_comes_back_harms_nothing_that_was_not_refused() 
 
     // Ids and numbers grow whatever the clock says, and what was replaced stays so.
     let (stopped, stopped_secret) = site.mint(|asked| asked.on_publish = Some("stop".to_owned())).await;
-    site.control.publish(&Caller::Operator, publish("blue")).await.unwrap();
+    site.control.publish(&Caller::Operator { from: None }, publish("blue")).await.unwrap();
     site.set(start - SignedDuration::from_hours(5));
     assert_eq!(site.status(&stopped).await, Status::Replaced);
     assert_eq!(site.code_at(SHOP, &stopped_secret, site.now()), "deployment_replaced");
@@ -212,10 +216,10 @@ async fn a_small_step_back_revives_nothing_that_was_refused_and_stops_nothing_el
         expires_in: Some("1h".to_owned()),
         ..MintKey::default()
     };
-    let key = site.control.mint_key(&Caller::Operator, asked).await.unwrap().value.unwrap();
+    let key = site.control.mint_key(&Caller::Operator { from: None }, asked).await.unwrap().value.unwrap();
     let caller = site.control.caller(&key, from).await.unwrap().unwrap();
     site.set(after(59));
-    site.control.publish(&Caller::Operator, publish("blue")).await.unwrap();
+    site.control.publish(&Caller::Operator { from: None }, publish("blue")).await.unwrap();
     let (_, lasting_secret) = site.mint(|_| {}).await;
 
     site.set(after(100));
@@ -230,7 +234,8 @@ async fn a_small_step_back_revives_nothing_that_was_refused_and_stops_nothing_el
         assert_eq!(site.status(&seen).await, Status::Expired);
         assert_eq!(site.listed("expired").await, [seen.as_str()]);
         assert_eq!(site.listed("replaced").await, [graced.as_str()]);
-        let rotated = site.control.rotate_token(&Caller::Operator, &seen, Rotate::default()).await;
+        let rotated =
+            site.control.rotate_token(&Caller::Operator { from: None }, &seen, Rotate::default()).await;
         assert!(matches!(rotated, Err(Fault::Conflict(_))));
         assert!(site.control.caller(&key, from).await.unwrap().is_none());
         let removed = site.control.remove_member(&caller, "ann").await;
@@ -276,8 +281,9 @@ async fn grace_is_counted_from_the_publish_that_replaced() {
         asked.on_publish = Some("grace:24h".to_owned());
     };
     let (id, secret) = site.mint(graced).await;
-    let publish =
-        async |id: &str| site.control.publish(&Caller::Operator, publish(id)).await.unwrap().tokens_ended;
+    let publish = async |id: &str| {
+        site.control.publish(&Caller::Operator { from: None }, publish(id)).await.unwrap().tokens_ended
+    };
     site.set(site.now() + 2.hours());
     assert_eq!(publish("blue").await, 0);
     let replaced = site.now();
@@ -288,7 +294,7 @@ async fn grace_is_counted_from_the_publish_that_replaced() {
     assert_eq!(site.code_at(SHOP, &secret, end - SignedDuration::from_secs(1)), "ok");
     assert_eq!(site.code_at(SHOP, &secret, end), "deployment_replaced");
     site.set(end);
-    let token = site.control.show_token(&Caller::Operator, &id).await.unwrap();
+    let token = site.control.show_token(&Caller::Operator { from: None }, &id).await.unwrap();
     assert_eq!((token.status(end), token.replaced_at(end)), (Status::Replaced, Some(end)));
 }
 
@@ -305,12 +311,16 @@ async fn a_repeat_is_not_answered_before_it_is_in_force() {
     let publish = || {
         let asked = Publish { once: once(1), ..publish("blue") };
         let control = control.clone();
-        tokio::spawn(async move { control.publish(&Caller::Operator, asked).await.unwrap().fresh })
+        tokio::spawn(
+            async move { control.publish(&Caller::Operator { from: None }, asked).await.unwrap().fresh },
+        )
     };
     let add = || {
         let asked = AddMember { name: Some("ann".to_owned()), once: once(2), ..AddMember::default() };
         let control = control.clone();
-        tokio::spawn(async move { control.add_member(&Caller::Operator, asked).await.unwrap().1 })
+        tokio::spawn(
+            async move { control.add_member(&Caller::Operator { from: None }, asked).await.unwrap().1 },
+        )
     };
     let mut committed = store.revisions();
     let first = (publish(), add());
@@ -334,7 +344,7 @@ async fn what_ended_long_enough_ago_is_forgotten() {
     let (_stop, stopping) = watch::channel(false);
     tokio::spawn(site.control.clone().keep_house(stopping));
     let ((gone, gone_secret), (_, kept)) = (site.mint(|_| {}).await, site.mint(|_| {}).await);
-    site.control.revoke_token(&Caller::Operator, &gone, RevokeToken::default()).await.unwrap();
+    site.control.revoke_token(&Caller::Operator { from: None }, &gone, RevokeToken::default()).await.unwrap();
     let at = site.index.revision();
     site.index.reached().wait(at + 1).await;
     assert_eq!(site.code_at(SHOP, &gone_secret, Timestamp::now()), "token_unknown");

@@ -53,7 +53,7 @@ mod tests {
         let first = turns.take(&member("ann")).await;
         let (ann, bob) = (member("ann"), member("bob"));
         let mut second = std::pin::pin!(turns.take(&ann));
-        for other in [&bob, &Caller::Operator, &bob] {
+        for other in [&bob, &Caller::Operator { from: None }, &bob] {
             tokio::select! {
                 biased;
                 _ = second.as_mut() => panic!("two turns at once"),

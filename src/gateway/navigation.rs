@@ -14,6 +14,8 @@ pub enum Sender {
     /// From one of this very origin.
     Ours,
     Another,
+    /// From one that does not say which, as it gives no referrer, by a browser that says no more.
+    Hidden,
     /// Nothing tells, and a browser would have: where it matters it always names the origin.
     Unsaid,
 }
@@ -46,10 +48,14 @@ pub fn is_navigation(request: &Request) -> bool {
 pub fn sender(headers: &HeaderMap, uri: &Uri, secure: bool) -> Sender {
     let site = headers.get(FETCH_SITE).map(|site| site == "same-origin");
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    let origin = origins.next().map(|origin| is_origin(origin, headers, uri, secure));
+    let first = origins.next();
+    // Forms of pages that give no referrer send it so.
+    let hidden = first.is_some_and(|origin| origin == "null");
+    let origin = first.filter(|_| !hidden).map(|origin| is_origin(origin, headers, uri, secure));
     match (site, origin) {
         (Some(false), _) | (_, Some(false)) => Sender::Another,
         _ if origins.next().is_some() => Sender::Another,
+        (None, _) if hidden => Sender::Hidden,
         (None, None) => Sender::Unsaid,
         (Some(true) | None, Some(true) | None) => Sender::Ours,
     }
@@ -144,7 +150,9 @@ mod tests {
             (&[("origin", "https://shop.localhost")], true, Sender::Another),
             (&[("origin", "https://blog.localhost:8080")], true, Sender::Another),
             (&[("origin", "https://shop.localhost:8080.evil.example")], true, Sender::Another),
-            (&[("origin", "null")], true, Sender::Another),
+            (&[("origin", "null")], true, Sender::Hidden),
+            (&[("origin", "null"), ("sec-fetch-site", "same-origin")], true, Sender::Ours),
+            (&[("origin", "null"), ("sec-fetch-site", "same-site")], true, Sender::Another),
             (&[("origin", "")], true, Sender::Another),
             (&[("sec-fetch-site", "same-origin")], true, Sender::Ours),
             (&[("sec-fetch-site", "same-site")], true, Sender::Another),

@@ -24,6 +24,8 @@ const AHEAD: i64 = 60 * 60 * 1000;
 /// A browser takes the first from encrypted connections only, and from no other host.
 const SECURE: &str = "__Host-portcullis";
 const PLAIN: &str = "portcullis";
+/// Cookies of the dashboard: a browser that knows it by the same host name, ports or not, sends them to apps too.
+const DASHBOARD: [&str; 2] = ["__Host-portcullis-admin", "portcullis-admin"];
 
 /// What the key that seals sessions is derived for.
 const LABEL: &str = "portcullis browser session 1";
@@ -120,12 +122,20 @@ impl Session {
     }
 
     /// Whether a request may be made with it. A browser sends cookies along with what other pages make it ask for.
-    /// Those of a session with [`Reach::Site`] it keeps back by itself, except for links, which is what they are for,
-    /// and for WebSockets and neighbours on the same site.
+    /// Those of a session with [`Reach::Site`] it keeps back by itself, except for links, which is what they are for, and
+    /// from neighbours on the same site.
     fn covers(&self, request: &Request) -> bool {
         let changes = !matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let guarded = upgrade::is_websocket(request) || (changes && self.reach == Reach::Frames);
-        !guarded || sender(&request.headers, &request.uri, request.secure) != Sender::Another
+        let upgrades = upgrade::is_websocket(request);
+        if !changes && !upgrades {
+            return true;
+        }
+        match sender(&request.headers, &request.uri, request.secure) {
+            Sender::Ours | Sender::Unsaid => true,
+            // Pages of other sites are kept away by `SameSite`.
+            Sender::Hidden => !upgrades && self.reach == Reach::Site,
+            Sender::Another => false,
+        }
     }
 }
 
@@ -174,7 +184,7 @@ pub fn set_cookie(value: &str, secure: bool, reach: Reach) -> Option<HeaderValue
     Some(value)
 }
 
-/// Takes the session's cookie out, by either name, and leaves the others byte for byte.
+/// Takes the session's cookie out, by either name, and the dashboard's, and leaves the others byte for byte.
 pub(super) fn strip(headers: &mut HeaderMap) {
     let ours = |value: &HeaderValue| memchr::memmem::find(value.as_bytes(), PLAIN.as_bytes()).is_some();
     if !headers.get_all(header::COOKIE).iter().any(ours) {
@@ -192,7 +202,7 @@ fn without(field: &HeaderValue) -> Option<HeaderValue> {
     let all = || field.as_bytes().split(|byte| *byte == b';');
     let is_ours = |piece: &&[u8]| {
         let name = pair(piece).0;
-        name == SECURE.as_bytes() || name == PLAIN.as_bytes()
+        [SECURE, PLAIN].iter().chain(&DASHBOARD).any(|ours| name == ours.as_bytes())
     };
     if !all().any(|piece| is_ours(&piece)) {
         return Some(field.clone());
@@ -255,6 +265,7 @@ mod tests {
             ("__Host-portcullis=x", None),
             ("portcullis", None),
             ("a=1; portcullis=x", Some("a=1")),
+            ("portcullis-admin=x; a=1; __Host-portcullis-admin=y", Some("a=1")),
             ("portcullis=x; a=1", Some("a=1")),
             ("a=1; portcullis=x; b=2", Some("a=1; b=2")),
             ("a=1;portcullis=x;b=2", Some("a=1;b=2")),

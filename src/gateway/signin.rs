@@ -109,7 +109,7 @@ pub(super) async fn paste(entrance: Entrance<'_>, visit: Visit, mut record: Box<
 pub(super) fn ours(request: &Request) -> Result<(), Reject> {
     match sender(&request.headers, &request.uri, request.secure) {
         Sender::Ours | Sender::Unsaid => Ok(()),
-        Sender::Another => Err(Reject::new(
+        Sender::Another | Sender::Hidden => Err(Reject::new(
             Refusal::InvalidRequest,
             "this form was sent from a page of another origin: open the app and sign in there",
         )),

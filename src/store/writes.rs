@@ -245,6 +245,14 @@ impl Store {
         self.0.writer.command(move |work| audit::reload(work, &act, &changed)).await
     }
 
+    /// Notes in the audit log that somebody signed in to the dashboard.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn note_sign_in(&self, act: Act) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| audit::sign_in(work, &act)).await
+    }
+
     /// Deletes, in small pieces, the tokens that ended at or before `cutoff`; returns how many.
     ///
     /// # Errors

@@ -174,6 +174,31 @@ fn over_tls_the_cookie_is_bound_to_the_host_and_may_be_for_frames() {
 }
 
 #[test]
+fn apps_of_one_site_change_nothing_in_each_others_sessions() {
+    let app = App::echo();
+    let gateway = Gateway::before(&app);
+    let session = session(&gateway, &gateway.mint("production"));
+    let (ours, theirs) = (("Origin", "http://shop.localhost"), ("Origin", "http://blog.localhost"));
+    let site = |site| ("Sec-Fetch-Site", site);
+    for (method, fields, allowed) in [
+        ("GET", vec![theirs, site("same-site")], true),
+        ("POST", vec![theirs, site("same-site")], false),
+        ("POST", vec![theirs], false),
+        ("DELETE", vec![site("same-site")], false),
+        ("POST", vec![ours, site("same-origin")], true),
+        ("POST", vec![], true),
+        // Forms of an app whose pages give no referrer.
+        ("POST", vec![("Origin", "null"), site("same-origin")], true),
+        ("POST", vec![("Origin", "null")], true),
+        ("POST", vec![("Origin", "null"), site("cross-site")], false),
+    ] {
+        let sent = [&[("Cookie", &*session)], &fields[..]].concat();
+        let status = gateway.ask(request(&format!("{method} /"), &sent)).status;
+        assert_eq!(status, if allowed { 200 } else { 401 }, "{method} {fields:?}");
+    }
+}
+
+#[test]
 fn the_page_for_people_says_what_is_wrong_and_takes_a_token() {
     let app = App::echo();
     let gateway = Gateway::before(&app);

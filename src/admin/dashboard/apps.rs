@@ -8,19 +8,22 @@ use std::sync::atomic::Ordering;
 use super::chart::{self, Chart};
 use super::deployments::Release;
 use super::page::{Frame, html};
+use super::secrets::Lack;
 use super::words::{self, counted};
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
 use crate::board::Board;
 use crate::board::upstream::Whose;
 use crate::config::{App, ExternalAccess};
-use crate::control::{AppView, EnvironmentView, Faults, ListDeployments};
+use crate::control::{AppView, EnvironmentView, Faults, ListDeployments, Needed};
 use crate::model::Upstream;
 
 /// Apps on a page.
 const APPS: usize = 50;
 /// Upstreams of one environment that are listed.
 const UPSTREAMS: usize = 16;
+/// Secrets named that environments lack.
+const LACKS: usize = 16;
 /// Deployments that are listed.
 const DEPLOYMENTS: &str = "8";
 
@@ -46,8 +49,10 @@ struct Brief {
     more_hosts: usize,
     open: bool,
     deployment: String,
-    healthy: usize,
+    /// Of the upstreams that are checked; `None`: none is.
+    healthy: Option<usize>,
     upstreams: usize,
+    lacks: bool,
 }
 
 #[derive(Template)]
@@ -57,6 +62,8 @@ struct Page {
     name: String,
     description: String,
     product: Option<String>,
+    lacks: Vec<Lack>,
+    more_lacks: usize,
     environments: Vec<Environment>,
 }
 
@@ -78,7 +85,8 @@ struct Environment {
 
 struct Health {
     url: String,
-    healthy: bool,
+    /// `None`: nobody checks it.
+    healthy: Option<bool>,
     in_flight: usize,
     retries: u64,
 }
@@ -89,10 +97,15 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
         let number =
             ask.query().filled("page").and_then(|number| number.parse::<usize>().ok()).unwrap_or(1).max(1);
         let before = (number - 1).saturating_mul(APPS);
+        let unmet = ask.state.control.needs().unmet();
         let apps = all.iter().skip(before).take(APPS).map(|view| Entry {
             name: view.app.name.to_string(),
             description: view.app.description.clone(),
-            environments: view.environments.iter().map(|e| brief(&view.app, e, &ask.state.board)).collect(),
+            environments: view
+                .environments
+                .iter()
+                .map(|e| brief(&view.app, e, &unmet, &ask.state.board))
+                .collect(),
         });
         let page = List {
             frame: ask.frame("apps", "Apps"),
@@ -104,18 +117,20 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
     })
 }
 
-fn brief(app: &App, view: &EnvironmentView, board: &Board) -> Brief {
+fn brief(app: &App, view: &EnvironmentView, unmet: &[Needed], board: &Board) -> Brief {
     let addresses = upstreams(view);
     let hosts = &view.environment.hosts;
-    let healthy = addresses.iter().filter(|address| health(app, view, address, board).healthy).count();
+    let checked = view.environment.health_check.is_some();
+    let is_healthy = |address: &&Upstream| health(app, view, address, board).healthy == Some(true);
     Brief {
         name: view.environment.name.to_string(),
         host: hosts.first().map(ToString::to_string).unwrap_or_default(),
         more_hosts: hosts.len().saturating_sub(1),
         open: view.open,
         deployment: view.deployment.to_string(),
-        healthy,
+        healthy: checked.then(|| addresses.iter().filter(is_healthy).count()),
         upstreams: addresses.len(),
+        lacks: unmet.iter().any(|lack| lack.app == app.name && lack.environment == view.environment.name),
     }
 }
 
@@ -128,8 +143,12 @@ pub(in crate::admin) fn show(ask: Ask) -> Answer {
         for environment in &view.environments {
             environments.push(told(&ask, &view, environment, now).await?);
         }
+        let unmet = control.needs().unmet();
+        let lacks = || unmet.iter().filter(|lack| lack.app == view.app.name);
         let page = Page {
             frame: ask.frame("apps", format!("App {}", view.app.name)),
+            lacks: lacks().take(LACKS).map(Lack::new).collect(),
+            more_lacks: lacks().count().saturating_sub(LACKS),
             name: view.app.name.to_string(),
             description: view.app.description.clone(),
             product: view.app.product.clone(),
@@ -177,11 +196,12 @@ fn upstreams(view: &EnvironmentView) -> &[Upstream] {
 }
 
 fn health(app: &App, view: &EnvironmentView, address: &Upstream, board: &Board) -> Health {
+    let checked = view.environment.health_check.is_some();
     let (app, environment) = (app.name.clone(), view.environment.name.clone());
     let standing = board.upstreams.find(&Whose { app, environment, address: address.clone() });
     Health {
         url: address.to_string(),
-        healthy: standing.as_ref().is_none_or(|standing| standing.is_healthy()),
+        healthy: checked.then(|| standing.as_ref().is_none_or(|standing| standing.is_healthy())),
         in_flight: standing.as_ref().map_or(0, |standing| standing.in_flight.load(Ordering::Relaxed)),
         retries: standing.as_ref().map_or(0, |standing| standing.retries.get()),
     }

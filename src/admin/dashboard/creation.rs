@@ -13,11 +13,16 @@ use crate::config::Config;
 use crate::control::{Caller, Fault, MintToken, Minted};
 use crate::model::{HostPattern, PlainPath, TokenApp, TokenScope};
 
+/// Places that are described, so that a page with many stays light.
+const DESCRIBED: usize = 200;
+
 #[derive(Template)]
 #[template(path = "token_new.html")]
 struct New {
     frame: Frame,
     places: Vec<App>,
+    /// Whether there are too many for more than their names.
+    many: bool,
     lifetimes: Vec<String>,
     allow_never: bool,
     filled: Filled,
@@ -123,8 +128,11 @@ pub(in crate::admin) fn ask(ask: Ask) -> Answer {
 pub(in crate::admin) fn mint(ask: Ask) -> Answer {
     Box::pin(async move {
         let sent = &ask.form;
-        if sent.raw("intent") == "try" {
-            let filled = Filled::new(sent);
+        let filled = Filled::new(sent);
+        // Enter stands for the button that what was filled in is for.
+        let tries =
+            sent.raw("intent") == "try" || (sent.raw("intent") == "enter" && !filled.path.trim().is_empty());
+        if tries {
             let trial = attempt(&sent.lines("scopes"), &filled.method, &filled.path);
             return form(&ask, StatusCode::OK, filled, Wrong::default(), Some(trial)).await;
         }
@@ -149,7 +157,6 @@ pub(in crate::admin) fn mint(ask: Ask) -> Answer {
         match ask.state.control.mint_token(ask.caller()?, asked).await {
             Ok(minted) => reveal(&ask, &minted),
             Err(Fault::Invalid(faults)) => {
-                let filled = Filled::new(sent);
                 form(&ask, StatusCode::UNPROCESSABLE_ENTITY, filled, Wrong::new(faults), None).await
             }
             Err(fault) => Err(fault.into()),
@@ -199,9 +206,11 @@ async fn form(
     let (control, caller) = (&ask.state.control, ask.caller()?);
     let config = control.config();
     let narrow = ["scopes", "allowed_addresses", "rate_limit", "on_publish"];
+    let places = places(&config, caller);
     let page = New {
         frame: ask.frame("tokens", "New token"),
-        places: places(&config, caller),
+        many: places.iter().map(|app| app.environments.len()).sum::<usize>() > DESCRIBED,
+        places,
         lifetimes: config.tokens.lifetimes.iter().map(ToString::to_string).collect(),
         allow_never: config.tokens.allow_never,
         narrowed: filled.narrows() || trial.is_some() || narrow.iter().any(|field| wrong.of(field).is_some()),

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use super::form::Form;
 use super::page;
-use super::session::{Holder, Session};
+use super::session::{Holder, Session, Sessions};
 use super::{Handler, page::Frame};
 use crate::admin::call::State;
 use crate::admin::condition;
@@ -22,6 +22,7 @@ use crate::admin::seats;
 use crate::admin::secrets::wipe;
 use crate::admin::serve::{self, Encrypted, Origin};
 use crate::control::{Caller, Once};
+use crate::model::Scope;
 
 /// The cookie where only TLS can have set it, and where that cannot be known.
 const SEALED: &str = "__Host-portcullis-admin";
@@ -30,6 +31,9 @@ const PLAIN: &str = "portcullis-admin";
 const PROOF: &str = "proof";
 /// The field that makes a form that is sent twice count once.
 const ONCE: &str = "once";
+
+/// The form that signs in, for whom a session has ended under a form.
+const ENDED: &str = "/sign-in?ended=yes";
 
 /// A request for a page by somebody who may have it.
 pub(in crate::admin) struct Ask {
@@ -51,6 +55,8 @@ pub(super) struct Visit {
     /// Whether the browser speaks TLS, to us or to what stands in front of us.
     encrypted: bool,
     pub(super) session: Option<Session>,
+    /// The session that another one is to take the place of, where somebody signs in.
+    pub(super) earlier: Option<Session>,
 }
 
 impl Ask {
@@ -81,7 +87,9 @@ impl Ask {
         if let Some(session) = &self.visit.session {
             self.state.dashboard.sessions.leave_notice(&session.id, notice.into());
         }
-        page::go(to)
+        // Who may only write has no page that shows what was done.
+        let reads = self.caller.as_ref().is_some_and(|caller| caller.scopes().allow(Scope::Read));
+        page::go(if reads { to } else { "/" })
     }
 }
 
@@ -110,12 +118,19 @@ pub(in crate::admin) async fn answer(
         let detail = "the dashboard is on the admin address, not on the socket";
         return Problem::new(StatusCode::NOT_FOUND, "not_found", detail).render(id);
     };
-    let mut visit = Visit { from: peer.ip().to_canonical(), encrypted: is_encrypted(&head), session: None };
+    let mut visit = Visit {
+        from: peer.ip().to_canonical(),
+        encrypted: is_encrypted(&head),
+        session: None,
+        earlier: None,
+    };
     let mut caller = None;
     let attempt = async {
-        if need != Need::Open {
-            visit.session =
-                cookie(&head).and_then(|secret| state.dashboard.sessions.find(secret, Instant::now()));
+        let session = session(&state.dashboard.sessions, &head);
+        if need == Need::Open {
+            visit.earlier = session;
+        } else {
+            visit.session = session;
             caller = judge(&state, &visit).await?;
             if caller.is_some() {
                 seats::know(&head.extensions);
@@ -146,19 +161,24 @@ pub(in crate::admin) async fn answer(
     answered.unwrap_or_else(|problem| {
         // The key may have ended while the form was being filled in.
         if problem.status() == StatusCode::UNAUTHORIZED && need != Need::Open {
-            return page::go("/sign-in");
+            return page::go(ENDED);
         }
         page::refusal(&problem, caller.as_ref().zip(visit.session.as_ref()), id)
     })
 }
 
+/// As whom somebody acts now; `None` where their key is not in force any more.
+pub(super) async fn caller(state: &State, holder: Holder, from: IpAddr) -> Result<Option<Caller>, Problem> {
+    match holder {
+        Holder::Operator => Ok(Some(Caller::Operator { from: Some(from) })),
+        Holder::Key(key) => Ok(state.control.caller_again(key, from).await?),
+    }
+}
+
 /// The caller as whom a session acts now. A session whose key is not in force any more ends here.
 async fn judge(state: &State, visit: &Visit) -> Result<Option<Caller>, Problem> {
     let Some(session) = &visit.session else { return Ok(None) };
-    let caller = match session.holder {
-        Holder::Operator => Some(Caller::Operator),
-        Holder::Key(key) => state.control.caller_again(key, visit.from).await?,
-    };
+    let caller = caller(state, session.holder, visit.from).await?;
     if caller.is_none() {
         state.dashboard.sessions.end(&session.id);
     }
@@ -168,22 +188,36 @@ async fn judge(state: &State, visit: &Visit) -> Result<Option<Caller>, Problem> 
 /// To the form that signs in, and from there to where it was wanted to go.
 fn way_in(head: &Parts) -> String {
     let wanted = head.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-    if head.method != Method::GET || wanted == "/" {
+    if head.method != Method::GET {
+        return if wanted == "/sign-out" { "/sign-in" } else { ENDED }.to_owned();
+    }
+    if wanted == "/" {
         return "/sign-in".to_owned();
     }
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", wanted).finish();
     format!("/sign-in?{query}")
 }
 
-/// The value of the session's cookie. Where the browser speaks TLS, only one that nobody else can have set.
-fn cookie(head: &Parts) -> Option<&str> {
+/// The session that the cookie stands for. Other servers on this host can set cookies beside ours: what is no session
+/// does not hide ours, and where there are two, nobody can tell whose is whose.
+fn session(sessions: &Sessions, head: &Parts) -> Option<Session> {
+    let now = Instant::now();
+    let mut found = cookies(head).into_iter().filter_map(|secret| sessions.find(secret, now));
+    let session = found.next()?;
+    found.all(|other| other.id == session.id).then_some(session)
+}
+
+/// The values of the session's cookie. Where the browser speaks TLS, only such as nobody else can have set.
+fn cookies(head: &Parts) -> Vec<&str> {
     let pairs = || {
         let values = head.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
     };
-    let named = |wanted| pairs().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let named =
+        |wanted| pairs().filter(|(name, _)| *name == wanted).map(|(_, value)| value).collect::<Vec<_>>();
     let direct = head.extensions.get::<Encrypted>().is_some_and(|Encrypted(yes)| *yes);
-    named(SEALED).or_else(|| if direct { None } else { named(PLAIN) })
+    let sealed = named(SEALED);
+    if direct || !sealed.is_empty() { sealed } else { named(PLAIN) }
 }
 
 /// Whether the browser speaks TLS, here or with a proxy in front of us: a browser says so with each form.
@@ -263,14 +297,14 @@ mod tests {
 
     #[test]
     fn over_tls_only_a_cookie_that_tls_has_set_is_believed() {
-        let read = |encrypted, cookies: &'static str| {
-            let request = http::Request::builder().header("cookie", cookies).extension(Encrypted(encrypted));
+        let read = |encrypted, sent: &'static str| {
+            let request = http::Request::builder().header("cookie", sent).extension(Encrypted(encrypted));
             let (head, ()) = request.body(()).unwrap().into_parts();
-            cookie(&head).map(str::to_owned)
+            cookies(&head).join(" ")
         };
-        assert_eq!(read(false, "a=b; portcullis-admin=x").as_deref(), Some("x"));
-        assert_eq!(read(true, "portcullis-admin=x"), None);
-        assert_eq!(read(true, "portcullis-admin=x; __Host-portcullis-admin=y").as_deref(), Some("y"));
-        assert_eq!(read(false, "portcullis-admin"), None);
+        assert_eq!(read(false, "a=b; portcullis-admin=x; portcullis-admin=y"), "x y");
+        assert_eq!(read(true, "portcullis-admin=x"), "");
+        assert_eq!(read(true, "portcullis-admin=x; __Host-portcullis-admin=y"), "y");
+        assert_eq!(read(false, "portcullis-admin"), "");
     }
 }

@@ -1,5 +1,5 @@
-//! Who tried to sign in with what is no key: past a bound an address has to wait. Keys are not to be guessed anyway; this
-//! keeps those who try from keeping the store busy.
+//! Who tried to sign in with what is no key: past a bound an address is told to wait. Keys are not to be guessed anyway;
+//! this tells those who try to leave off.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

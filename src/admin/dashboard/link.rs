@@ -17,8 +17,9 @@ use crate::control::Fault;
 
 /// How long a link waits to be followed.
 const LIFE: Duration = Duration::from_secs(5 * 60);
-/// Links that wait at once: past it the oldest goes.
+/// Links that wait at once, in all and of one holder: past it the oldest goes.
 const MOST: usize = 64;
+const MOST_OF_ONE: usize = 4;
 
 /// The links that were not followed yet, by the hash of what they hold.
 #[derive(Debug, Default)]
@@ -29,10 +30,13 @@ impl Links {
         let code = draw()?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, (_, made)| now.saturating_duration_since(*made) < LIFE);
-        if all.len() >= MOST
-            && let Some(oldest) = all.iter().min_by_key(|(_, (_, made))| *made).map(|(code, _)| *code)
-        {
-            all.remove(&oldest);
+        let of_holder = all.values().filter(|(of, _)| *of == holder).count();
+        if of_holder >= MOST_OF_ONE || all.len() >= MOST {
+            let goes = |of: Holder| of_holder < MOST_OF_ONE || of == holder;
+            let waiting = all.iter().filter(|(_, (of, _))| goes(*of));
+            if let Some(oldest) = waiting.min_by_key(|(_, (_, made))| *made).map(|(code, _)| *code) {
+                all.remove(&oldest);
+            }
         }
         all.insert(hash(&code), (holder, now));
         Ok(code)
@@ -78,6 +82,7 @@ fn base(admin: &config::Admin) -> String {
 mod tests {
     use super::*;
     use crate::control::sample;
+    use crate::model::KeyId;
 
     #[test]
     fn a_link_works_once_and_not_for_long() {
@@ -88,8 +93,13 @@ mod tests {
         assert_eq!(links.take(&code, now), None);
         let late = links.make(Holder::Operator, now).unwrap();
         assert_eq!(links.take(&late, now + LIFE), None);
-        for _ in 0..MOST * 2 {
+        for _ in 0..MOST {
             links.make(Holder::Operator, now).unwrap();
+        }
+        assert_eq!(links.0.lock().unwrap().len(), MOST_OF_ONE);
+        for _ in 0..MOST * 2 {
+            let key = KeyId::next(None, jiff::Timestamp::UNIX_EPOCH);
+            links.make(Holder::Key(key), now).unwrap();
         }
         assert_eq!(links.0.lock().unwrap().len(), MOST);
     }

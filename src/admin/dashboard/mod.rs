@@ -31,6 +31,7 @@ use axum::response::Response;
 
 use self::failures::Failures;
 use self::link::Links;
+use self::page::May;
 use self::session::Sessions;
 use super::problem::Problem;
 
@@ -48,7 +49,15 @@ pub(super) struct Dashboard {
 pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub(super) type Handler = fn(Ask) -> Answer;
 
-/// The first page.
-pub(super) fn home(_ask: Ask) -> Answer {
-    Box::pin(async { Ok(page::go("/tokens")) })
+/// The first page: of those that the caller may see.
+pub(super) fn home(ask: Ask) -> Answer {
+    Box::pin(async move {
+        let may = May::of(ask.caller()?);
+        let only_writes = |may_write: bool| !may.read && may_write;
+        Ok(page::go(match () {
+            () if only_writes(may.mint) => "/tokens/new",
+            () if only_writes(may.secrets) => "/secrets/new",
+            () => "/tokens",
+        }))
+    })
 }

@@ -19,6 +19,9 @@ struct Page {
 }
 
 struct Row {
+    id: String,
+    /// Whether it is its turn.
+    due: bool,
     event: &'static str,
     subject: String,
     is_token: bool,
@@ -40,6 +43,8 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
         let found = control.list_notices(ask.caller()?, asked).await?;
         let now = control.now();
         let rows = found.items.into_iter().map(|notice| Row {
+            id: notice.id.to_string(),
+            due: notice.due_at <= now,
             status: control.notice_status(&notice),
             event: match notice.event {
                 Event::TokenLeaked => "a token leaked",
@@ -68,5 +73,12 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
             beyond: cursor.is_some(),
         };
         html(StatusCode::OK, &page)
+    })
+}
+
+pub(in crate::admin) fn retry(ask: Ask) -> Answer {
+    Box::pin(async move {
+        ask.state.control.retry_notice(ask.caller()?, ask.name(0), None).await?;
+        Ok(ask.done("/leaks/notices", "The notice is sent again."))
     })
 }

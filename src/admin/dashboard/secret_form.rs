@@ -147,21 +147,13 @@ pub(in crate::admin) fn set(mut ask: Ask) -> Answer {
         let value = ask.form.take("value");
         let (control, caller) = (&ask.state.control, ask.caller()?);
         let name = ask.form.filled("key").unwrap_or_default();
-        let filled = Filled::new(&ask.form);
-        let refuse =
-            |filled, faults| form(&ask, StatusCode::UNPROCESSABLE_ENTITY, None, filled, Wrong::new(faults));
         // Whoever means to make one must not replace what others rely on.
-        match control.show_secret(caller, &name).await {
-            Ok(_) => {
-                let message = "there is one of this name: its page sets another value".to_owned();
-                return refuse(filled, vec![FieldFault { field: "key".to_owned(), message }]);
-            }
-            Err(Fault::NotFound(_) | Fault::Forbidden(_)) => {}
-            Err(fault) => return Err(fault.into()),
-        }
-        match control.put_secret(caller, &name, put(&ask.form, value, None)).await {
+        let asked = PutSecret { fresh: true, ..put(&ask.form, value, None) };
+        match control.put_secret(caller, &name, asked).await {
             Ok(_) => Ok(ask.done(&format!("/secrets/{name}"), format!("{name} is set."))),
-            Err(Fault::Invalid(faults)) => refuse(filled, faults),
+            Err(Fault::Invalid(faults)) => {
+                form(&ask, StatusCode::UNPROCESSABLE_ENTITY, None, Filled::new(&ask.form), Wrong::new(faults))
+            }
             Err(fault) => Err(fault.into()),
         }
     })

@@ -41,11 +41,23 @@ struct Row {
 }
 
 /// What an environment needs and cannot have.
-struct Lack {
-    app: String,
-    environment: String,
-    secret: String,
-    told: &'static str,
+/// A secret that an environment's requests are refused for want of.
+pub(super) struct Lack {
+    pub(super) app: String,
+    pub(super) environment: String,
+    pub(super) secret: String,
+    pub(super) told: &'static str,
+}
+
+impl Lack {
+    pub(super) fn new(needed: &Needed) -> Self {
+        Self {
+            app: needed.app.to_string(),
+            environment: needed.environment.to_string(),
+            secret: needed.secret.to_string(),
+            told: needed.told,
+        }
+    }
 }
 
 #[derive(Template)]
@@ -182,12 +194,7 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
         let asked = ListSecrets { cursor: cursor.clone(), ..ListSecrets::default() };
         let found = control.list_secrets(caller, asked).await?;
         let (unmet, now) = (unmet(&ask, caller), control.now());
-        let lacks = unmet.iter().take(NAMED).map(|needed| Lack {
-            app: needed.app.to_string(),
-            environment: needed.environment.to_string(),
-            secret: needed.secret.to_string(),
-            told: needed.told,
-        });
+        let lacks = unmet.iter().take(NAMED).map(Lack::new);
         let page = List {
             frame: ask.frame("secrets", "Secrets"),
             rows: found.items.iter().map(|view| Row::new(view, caller, &unmet, now)).collect(),

@@ -8,9 +8,9 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::page::{Frame, go, html};
 use super::session::Holder;
-use super::{Answer, Ask};
+use super::{Answer, Ask, door};
 use crate::admin::problem::Problem;
-use crate::control::Fault;
+use crate::control::{Caller, Fault};
 use crate::credential::{Kind, Plaintext};
 
 #[derive(Template)]
@@ -29,33 +29,42 @@ struct Follow {
 }
 
 pub(in crate::admin) fn ask(ask: Ask) -> Answer {
-    Box::pin(async move { form(&ask, StatusCode::OK, &ask.query().filled("next").unwrap_or_default(), None) })
+    Box::pin(async move {
+        let query = ask.query();
+        let ended = query.filled("ended").map(|_| {
+            "Your session has ended: what you sent was not done. Sign in and send it again.".to_owned()
+        });
+        form(&ask, StatusCode::OK, &query.filled("next").unwrap_or_default(), ended)
+    })
 }
 
 pub(in crate::admin) fn by_key(ask: Ask) -> Answer {
     Box::pin(async move {
         let (now, next) = (Instant::now(), ask.form.raw("next").to_owned());
-        let failures = &ask.state.dashboard.failures;
-        if let Some(seconds) = failures.wait(ask.visit.from, now) {
-            let message = format!("Too many attempts from this address: try again in {seconds} seconds.");
-            let mut response = form(&ask, StatusCode::TOO_MANY_REQUESTS, &next, Some(message))?;
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            return Ok(response);
-        }
         let key = Plaintext::parse(Kind::Key, ask.form.raw("key").trim().as_bytes());
         let caller = match &key {
             Some(key) => ask.state.control.caller(key, ask.visit.from).await?,
             None => None,
         };
-        match caller.and_then(|caller| caller.key()) {
-            Some(key) => begin(&ask, Holder::Key(key), &next),
-            None => {
-                failures.note(ask.visit.from, now);
-                let message = "This is no management key that is in force.".to_owned();
-                form(&ask, StatusCode::UNAUTHORIZED, &next, Some(message))
-            }
+        match caller.and_then(|caller| Some((Holder::Key(caller.key()?), caller))) {
+            Some((holder, caller)) => begin(&ask, holder, &caller, &next).await,
+            None => refuse(&ask, &next, now),
         }
     })
+}
+
+/// What is no key. Whoever holds one gets in however often others of the same address fail.
+fn refuse(ask: &Ask, next: &str, now: Instant) -> Result<Response, Problem> {
+    let failures = &ask.state.dashboard.failures;
+    if let Some(seconds) = failures.wait(ask.visit.from, now) {
+        let message = format!("Too many attempts from this address: try again in {seconds} seconds.");
+        let mut response = form(ask, StatusCode::TOO_MANY_REQUESTS, next, Some(message))?;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        return Ok(response);
+    }
+    failures.note(ask.visit.from, now);
+    let message = "This is no management key that is in force.".to_owned();
+    form(ask, StatusCode::UNAUTHORIZED, next, Some(message))
 }
 
 /// The page behind a link. It takes a click to sign in: what looks ahead at links must not use them up.
@@ -68,8 +77,13 @@ pub(in crate::admin) fn offer(ask: Ask) -> Answer {
 
 pub(in crate::admin) fn by_link(ask: Ask) -> Answer {
     Box::pin(async move {
-        match ask.state.dashboard.links.take(ask.name(0), Instant::now()) {
-            Some(holder) => begin(&ask, holder, ""),
+        let holder = ask.state.dashboard.links.take(ask.name(0), Instant::now());
+        let caller = match holder {
+            Some(holder) => door::caller(&ask.state, holder, ask.visit.from).await?,
+            None => None,
+        };
+        match holder.zip(caller) {
+            Some((holder, caller)) => begin(&ask, holder, &caller, "").await,
             None => {
                 let message =
                     "This link was used before, or is too old. `portcullis dashboard` prints another.";
@@ -92,8 +106,13 @@ fn form(ask: &Ask, status: StatusCode, next: &str, wrong: Option<String>) -> Res
     html(status, &SignIn { frame: ask.frame("", "Sign in"), next: next.to_owned(), wrong })
 }
 
-fn begin(ask: &Ask, holder: Holder, next: &str) -> Result<Response, Problem> {
-    let secret = ask.state.dashboard.sessions.begin(holder, Instant::now()).map_err(Fault::from)?;
+async fn begin(ask: &Ask, holder: Holder, caller: &Caller, next: &str) -> Result<Response, Problem> {
+    let sessions = &ask.state.dashboard.sessions;
+    let secret = sessions.begin(holder, Instant::now()).map_err(Fault::from)?;
+    if let Some(earlier) = &ask.visit.earlier {
+        sessions.end(&earlier.id);
+    }
+    ask.state.control.note_sign_in(caller).await;
     tracing::info!(from = %ask.visit.from, ?holder, "somebody signed in to the dashboard");
     Ok(with_cookie(ask, go(if is_local(next) { next } else { "/" }), Some(&secret)))
 }

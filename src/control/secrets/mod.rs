@@ -53,6 +53,11 @@ impl Control {
                 may_write(caller, &before.scope)?;
             }
             let seen = before.as_ref().map(|before| before.revision);
+            if asked.fresh && seen.is_some() {
+                let mut faults = Faults::default();
+                faults.add("key", "there is one of this name: its page sets another value");
+                faults.none()?;
+            }
             meets(asked.expected.as_deref(), seen)?;
             let judged = wish::judge(&asked, before.as_ref(), self.now())?;
             may_write(caller, &judged.scope)?;

@@ -30,6 +30,8 @@ pub struct PutSecret {
     /// `Some(None)`: the value is to be used itself from here on.
     pub grant: Option<Option<AskedGrant>>,
     pub expected: Option<Vec<u64>>,
+    /// Only where there is none of this name.
+    pub fresh: bool,
     pub faults: Faults,
 }
 

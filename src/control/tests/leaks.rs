@@ -18,7 +18,7 @@ impl Site {
             url: Some(place.to_owned()),
             ..ReportLeaks::default()
         };
-        let mut reacted = self.control.report_leaks(&Caller::Operator, asked).await.unwrap();
+        let mut reacted = self.control.report_leaks(&Caller::Operator { from: None }, asked).await.unwrap();
         match reacted.remove(0) {
             Reacted::Known { done, status, .. } => (done, status),
             Reacted::Unknown => panic!("it is known"),
@@ -57,7 +57,7 @@ async fn one_leak_in_many_places_is_told_once_a_day_and_kept_within_bounds() {
     }
     assert_eq!(notices().await, 2);
     let asked = ListLeaks { limit: Some("500".to_owned()), ..ListLeaks::default() };
-    let leaks = site.control.list_leaks(&Caller::Operator, asked).await.unwrap().items;
+    let leaks = site.control.list_leaks(&Caller::Operator { from: None }, asked).await.unwrap().items;
     assert_eq!((leaks.len(), leaks.iter().map(|leak| leak.count).sum::<u64>()), (100, 150));
 }
 
@@ -80,7 +80,8 @@ async fn a_long_report_ends_all_and_is_taken_once() {
     site.set(site.now() + (30 * 24).hours());
     site.control.store.trim_repeats(site.now()).await.unwrap();
     assert_eq!(site.control.report_signed("github", found, once()).await.unwrap(), None);
-    let leaks = site.control.list_leaks(&Caller::Operator, ListLeaks::default()).await.unwrap().items;
+    let leaks =
+        site.control.list_leaks(&Caller::Operator { from: None }, ListLeaks::default()).await.unwrap().items;
     assert!(leaks.iter().all(|leak| leak.count == 1));
 }
 
@@ -95,7 +96,8 @@ async fn what_a_later_report_did_is_listed_and_logged() {
     config.leaks.action = LeakAction::Revoke;
     site.control.config.store(Arc::new(config));
     assert_eq!(site.report(&token, "a").await, (LeakDone::Revoked, Status::Revoked));
-    let leaks = site.control.list_leaks(&Caller::Operator, ListLeaks::default()).await.unwrap().items;
+    let leaks =
+        site.control.list_leaks(&Caller::Operator { from: None }, ListLeaks::default()).await.unwrap().items;
     assert_eq!((leaks.len(), leaks[0].done, leaks[0].ends_at), (1, LeakDone::Revoked, None));
     let log = Connection::open(site.folder.path().join("s.db")).unwrap();
     let reports: i64 = log
@@ -116,7 +118,10 @@ async fn urgent_notices_overtake_others_and_what_failed_before() {
     let sent = Sent::Again { due: site.now(), error: "down".to_owned() };
     site.control.settle_notice(failed, Channel::Webhook, sent).await.unwrap();
     let (revoked, _) = site.mint(|_| {}).await;
-    site.control.revoke_token(&Caller::Operator, &revoked, RevokeToken::default()).await.unwrap();
+    site.control
+        .revoke_token(&Caller::Operator { from: None }, &revoked, RevokeToken::default())
+        .await
+        .unwrap();
     site.set(site.now() + 1.minutes());
     let (_, last) = site.mint(|_| {}).await;
     site.report(&last, "").await;
@@ -150,7 +155,7 @@ async fn a_repeat_is_told_what_the_first_call_did() {
         ..ReportLeaks::default()
     };
     for _ in 0..2 {
-        let reacted = site.control.report_leaks(&Caller::Operator, asked()).await.unwrap();
+        let reacted = site.control.report_leaks(&Caller::Operator { from: None }, asked()).await.unwrap();
         let done = reacted.iter().map(|reacted| match reacted {
             Reacted::Known { done, .. } => *done,
             Reacted::Unknown => panic!("it is known"),

@@ -159,19 +159,19 @@ impl Model {
 
 /// A member's key, made as it is needed.
 async fn caller(site: &Site, by: usize) -> Caller {
-    let Some(name) = MEMBERS.get(by) else { return Caller::Operator };
+    let Some(name) = MEMBERS.get(by) else { return Caller::Operator { from: None } };
     let asked = MintKey {
         member: Some((*name).to_owned()),
         scopes: Some(vec!["admin".to_owned()]),
         ..MintKey::default()
     };
-    let minted = site.control.mint_key(&Caller::Operator, asked).await.unwrap();
+    let minted = site.control.mint_key(&Caller::Operator { from: None }, asked).await.unwrap();
     let value: Plaintext = minted.value.unwrap();
     site.control.caller(&value, [127, 0, 0, 1].into()).await.unwrap().unwrap()
 }
 
 async fn apply(site: &Site, model: &mut Model, command: &Command) {
-    let (control, operator, now) = (&site.control, &Caller::Operator, site.now());
+    let (control, operator, now) = (&site.control, &Caller::Operator { from: None }, site.now());
     match *command {
         Command::Mint { by, app, rule, long } => {
             let caller = caller(site, by).await;
@@ -335,7 +335,7 @@ async fn told_by_limit(site: &Site) -> u64 {
         expires_in: Some("1h".to_owned()),
         ..MintToken::default()
     };
-    let minted = site.control.mint_token(&Caller::Operator, asked).await;
+    let minted = site.control.mint_token(&Caller::Operator { from: None }, asked).await;
     site.control.config.store(before);
     let Err(Fault::Limit { live, .. }) = minted else { panic!("one more was minted") };
     live
@@ -364,7 +364,7 @@ async fn compare(site: &Site, model: &Model) {
             limit: Some("500".to_owned()),
             ..ListTokens::default()
         };
-        let listed = site.control.list_tokens(&Caller::Operator, asked).await.unwrap().items;
+        let listed = site.control.list_tokens(&Caller::Operator { from: None }, asked).await.unwrap().items;
         assert!(listed.iter().all(|token| token.status(now) == status));
         let listed: Vec<_> = listed.iter().map(|token| token.id.to_string()).collect();
         let mut expected: Vec<_> = model
@@ -407,7 +407,7 @@ fn store_gateway_and_model_agree() {
 async fn a_key_ends_with_its_member() {
     let site = Site::start("2027-03-01T12:00:00Z", |_| {});
     let caller = caller(&site, 0).await;
-    site.control.remove_member(&Caller::Operator, "ann").await.unwrap();
+    site.control.remove_member(&Caller::Operator { from: None }, "ann").await.unwrap();
     let asked = MintToken {
         app: Some("shop".to_owned()),
         environment: Some("production".to_owned()),

@@ -40,6 +40,11 @@ pub(in crate::store) fn reload(work: &mut Work<'_>, act: &Act, changed: &[String
     Ok(note(work.conn, act, "config.reload", "", json!({ "changed": changed }))?)
 }
 
+/// Appends the entry of somebody who has begun to use the dashboard.
+pub(in crate::store) fn sign_in(work: &mut Work<'_>, act: &Act) -> Result<(), Halt> {
+    Ok(note(work.conn, act, "session.begin", "", json!({}))?)
+}
+
 pub(in crate::store) fn list(conn: &Connection, filter: &EntryFilter) -> rusqlite::Result<Vec<Entry>> {
     let (beyond, order, from) = match filter.side {
         Side::After(seq) => (">", "ASC", seq),

@@ -218,6 +218,49 @@ fn a_token_is_made_with_the_keyboard_alone() {
 }
 
 #[test]
+fn enter_in_any_field_makes_the_token() {
+    let gateway = Gateway::before(&App::echo());
+    let browser = signed_in(&gateway);
+    browser.visit(&format!("{}/tokens/new?place=shop/production", origin(&gateway)));
+    browser.click("#label");
+    browser.press(&format!("by enter{ENTER}"));
+    browser.wait_for("h1", "Copy your token now");
+}
+
+#[test]
+fn a_label_does_not_reorder_what_stands_beside_it() {
+    let gateway = Gateway::before(&App::echo());
+    let label = "\u{645}\u{631} \u{202e}gnp.exe\u{202c} \u{2066}open";
+    gateway
+        .mint_with(json!({ "app": "shop", "environment": "production", "expires_in": "1h", "label": label }));
+    let browser = signed_in(&gateway);
+    // Each of its characters stands to the right of the one before it.
+    let in_order = browser.run(
+        "const hint = document.querySelector('tbody .hint').lastChild; const range = document.createRange();
+         const lefts = [...hint.data].map((_, at) => {
+           range.setStart(hint, at); range.setEnd(hint, at + 1); return range.getBoundingClientRect().left;
+         });
+         return lefts.every((left, at) => at === 0 || left > lefts[at - 1])",
+        &json!([]),
+    );
+    assert_eq!(in_order, true);
+}
+
+#[test]
+fn a_secrets_value_does_not_come_back() {
+    let gateway = Gateway::before(&App::echo());
+    let browser = signed_in(&gateway);
+    browser.visit(&format!("{}/secrets/new", origin(&gateway)));
+    browser.fill("#key", "SHOP_KEY");
+    browser.fill("#value", "canary-of-a-value");
+    browser.click("form.card button.main");
+    browser.wait_for("[role=status]", "SHOP_KEY is set");
+    browser.run("history.back()", &json!([]));
+    browser.wait_for("h1", "New secret");
+    assert_eq!(browser.run("return document.querySelector('#value').value", &json!([])), "");
+}
+
+#[test]
 fn a_key_is_made_guarded_and_revoked() {
     let gateway = Gateway::before(&App::echo());
     let browser = signed_in(&gateway);

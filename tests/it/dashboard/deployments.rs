@@ -24,6 +24,9 @@ fn a_publish_asks_before_it_ends_tokens_and_an_old_deployment_is_archived() {
     assert!(visitor.page(PATH).contains("released anew"));
     assert_eq!((status(), next.requests().len()), (200, 1));
 
+    let (eve, _) = Visitor::member(&gateway, "eve", &["read", "deploy"], None);
+    let asked = eve.submit(PATH, &[("id", "green")]);
+    assert!(asked.status == 200 && asked.text().contains("It is another member's"), "{asked:?}");
     let asked = visitor.submit(PATH, &[("id", "blue"), ("upstreams", &app.url()), ("once", "b")]);
     let page = asked.text();
     assert!(

@@ -7,7 +7,7 @@ use crate::support::caller::Caller;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::hook::{self, Hook};
 use crate::support::until;
-use crate::support::visitor::Visitor;
+use crate::support::visitor::{Visitor, between};
 
 fn report(gateway: &Gateway, secret: &str, source: &str, place: &str) {
     let body = json!({ "tokens": [secret], "source": source, "url": place });
@@ -88,4 +88,9 @@ fn notices_that_did_not_arrive_are_listed_for_who_looks_after_all() {
     }
     let leaks = visitor.page("/leaks");
     assert!(leaks.contains("Undelivered notices (1)") && leaks.contains("were given up"), "{leaks}");
+    let again = between(&page, "action=\"/leaks/notices/", "\"");
+    let before = hook.calls().len();
+    assert_eq!(visitor.submit(&format!("/leaks/notices/{again}"), &[]).status, 303);
+    assert!(visitor.page("/leaks/notices").contains("The notice is sent again."));
+    hook.wait_for(before + 1);
 }

@@ -31,6 +31,9 @@ fn a_secret_is_set_seen_edited_revoked_and_deleted_and_its_value_never_shown() {
     assert!(list.contains("Set the first secret"), "{list}");
     assert!(list.contains("<code>SHOP_KEY</code>, which is not in the store"), "{list}");
     assert_eq!(code(), 502);
+    let page = visitor.page("/apps/shop");
+    assert!(page.contains("<code>SHOP_KEY</code>, which is not in the store"), "{page}");
+    assert!(visitor.page("/apps").contains("lacks a secret"));
 
     let mut order = form(VALUE, "30d");
     order.extend([
@@ -47,6 +50,13 @@ fn a_secret_is_set_seen_edited_revoked_and_deleted_and_its_value_never_shown() {
     let again = visitor.submit("/secrets", &form("other", "never"));
     assert!(again.status == 422 && again.text().contains("key-fault"), "{again:?}");
     assert!(!again.text().contains("other\""), "what was typed does not come back");
+    assert!(!visitor.page("/apps").contains("lacks a secret"));
+    assert!(!visitor.page("/apps/shop").contains("lacking"));
+    // Nor by whom may not see that there is one.
+    let (blind, _) = Visitor::member(&gateway, "ann", &["secrets"], None);
+    let again = blind.submit("/secrets", &form("other", "never"));
+    assert!(again.status == 422 && again.text().contains("key-fault"), "{again:?}");
+    assert_eq!((code(), sent().as_deref()), (200, Some(VALUE)));
     let page = visitor.page("/secrets/SHOP_KEY");
     for shown in
         ["of &#60;b&#62;payments&#60;/b&#62;", "api-key", "by <bdi>operator</bdi>", ">there<", "set a secret"]

@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use crate::support::app::App;
+use crate::support::caller::Caller;
 use crate::support::gateway::Gateway;
 use crate::support::visitor::{Visitor, link};
+use crate::support::wire::request;
 
 fn is_out(visitor: &Visitor<'_>) -> bool {
     let answer = visitor.get("/tokens");
@@ -30,6 +32,9 @@ fn a_key_signs_in_until_it_is_revoked() {
     assert!(!cookie.contains("pcm_"), "{cookie}");
     gateway.admin(&format!("DELETE /v1/keys/{key}"), None);
     assert!(is_out(&ann));
+    let again = ann.post("/tokens", &[("proof", "of a session that is over")]);
+    assert_eq!((again.status, again.get("location")), (303, Some("/sign-in?ended=yes")), "{again:?}");
+    assert!(ann.page("/sign-in?ended=yes").contains("Your session has ended"));
     let again = ann.post("/sign-out", &[("proof", "of a session that is over")]);
     assert_eq!((again.status, again.get("location")), (303, Some("/sign-in")), "{again:?}");
 
@@ -74,6 +79,101 @@ fn a_link_signs_in_once() {
 }
 
 #[test]
+fn links_of_one_holder_do_not_end_those_of_others() {
+    let gateway = Gateway::before(&App::echo());
+    let operators = link(&gateway);
+    let ann = Caller::member(&gateway, "ann", &["read"], None);
+    for _ in 0..70 {
+        ann.get(201, "POST /v1/dashboard-links", None);
+    }
+    assert_eq!(Visitor::stranger(&gateway).post(&operators, &[]).status, 303);
+}
+
+#[test]
+fn cookies_that_others_set_beside_ours_neither_hide_it_nor_take_its_place() {
+    let gateway = Gateway::before(&App::echo());
+    let (ann, bob) = (Visitor::operator(&gateway).cookie(), Visitor::operator(&gateway).cookie());
+    let is_out = |cookies: &[&str]| is_out(&Visitor::with_cookie(&gateway, &cookies.join("; ")));
+    assert!(!is_out(&["portcullis-admin=junk", &ann]));
+    assert!(!is_out(&[&ann, &ann, "portcullis-admin"]));
+    assert!(is_out(&[&ann, &bob]), "nobody can tell which of them is theirs");
+}
+
+#[test]
+fn an_app_on_the_same_host_never_sees_the_session() {
+    let app = App::echo();
+    let gateway = Gateway::before(&app);
+    let token = gateway.mint("production").secret;
+    let plain = Visitor::operator(&gateway).cookie();
+    let visitor = Visitor::stranger(&gateway);
+    let origin = visitor.origin().replace("http:", "https:");
+    assert_eq!(visitor.post_with(&link(&gateway), &[("Origin", &origin)], &[]).status, 303);
+    let cookies = format!("{plain}; {}; a=1", visitor.cookie());
+    let fields = [("Host", "shop.localhost"), ("X-Portcullis-Token", &token), ("Cookie", &cookies)];
+    assert_eq!(gateway.ask(request("GET /", &fields)).status, 200);
+    assert_eq!(app.only().head.get("cookie"), Some("a=1"));
+}
+
+#[test]
+fn whoever_signs_in_again_leaves_no_session_behind() {
+    let gateway = Gateway::before(&App::echo());
+    let visitor = Visitor::operator(&gateway);
+    let first = visitor.cookie();
+    assert_eq!(visitor.post(&link(&gateway), &[]).status, 303);
+    assert!(!is_out(&visitor));
+    assert!(is_out(&Visitor::with_cookie(&gateway, &first)));
+}
+
+#[test]
+fn what_the_operator_does_in_a_browser_is_written_down_with_its_address() {
+    let gateway = Gateway::before(&App::echo());
+    let operator = Visitor::operator(&gateway);
+    assert_eq!(operator.submit("/members", &[("name", "bob")]).status, 303);
+    Visitor::member(&gateway, "ann", &["read"], None);
+    let audit = gateway.admin("GET /v1/audit", None).json();
+    let told: Vec<_> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            (text(&entry["actor"]), text(&entry["action"]), text(&entry["detail"]["from"]))
+        })
+        .collect();
+    for (actor, action, from) in [
+        ("operator", "session.begin", "127.0.0.1"),
+        ("operator", "member.add", "127.0.0.1"),
+        ("operator", "key.mint", "socket"),
+        ("ann", "session.begin", "127.0.0.1"),
+    ] {
+        assert!(
+            told.contains(&(actor.to_owned(), action.to_owned(), from.to_owned())),
+            "{actor} {action}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn who_may_only_write_is_led_to_where_they_may() {
+    let gateway = Gateway::before(&App::echo());
+    let (ann, _) = Visitor::member(&gateway, "ann", &["secrets"], None);
+    assert_eq!(ann.get("/").get("location"), Some("/secrets/new"));
+    let page = ann.page("/secrets/new");
+    assert!(page.contains("<a href=\"/secrets/new\"") && !page.contains("href=\"/secrets\""), "{page}");
+    let set = ann.submit("/secrets", &[("key", "SHOP_KEY"), ("value", "x"), ("expires", "never")]);
+    assert_eq!((set.status, set.get("location")), (303, Some("/")), "{set:?}");
+    assert!(ann.page("/secrets/new").contains("SHOP_KEY is set."));
+    let (bob, _) = Visitor::member(&gateway, "bob", &["mint"], None);
+    assert_eq!(bob.get("/").get("location"), Some("/tokens/new"));
+    let made = bob.submit("/tokens", &[("place", "shop/production"), ("expires", "1h")]);
+    assert!(made.status == 201 && !made.text().contains("\"/tokens/tok_"), "{made:?}");
+    let (dan, _) = Visitor::member(&gateway, "dan", &["read"], None);
+    assert_eq!(dan.get("/secrets/SHOP_KEY/edit").status, 403, "no form whose end is a refusal");
+    let answer = dan.get("/sign-out");
+    assert!(answer.status == 405 && answer.text().contains("<h1>"), "{answer:?}");
+}
+
+#[test]
 fn signing_out_ends_the_session() {
     let gateway = Gateway::before(&App::echo());
     let visitor = Visitor::operator(&gateway);
@@ -99,6 +199,9 @@ fn wrong_keys_are_refused_and_then_have_to_wait() {
     assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429, 429, 429, 429]);
     let late = visitor.post("/sign-in", &[("key", "pcm_x")]);
     assert!(late.get("retry-after").unwrap().parse::<u64>().unwrap() <= 61);
+    // Others of the same address, behind one proxy, get in.
+    let (ann, _) = Visitor::member(&gateway, "ann", &["read"], None);
+    assert!(!is_out(&ann));
 }
 
 #[test]

@@ -13,6 +13,24 @@ const MOST: usize = 100_000;
 const MANY: usize = 60;
 
 #[test]
+fn a_thousand_places_are_still_a_light_choice() {
+    let app = App::echo();
+    let mut setup = Setup::new(&app);
+    for number in 0..1000 {
+        let section = format!("apps.storefront-{number}.environments.production");
+        setup = setup.set(&section, "hosts", &format!("[\"storefront-{number}.example.com\"]")).set(
+            &section,
+            "upstreams",
+            &format!("[\"{}\"]", app.url()),
+        );
+    }
+    let gateway = setup.start();
+    let page = Visitor::operator(&gateway).page("/tokens/new?place=storefront-7/production");
+    assert!(page.contains("<option selected>storefront-7/production</option>"));
+    assert!(page.len() < MOST - 40_000, "{}", page.len());
+}
+
+#[test]
 fn no_page_is_heavier_than_it_may_be() {
     let app = App::echo();
     let wide = "<".repeat(120);

@@ -49,10 +49,14 @@ for (const date of document.querySelectorAll("[data-ticks]")) {
 // Puts a part of another page in the place of the same part of this one, unless something newer was asked for.
 const put = async (selector, address, options, isLatest) => {
   const answer = await fetch(address, options);
-  if (answer.redirected) { location.reload(); return; }
+  // What is filled in to be sent stays, even where the session has ended: that is told when it is sent.
+  const leave = (to) => { if (options.method !== "POST") location.assign(to); };
+  if (answer.redirected) { leave(address); return; }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const part = page.querySelector(selector);
-  if (part && isLatest()) document.querySelector(selector).replaceChildren(...part.childNodes);
+  if (!isLatest()) return;
+  if (!part) { leave(address); return; }
+  document.querySelector(selector).replaceChildren(...part.childNodes);
 };
 // Acts once nothing more comes for a moment.
 const calmly = (act) => {
@@ -71,7 +75,11 @@ for (const form of document.querySelectorAll("[data-live]")) {
     const filled = [...new FormData(form)].filter(([, value]) => value !== "");
     const address = form.getAttribute("action") + (filled.length ? "?" + new URLSearchParams(filled) : "");
     await put(form.dataset.live, address, {}, isLatest);
-    if (isLatest()) history.replaceState(null, "", address);
+    if (!isLatest()) return;
+    history.replaceState(null, "", address);
+    const rows = document.querySelectorAll(form.dataset.live + " tbody tr").length;
+    const more = document.querySelector(form.dataset.live + " [rel=next]") ? " on this page" : "";
+    document.getElementById("found").textContent = rows + (rows === 1 ? " token" : " tokens") + more;
   }));
 }
 
@@ -94,7 +102,15 @@ addEventListener("submit", (event) => {
   if (form.method !== "post") return;
   if (form.dataset.sent) { event.preventDefault(); return; }
   form.dataset.sent = "yes";
+  // Whoever stopped it may send it again.
+  setTimeout(() => { delete form.dataset.sent; }, 5000);
 });
-addEventListener("pageshow", () => {
+addEventListener("pageshow", (event) => {
   for (const form of document.forms) delete form.dataset.sent;
+  // What is shown once is not shown again by going back.
+  if (event.persisted && guarded) location.reload();
+});
+// Nor does what was typed in secret wait behind the page that follows.
+addEventListener("pagehide", () => {
+  for (const field of document.querySelectorAll("input[type=password]")) field.value = "";
 });
