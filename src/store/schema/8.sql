@@ -25,3 +25,7 @@ ALTER TABLE leaks ADD COLUMN client TEXT;
 
 -- Whether a call is remembered for as long as what it was about.
 ALTER TABLE repeats ADD COLUMN lasts INTEGER NOT NULL DEFAULT 0;
+
+-- Up to which network owners were told of new ones: not of those that were there before.
+INSERT INTO meta (name, value)
+SELECT 'networks_seen', CAST(coalesce(max(number), 0) AS TEXT) FROM token_networks;

@@ -11,7 +11,7 @@ use super::super::{Act, Graces, Held, LeakFilter, Outlets, Reaction, Reported, R
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{Unreadable, audit, keys, moment, parsed, shares, time, tokens};
+use super::{Unreadable, audit, keys, moment, networks, parsed, shares, time, tokens};
 use crate::credential::Digest;
 use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 
@@ -19,6 +19,8 @@ use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 const PLACES: i64 = 100;
 /// How long an owner hears no more of a credential, where only further places of it are found.
 const QUIET: SignedDuration = SignedDuration::from_hours(24);
+/// How long after a report's end of a token it is still noted from where that was used.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The newest row of a credential (?1) and a kind (?2).
 const NEWEST: &str = "id = (SELECT max(id) FROM leaks WHERE subject = ?1 AND kind = ?2)";
 const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name AS member, l.app, l.environment, l.label,
@@ -106,7 +108,7 @@ fn token_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row)?;
+    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
     if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
         let told = told(act, reported, &row);
         // As it was minted, for a replacement to live as long.
@@ -146,7 +148,7 @@ fn key_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row)?;
+    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
     if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
         let told = told(act, reported, &row);
         enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told, outlets, true)?;
@@ -161,12 +163,16 @@ pub(in crate::store) fn suspect(
     work: &mut Work<'_>,
     act: &Act,
     suspects: &[Suspect],
+    seen: Option<u64>,
     outlets: Outlets,
 ) -> Result<(), Halt> {
     for suspect in suspects {
         let Some(token) = tokens::get(work.conn, suspect.token)? else { continue };
+        let new_network = suspect.kind == LeakKind::NewNetwork;
         let lives = token.status(act.at) == Status::Active;
-        if lives == (suspect.kind == LeakKind::RevokedInUse) {
+        // Who used what a report ended is worth a row, and its owner was told of all that was known.
+        let late = new_network && !lives && just_reported(work.conn, &token, act.at)?;
+        if lives == (suspect.kind == LeakKind::RevokedInUse) && !late {
             continue;
         }
         let reported = Reported {
@@ -188,17 +194,45 @@ pub(in crate::store) fn suspect(
             count: suspect.count,
             fresh: false,
         };
-        if note(work, act, &reported, &row)? {
+        // What is used from everywhere is told of once in a while, and counted.
+        let often = new_network && networks::are_many(work.conn, &row.subject)?;
+        let room = match often {
+            true if told_lately(work.conn, &row, act.at)? => Room::None,
+            true => Room::ForTheLast,
+            false => Room::ForTheFirst,
+        };
+        if note(work, act, &reported, &row, room)? && !late {
             let told = told(act, &reported, &row);
             enqueue(work, act.at, Event::TokenSuspected, &About::Token(&token), told, outlets, true)?;
+            note_told(work.conn, &row, act.at)?;
         }
     }
+    if let Some(seen) = seen {
+        networks::note_seen(work.conn, seen)?;
+    }
     Ok(())
+}
+
+/// Whether a report ended a token a short while ago.
+fn just_reported(conn: &Connection, token: &Token, now: Timestamp) -> rusqlite::Result<bool> {
+    let since = now.checked_sub(LATE).unwrap_or(Timestamp::MIN);
+    let just = token.revoked.as_ref().is_some_and(|ended| ended.at >= since);
+    Ok(just && was_reported(conn, &token.id.to_string())?)
 }
 
 fn reason(reported: &Reported) -> String {
     let place = if reported.place.is_empty() { String::new() } else { format!(", in {}", reported.place) };
     format!("reported as leaked by {}{place}", reported.source)
+}
+
+/// Whether a place is kept that is not known yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    None,
+    /// While there are few.
+    ForTheFirst,
+    /// In the place of the oldest, where there are many.
+    ForTheLast,
 }
 
 /// A leak as it is being noted.
@@ -245,7 +279,13 @@ fn note_told(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Re
 }
 
 /// Notes a leak; whether this place was not known yet, and is kept.
-fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rusqlite::Result<bool> {
+fn note(
+    work: &Work<'_>,
+    act: &Act,
+    reported: &Reported,
+    row: &Entry<'_>,
+    room: Room,
+) -> rusqlite::Result<bool> {
     let client = row.client.map(|client| client.to_string());
     let known = work
         .conn
@@ -283,7 +323,13 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
         .conn
         .prepare_cached("SELECT count(*) FROM leaks WHERE subject = ? AND kind = ?")?
         .query_row((&row.subject, row.kind.as_str()), |row| row.get(0))?;
-    if kept >= PLACES {
+    if kept >= PLACES && room == Room::ForTheLast {
+        work.conn
+            .prepare_cached(
+                "DELETE FROM leaks WHERE id = (SELECT min(id) FROM leaks WHERE subject = ? AND kind = ?)",
+            )?
+            .execute((&row.subject, row.kind.as_str()))?;
+    } else if kept >= PLACES || room == Room::None {
         let sql = format!("UPDATE leaks SET count = count + ?3, last_at = max(last_at, ?4) WHERE {NEWEST}");
         work.conn.prepare_cached(&sql)?.execute((
             &row.subject,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{Act, Outlets, Refused, Settlement, Use};
 use super::repeats::{begin, made};
-use super::tokens::upkeep::note_use;
+use super::tokens::upkeep::note_uses;
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::writer::Bulk;
@@ -74,11 +74,9 @@ pub(super) fn enqueue(
         match about {
             About::Token(token) => {
                 // What leaked was used by somebody just now, or by nobody: the owner decides by that.
-                let used = work.unwritten.last(token.id);
-                if let Some(used) = used {
-                    note_use(work.conn, used)?;
-                }
-                data.insert("token".to_owned(), shown_token(token, used));
+                let uses = work.unwritten.of(token.id);
+                note_uses(work.conn, &uses)?;
+                data.insert("token".to_owned(), shown_token(token, uses.last().copied()));
                 let addresses = networks::addresses(work.conn, &token.id.to_string())?;
                 data.insert("addresses".to_owned(), addresses.into());
             }
