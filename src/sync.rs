@@ -292,7 +292,8 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
         let unwritten = board.take_last_uses(jiff::Timestamp::now().as_millisecond());
         let mut waiting = unwritten.len() as u64;
         if waiting > 0 {
-            let each = unwritten.into_iter().flat_map(|(of, all)| all.into_iter().map(move |used| (of, used)));
+            let each =
+                unwritten.into_iter().flat_map(|(of, all)| all.into_iter().map(move |used| (of, used)));
             let uses = each.map(|(of, used)| Use { of, at: used.at, from: used.client }).collect();
             // The writer says once why it cannot write; what it did not take waits on the board, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {
@@ -315,6 +316,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::board::LastUse;
     use crate::credential::{Kind, Plaintext};
     use crate::index::Index;
     use crate::model::{EnvironmentName, Label, OnPublish, Rules, Text, TokenId};

@@ -49,6 +49,19 @@ pub struct Reported {
     pub source: String,
     /// Where, as far as that is known.
     pub place: String,
+    /// Everywhere that the same report found it.
+    pub places: Arc<Places>,
+    /// Whether another of those came before this one.
+    pub further: bool,
+}
+
+/// The places of one credential in one report.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Those that its owner is told.
+    pub first: Vec<String>,
+    /// All of them.
+    pub count: u64,
 }
 
 /// What a report did.

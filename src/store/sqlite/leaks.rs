@@ -1,6 +1,7 @@
 //! Rows of leaks and warnings, and what a report does to the credential that it is about.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Value as Sql;
@@ -11,7 +12,7 @@ use super::super::{Act, Graces, Held, LeakFilter, Outlets, Reaction, Reported, R
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{Unreadable, audit, keys, moment, networks, parsed, shares, time, tokens};
+use super::{Unreadable, audit, keys, moment, networks, parsed, reads, shares, time, tokens};
 use crate::credential::Digest;
 use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 
@@ -75,7 +76,11 @@ fn token_leaked(
     let mut revision = work.revision();
     let lives = before.status(act.at) == Status::Active;
     let lifetime = before.lifetime;
+    // Of several places the first had it ended, and the others tell of the same.
+    let just = before.revoked.as_ref().is_some_and(|ended| ended.at == stored(act.at));
+    let lived = || Token { revoked: None, ..before.clone() }.status(act.at) == Status::Active;
     let (done, fresh) = match graces.of(&before) {
+        _ if reported.further && just && lived() => (LeakDone::Revoked, false),
         _ if before.revoked.is_some() => (LeakDone::AlreadyEnded, false),
         // What ended by the clock would live again where that is set back, and what leaked must not.
         _ if !lives => {
@@ -109,12 +114,12 @@ fn token_leaked(
         fresh,
     };
     let new = note(work, act, reported, &row, Room::ForTheFirst)?;
-    if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
+    if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         // As it was minted, for a replacement to live as long.
         let about = Token { lifetime, ..after.clone() };
         enqueue(work, act.at, Event::TokenLeaked, &About::Token(&about), told, outlets, true)?;
-        note_told(work.conn, &row, act.at)?;
+        note_told(work.conn, act, &row)?;
     }
     let of = Held::Token(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done })
@@ -127,7 +132,10 @@ fn key_leaked(
     reported: &Reported,
     outlets: Outlets,
 ) -> Result<Reaction, Halt> {
+    let just = before.revoked_at == Some(stored(act.at));
+    let lived = || Key { revoked_at: None, ..before.clone() }.status(act.at) == Status::Active;
     let (done, fresh) = match before.status(act.at) {
+        _ if reported.further && just && lived() => (LeakDone::Revoked, false),
         Status::Active => (LeakDone::Revoked, true),
         Status::Expired | Status::Revoked | Status::Replaced => (LeakDone::AlreadyEnded, false),
     };
@@ -149,10 +157,10 @@ fn key_leaked(
         fresh,
     };
     let new = note(work, act, reported, &row, Room::ForTheFirst)?;
-    if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
+    if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told, outlets, true)?;
-        note_told(work.conn, &row, act.at)?;
+        note_told(work.conn, act, &row)?;
     }
     let of = Held::Key(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done })
@@ -179,6 +187,8 @@ pub(in crate::store) fn suspect(
             digest: Digest::from_bytes([0; 32]),
             source: act.actor.clone(),
             place: suspect.place.clone(),
+            places: Arc::default(),
+            further: false,
         };
         let row = Entry {
             kind: suspect.kind,
@@ -197,14 +207,14 @@ pub(in crate::store) fn suspect(
         // What is used from everywhere is told of once in a while, and counted.
         let often = new_network && networks::are_many(work.conn, &row.subject)?;
         let room = match often {
-            true if told_lately(work.conn, &row, act.at)? => Room::None,
+            true if told_lately(work.conn, act, &row)? => Room::None,
             true => Room::ForTheLast,
             false => Room::ForTheFirst,
         };
         if note(work, act, &reported, &row, room)? && !late {
             let told = told(act, &reported, &row);
             enqueue(work, act.at, Event::TokenSuspected, &About::Token(&token), told, outlets, true)?;
-            note_told(work.conn, &row, act.at)?;
+            note_told(work.conn, act, &row)?;
         }
     }
     if let Some(seen) = seen {
@@ -218,6 +228,11 @@ fn just_reported(conn: &Connection, token: &Token, now: Timestamp) -> rusqlite::
     let since = now.checked_sub(LATE).unwrap_or(Timestamp::MIN);
     let just = token.revoked.as_ref().is_some_and(|ended| ended.at >= since);
     Ok(just && was_reported(conn, &token.id.to_string())?)
+}
+
+/// A moment as the store keeps it.
+fn stored(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
 fn reason(reported: &Reported) -> String {
@@ -257,6 +272,8 @@ fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
         "leak": {
             "kind": row.kind.as_str(), "source": reported.source, "place": reported.place, "count": row.count,
             "from": row.client,
+            "places": reported.places.first,
+            "more_places": reported.places.count.saturating_sub(reported.places.first.len() as u64),
             // The member whose words these are.
             "by": act.key.map(|_| &act.actor),
         },
@@ -265,16 +282,18 @@ fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
 }
 
 /// Whether the owner heard of this credential a short while ago: whoever has its value may report it any number of
-/// times.
-fn told_lately(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<bool> {
-    let since = now.checked_sub(QUIET).unwrap_or(Timestamp::MIN);
-    conn.prepare_cached("SELECT 1 FROM leaks WHERE subject = ? AND kind = ? AND told_at BETWEEN ? AND ?")?
-        .exists((&row.subject, row.kind.as_str(), since.as_millisecond(), now.as_millisecond()))
+/// times. What a member made up silences none who signs what they say.
+fn told_lately(conn: &Connection, act: &Act, row: &Entry<'_>) -> rusqlite::Result<bool> {
+    let since = act.at.checked_sub(QUIET).unwrap_or(Timestamp::MIN).as_millisecond();
+    conn.prepare_cached(
+        "SELECT 1 FROM leaks WHERE subject = ? AND kind = ? AND told_at BETWEEN ? AND ? AND told_on_word <= ?",
+    )?
+    .exists((&row.subject, row.kind.as_str(), since, act.at.as_millisecond(), act.key.is_some()))
 }
 
-fn note_told(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<()> {
-    conn.prepare_cached(&format!("UPDATE leaks SET told_at = ?3 WHERE {NEWEST}"))?
-        .execute((&row.subject, row.kind.as_str(), now.as_millisecond()))
+fn note_told(conn: &Connection, act: &Act, row: &Entry<'_>) -> rusqlite::Result<()> {
+    conn.prepare_cached(&format!("UPDATE leaks SET told_at = ?3, told_on_word = ?4 WHERE {NEWEST}"))?
+        .execute((&row.subject, row.kind.as_str(), act.at.as_millisecond(), act.key.is_some()))
         .map(drop)
 }
 
@@ -410,15 +429,17 @@ pub(in crate::store) fn list(conn: &Connection, filter: &LeakFilter) -> rusqlite
     if let Some(before) = filter.before {
         and("l.id < ?", before.to_string().into());
     }
-    sql.push_str(" ORDER BY l.id DESC LIMIT ?");
-    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
-    conn.prepare_cached(&sql)?.query_map(params_from_iter(values), leak)?.collect()
+    sql.push_str(" ORDER BY l.id DESC");
+    let mut question = conn.prepare_cached(&sql)?;
+    let rows = question.query_map(params_from_iter(values), leak)?;
+    rows.filter(reads).take(filter.limit).collect()
 }
 
 /// How many were noted of each kind.
 pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<Vec<(LeakKind, u64)>> {
     conn.prepare_cached("SELECT kind, count(*) AS count FROM leaks GROUP BY kind")?
         .query_map([], |row| Ok((kind(row)?, row.get::<_, i64>("count")?.unsigned_abs())))?
+        .filter(reads)
         .collect()
 }
 

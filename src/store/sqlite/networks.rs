@@ -60,9 +60,11 @@ pub(super) fn note_seen(conn: &Connection, seen: u64) -> rusqlite::Result<()> {
 
 /// The last address of each network that a token was used from, that which came last first.
 pub(super) fn addresses(conn: &Connection, token: &str) -> rusqlite::Result<Vec<String>> {
-    conn.prepare_cached("SELECT address FROM token_networks WHERE token = ? ORDER BY at DESC, number DESC LIMIT ?")?
-        .query_map((token, NAMED), |row| row.get(0))?
-        .collect()
+    conn.prepare_cached(
+        "SELECT address FROM token_networks WHERE token = ? ORDER BY at DESC, number DESC LIMIT ?",
+    )?
+    .query_map((token, NAMED), |row| row.get(0))?
+    .collect()
 }
 
 /// The first uses of tokens from networks other than their first, of which nobody was told; none unless they are

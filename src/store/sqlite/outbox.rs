@@ -13,8 +13,8 @@ use super::tokens::upkeep::note_uses;
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::writer::Bulk;
-use super::{Unreadable, audit, moment, networks, parsed, time};
-use crate::model::{Channel, Event, Key, MemberName, Notice, NoticeId, Token, TokenId};
+use super::{Unreadable, audit, moment, networks, parsed, reads, time};
+use crate::model::{Channel, Event, Key, Lifetime, MemberName, Notice, NoticeId, Token, TokenId};
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
@@ -26,6 +26,8 @@ const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// How long a leak is, after it was last told of.
 pub(super) const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 24);
+/// The turns of `outbox.turn`, and whether what has them was tried before.
+const TURNS: [(i64, bool); 6] = [(0, false), (1, true), (2, false), (3, true), (4, false), (5, true)];
 const SELECT: &str =
     "SELECT id, channel, event, subject, coalesce((SELECT m.email FROM members m WHERE m.id = outbox.member
     AND m.removed_at IS NULL), recipient) AS recipient, data, created_at, due_at, attempts, last_error, dead_at
@@ -178,10 +180,11 @@ fn shown_key(key: &Key) -> Value {
         "app": key.app.as_ref().map(ToString::to_string), "member": key.member.as_str(),
         "scopes": key.scopes.iter().map(crate::model::Scope::as_str).collect::<Vec<_>>(),
         "created_at": key.created_at, "last_used_at": key.last_used_at, "last_used_from": key.last_used_from,
+        "lifetime": key.expires_at.map(|end| Lifetime::between(key.created_at, end).to_string()),
     })
 }
 
-/// What is to be sent by now, the most urgent first, and that which failed before last; and when the next of the others is.
+/// What is to be sent by now, the most urgent first, and of what is as urgent that which failed before last; and when the next of the others is.
 pub(in crate::store) fn due(
     conn: &Connection,
     channel: Channel,
@@ -190,15 +193,20 @@ pub(in crate::store) fn due(
 ) -> rusqlite::Result<(Vec<Notice>, Option<Timestamp>)> {
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX).as_millisecond();
     let mut question = conn.prepare_cached(&format!(
-        "{SELECT} WHERE channel = ?1 AND dead_at IS NULL AND NOT (due_at > ?2 AND due_at <= ?3 AND attempts > 0)
-         ORDER BY turn, due_at"
+        "{SELECT} WHERE channel = ? AND dead_at IS NULL AND turn = ? AND due_at > ? AND due_at <= ? ORDER BY due_at"
     ))?;
-    let rows = question.query_map((channel.as_str(), now.as_millisecond(), latest), notice)?;
-    let found = rows
-        // One that another version wrote holds up no other.
-        .filter(|row| !matches!(row, Err(rusqlite::Error::FromSqlConversionFailure(..))))
-        .take(limit)
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut found = Vec::new();
+    // One range of the index each, so that what is to wait is not looked at.
+    for (turn, tried) in TURNS {
+        let ranges = [(i64::MIN, now.as_millisecond()), (latest, i64::MAX)];
+        let ranges = if tried { &ranges[..] } else { &[(i64::MIN, i64::MAX)] };
+        for (after, until) in ranges {
+            let rows = question.query_map((channel.as_str(), turn, after, until), notice)?;
+            for row in rows.filter(reads).take(limit - found.len()) {
+                found.push(row?);
+            }
+        }
+    }
     let next = conn
         .prepare_cached(
             "SELECT min(due_at) AS next FROM outbox WHERE channel = ?1 AND dead_at IS NULL AND due_at > ?2",
@@ -216,23 +224,34 @@ pub(in crate::store) fn list(
     // What no id begins with sorts behind all of them.
     let before = before.map(|(id, channel)| (id.to_string(), channel.as_str()));
     let (id, channel) = before.unwrap_or_else(|| ("~".to_owned(), ""));
-    conn.prepare_cached(&format!(
-        "{SELECT} WHERE (id, channel) < (?, ?) ORDER BY id DESC, channel DESC LIMIT ?"
-    ))?
-    .query_map((id, channel, i64::try_from(limit).unwrap_or(i64::MAX)), notice)?
-    .collect()
+    conn.prepare_cached(&format!("{SELECT} WHERE (id, channel) < (?, ?) ORDER BY id DESC, channel DESC"))?
+        .query_map((id, channel), notice)?
+        .filter(reads)
+        .take(limit)
+        .collect()
 }
 
-/// How many wait to be sent, and how many were given up.
+/// How many wait to be sent, and how many were given up or are of an event that nobody here knows.
 pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
-    conn.prepare_cached("SELECT count(*) - count(dead_at), count(dead_at) FROM outbox")?
-        .query_row([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs())))
+    let mut groups =
+        conn.prepare_cached("SELECT event, count(*), count(dead_at) FROM outbox GROUP BY event")?;
+    let mut rows = groups.query([])?;
+    let (mut waiting, mut dead) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let (all, given_up) = (number(1)?, number(2)?);
+        let known = Event::parse(row.get_ref(0)?.as_str()?).is_some();
+        let given_up = if known { given_up } else { all };
+        (waiting, dead) = (waiting + all - given_up, dead + given_up);
+    }
+    Ok((waiting, dead))
 }
 
 /// A notice by each of its channels.
 pub(in crate::store) fn of(conn: &Connection, id: NoticeId) -> rusqlite::Result<Vec<Notice>> {
     conn.prepare_cached(&format!("{SELECT} WHERE id = ? ORDER BY channel DESC"))?
         .query_map([id.to_string()], notice)?
+        .filter(reads)
         .collect()
 }
 
