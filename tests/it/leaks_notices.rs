@@ -137,6 +137,31 @@ fn there_is_room_for_so_many_and_what_tells_of_a_leak_goes_last() {
 }
 
 #[test]
+fn a_member_pushes_out_their_own_notices_before_those_of_others() {
+    // Without a webhook they are held.
+    let gateway = Gateway::before(&App::echo());
+    for name in ["ann", "bob"] {
+        assert_eq!(gateway.admin("POST /v1/members", Some(json!({ "name": name }))).status, 201);
+    }
+    let store = store(&gateway);
+    store
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 30049)
+             INSERT INTO outbox (id, channel, event, subject, recipient, data, created_at, due_at, member)
+             SELECT printf('evt_%026d', i), 'webhook', iif(i < 100, 'token.expiring', 'token.leaked'), 'tok_x', '',
+                '{}', unixepoch() * 1000, unixepoch() * 1000,
+                (SELECT id FROM members WHERE name = iif(i < 100, 'ann', 'bob'))
+             FROM n",
+        )
+        .unwrap();
+    let count = |event: &str| -> i64 {
+        store.query_row("SELECT count(*) FROM outbox WHERE event = ?", [event], |row| row.get(0)).unwrap()
+    };
+    until("room", || (count("token.leaked") == 29_900).then_some(()));
+    assert_eq!(count("token.expiring"), 100);
+}
+
+#[test]
 fn what_nobody_can_read_takes_nothing_else_along() {
     // Without a webhook they are held.
     let gateway = Gateway::before(&App::echo());

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::super::{Act, Outlets, Refused, Settlement, Use};
@@ -20,6 +20,8 @@ use crate::model::{Channel, Event, Key, Lifetime, MemberName, Notice, NoticeId, 
 const OTHERS: usize = 20;
 /// Notices that are kept in all, so that the room which they take on the disk is bounded.
 pub(in crate::store) const MOST: u64 = 30_000;
+/// Notices that a member may have before theirs are the first to be dropped.
+const SHARE: i64 = 1_000;
 /// How long after it was due a notice may wait, and how long one that was given up is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Nothing waits longer from one attempt to the next: what seems to was written before the clock was set back.
@@ -30,7 +32,7 @@ pub(super) const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 2
 const TURNS: [(i64, bool); 6] = [(0, false), (1, true), (2, false), (3, true), (4, false), (5, true)];
 const SELECT: &str =
     "SELECT id, channel, event, subject, coalesce((SELECT m.email FROM members m WHERE m.id = outbox.member
-    AND m.removed_at IS NULL), recipient) AS recipient, data, created_at, due_at, attempts, last_error, dead_at
+    AND m.removed_at IS NULL AND outbox.channel = 'email'), recipient) AS recipient, data, created_at, due_at, attempts, last_error, dead_at
     FROM outbox";
 
 /// Whom a notice is about, and what it says of that.
@@ -105,8 +107,8 @@ pub(super) fn enqueue(
          VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?6, ?7)",
     )?;
     let (subject, now, member) = (about.subject(), now.as_millisecond(), owner.map(|owner| owner.number));
-    let ways = [(Channel::Email, letter, member), (Channel::Webhook, outlets.webhook, None)];
-    for (channel, _, member) in ways.into_iter().filter(|(_, wanted, _)| *wanted) {
+    let ways = [(Channel::Email, letter), (Channel::Webhook, outlets.webhook)];
+    for (channel, _) in ways.into_iter().filter(|(_, wanted)| *wanted) {
         insert.execute((&id, channel.as_str(), event.as_str(), &subject, &data, now, member))?;
     }
     Ok(())
@@ -301,8 +303,8 @@ pub(in crate::store) fn settle(
     Ok(())
 }
 
-/// Drops what there is no room for, the oldest first: what was given up, then what warns of things to come, and only
-/// then what tells of things that happened, leaks last.
+/// Drops what there is no room for, of members who have more than their share before all others, the oldest first: what
+/// was given up, then what warns of things to come, and only then what tells of things that happened, leaks last.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Bound {
     done: u64,
@@ -320,15 +322,26 @@ impl Bulk for Bound {
         let kept: i64 =
             work.conn.prepare_cached("SELECT count(*) FROM outbox")?.query_row([], |row| row.get(0))?;
         let over = kept.saturating_sub_unsigned(MOST).max(0);
-        let piece = over.min(AT_ONCE);
+        // Else a member could have others' pushed out, who mints and reports their own.
+        let crowd: Option<(i64, i64)> = work
+            .conn
+            .prepare_cached(
+                "SELECT member, count(*) - ?1 AS excess FROM outbox WHERE member IS NOT NULL
+                 GROUP BY member HAVING excess > 0 ORDER BY excess DESC LIMIT 1",
+            )?
+            .query_row([SHARE], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (whose, excess) = crowd.map_or((None, i64::MAX), |(member, excess)| (Some(member), excess));
+        let piece = over.min(AT_ONCE).min(excess);
         let mut dropped = 0;
         for which in IN_ORDER {
             if dropped < piece {
                 let sql = format!(
                     "DELETE FROM outbox WHERE (id, channel) IN
-                     (SELECT id, channel FROM outbox WHERE {which} ORDER BY id LIMIT ?)"
+                     (SELECT id, channel FROM outbox WHERE {which} AND (?1 IS NULL OR member = ?1)
+                     ORDER BY id LIMIT ?2)"
                 );
-                dropped += work.conn.prepare_cached(&sql)?.execute([piece - dropped])? as i64;
+                dropped += work.conn.prepare_cached(&sql)?.execute((whose, piece - dropped))? as i64;
             }
         }
         self.done += dropped.unsigned_abs();
