@@ -158,16 +158,17 @@ fn a_token_that_is_used_from_everywhere_is_not_lost_sight_of() {
     let minted = gateway.mint("production");
     let store = Connection::open(gateway.path("portcullis.db")).unwrap();
     store.busy_timeout(crate::support::PATIENCE).unwrap();
-    // Seen already, like the row of each.
-    store
-        .execute(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64)
+    // Seen already, as in one go.
+    let seen = store.unchecked_transaction().unwrap();
+    seen.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64)
              INSERT INTO token_networks (token, network, address, at)
              SELECT ?, '10.64.' || i || '.0/24', '10.64.' || i || '.1', i FROM n",
-            [&minted.id],
-        )
-        .unwrap();
-    store.execute("UPDATE meta SET value = '64' WHERE name = 'networks_seen'", []).unwrap();
+        [&minted.id],
+    )
+    .unwrap();
+    seen.execute("UPDATE meta SET value = '64' WHERE name = 'networks_seen'", []).unwrap();
+    seen.commit().unwrap();
     used_from(&gateway, &minted.secret, "198.51.100.9");
     assert_eq!(warned(&gateway, "new_network")["client"], "198.51.100.9");
     used_from(&gateway, &minted.secret, "10.64.2.9");

@@ -206,10 +206,12 @@ pub(in crate::store) fn suspect(
         };
         // What is used from everywhere is told of once in a while, and counted.
         let often = new_network && networks::are_many(work.conn, &row.subject)?;
-        let room = match often {
-            true if told_lately(work.conn, act, &row)? => Room::None,
-            true => Room::ForTheLast,
-            false => Room::ForTheFirst,
+        let room = if often && told_lately(work.conn, act, &row)? {
+            Room::None
+        } else if often {
+            Room::ForTheLast
+        } else {
+            Room::ForTheFirst
         };
         if note(work, act, &reported, &row, room)? && !late {
             let told = told(act, &reported, &row);
