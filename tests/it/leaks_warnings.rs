@@ -90,6 +90,15 @@ fn used_from(gateway: &Gateway, secret: &str, address: &str) {
     assert_eq!(gateway.ask(request("GET /", &fields)).status, 200);
 }
 
+/// Waits until the store has it.
+#[track_caller]
+fn written_down(gateway: &Gateway, id: &str, address: &str) {
+    until(&format!("the use from {address}"), || {
+        let shown = gateway.admin(&format!("GET /v1/tokens/{id}"), None).json();
+        (shown["last_used_from"] == address).then_some(())
+    });
+}
+
 #[test]
 fn a_new_network_is_told_of_where_that_is_wanted() {
     let (app, hook) = (App::echo(), Hook::taking());
@@ -97,10 +106,7 @@ fn a_new_network_is_told_of_where_that_is_wanted() {
     let minted = gateway.mint("production");
     let from = |address: &str| {
         used_from(&gateway, &minted.secret, address);
-        until(&format!("the use from {address}"), || {
-            let shown = gateway.admin(&format!("GET /v1/tokens/{}", minted.id), None).json();
-            (shown["last_used_from"] == address).then_some(())
-        });
+        written_down(&gateway, &minted.id, address);
     };
     from("192.0.2.7");
     from("192.0.2.8");
@@ -119,6 +125,7 @@ fn a_report_names_every_network_however_seldom_it_came_from_there() {
     let gateway = told_of_networks(&app, &hook);
     let minted = gateway.mint("production");
     used_from(&gateway, &minted.secret, "192.0.2.7");
+    written_down(&gateway, &minted.id, "192.0.2.7");
     used_from(&gateway, &minted.secret, "198.51.100.9");
     for _ in 0..10 {
         used_from(&gateway, &minted.secret, "192.0.2.8");
