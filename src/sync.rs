@@ -289,21 +289,20 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
             _ = stop.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(LAST_USES) => false,
         };
-        let unwritten = board.take_last_uses(jiff::Timestamp::now().as_millisecond());
-        let mut waiting = unwritten.len() as u64;
-        if waiting > 0 {
-            let each =
-                unwritten.into_iter().flat_map(|(of, all)| all.into_iter().map(move |used| (of, used)));
+        let taken = board.take_last_uses(jiff::Timestamp::now().as_millisecond());
+        let mut unwritten = taken.len() as u64;
+        if unwritten > 0 {
+            let each = taken.into_iter().flat_map(|(of, all)| all.into_iter().map(move |used| (of, used)));
             let uses = each.map(|(of, used)| Use { of, at: used.at, from: used.client }).collect();
             // The writer says once why it cannot write; what it did not take waits on the board, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {
-                waiting = 0;
+                unwritten = 0;
                 board.wrote_last_uses();
                 board.following.flushed.store(jiff::Timestamp::now().as_millisecond(), Ordering::Relaxed);
             } else {
                 board.following.failed_flushes.add(1);
             }
-            board.following.unwritten_uses.store(waiting, Ordering::Relaxed);
+            board.following.unwritten_uses.store(unwritten, Ordering::Relaxed);
         }
         if ending {
             return;
@@ -316,7 +315,6 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::board::LastUse;
     use crate::credential::{Kind, Plaintext};
     use crate::index::Index;
     use crate::model::{EnvironmentName, Label, OnPublish, Rules, Text, TokenId};
@@ -389,7 +387,7 @@ mod tests {
         assert_eq!(receipt, Receipt { requests: 1, streams: 2 });
         assert_eq!(worker.await.unwrap().tokens, HashMap::from([(after.1, revoked.revision)]));
 
-        board.posts()[0].used(before.1, LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
+        board.posts()[0].used(before.1, crate::board::LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
         stop.send_replace(true);
         following.await.unwrap();
         let used = store.token(before.1).await.unwrap().unwrap().last_used_at;
