@@ -47,6 +47,8 @@ const CONFIRMATION: Duration = Duration::from_secs(1);
 
 /// Further networks of a token that are remembered until they are written down.
 const OTHERS: usize = 7;
+/// Networks of a token that are remembered from all workers, also while nothing can be written down.
+const NETWORKS: usize = 64;
 
 /// When and from where a token was last used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,19 @@ fn are_near(one: IpAddr, other: IpAddr) -> bool {
         (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..3] == other.segments()[..3],
         _ => false,
     }
+}
+
+/// Adds to the uses of one token, of which the last from each network is kept, the latest last.
+fn merge(known: &mut Vec<LastUse>, more: impl IntoIterator<Item = LastUse>) {
+    for used in more {
+        match known.iter_mut().find(|other| are_near(other.client, used.client)) {
+            Some(other) if other.at <= used.at => *other = used,
+            Some(_) => {}
+            None => known.push(used),
+        }
+    }
+    known.sort_by_key(|used| used.at);
+    known.drain(..known.len().saturating_sub(NETWORKS));
 }
 
 /// One worker's place on the board.
@@ -120,6 +135,8 @@ impl Post {
 #[derive(Debug)]
 pub struct Board {
     posts: Vec<Arc<Post>>,
+    /// Uses that were taken, and are not written down yet as far as is known.
+    taken: Mutex<HashMap<TokenId, Vec<LastUse>>>,
     pub draining: AtomicBool,
     pub following: Following,
     pub accepted: Counter,
@@ -158,6 +175,7 @@ impl Board {
             .unzip();
         let board = Self {
             posts,
+            taken: Mutex::default(),
             draining: AtomicBool::new(false),
             following: Following::default(),
             accepted: Counter::default(),
@@ -243,32 +261,40 @@ impl Board {
         all
     }
 
-    /// The last use of a token since uses were last taken.
+    /// The uses of a token that are not written down yet, one from each of some networks, the latest last.
     #[must_use]
-    pub fn last_use(&self, token: TokenId) -> Option<LastUse> {
-        let of = |post: &Arc<Post>| {
+    pub fn uses(&self, token: TokenId) -> Vec<LastUse> {
+        // Held throughout, so that none is on its way from a post meanwhile.
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = taken.get(&token).cloned().unwrap_or_default();
+        for post in &self.posts {
             let uses = post.uses.lock().unwrap_or_else(PoisonError::into_inner);
-            uses.get(&token).and_then(|used| used.last)
-        };
-        self.posts.iter().filter_map(of).max_by_key(|last| last.at)
+            if let Some(used) = uses.get(&token) {
+                merge(&mut all, used.others.iter().copied().chain(used.last));
+            }
+        }
+        all
     }
 
-    /// Takes every last use noted since the last call, of each token one from each of some networks, the latest last;
-    /// and keeps what there was of use for
-    /// charts. `now` is in Unix milliseconds.
+    /// Takes every last use noted since they were last written down, as of one token, and keeps what there was of use
+    /// for charts. `now` is in Unix milliseconds.
     #[must_use]
     pub fn take_last_uses(&self, now: i64) -> HashMap<TokenId, Vec<LastUse>> {
-        let mut all: HashMap<TokenId, Vec<LastUse>> = HashMap::new();
+        let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         for post in &self.posts {
             let taken = std::mem::take(&mut *post.uses.lock().unwrap_or_else(PoisonError::into_inner));
             for (token, used) in taken.iter().filter(|(_, used)| used.last.is_some()) {
-                all.entry(*token).or_default().extend(used.others.iter().copied().chain(used.last));
+                merge(all.entry(*token).or_default(), used.others.iter().copied().chain(used.last));
             }
             self.history.note_tokens(now, taken.into_iter().map(|(token, used)| (token, used.count)));
         }
         self.history.note_totals(now, self.totals());
-        all.values_mut().for_each(|uses| uses.sort_by_key(|used| used.at));
-        all
+        all.clone()
+    }
+
+    /// What was taken is written down.
+    pub fn wrote_last_uses(&self) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What a token was used for lately; `None`: nothing that is remembered.
@@ -301,10 +327,18 @@ mod tests {
         used(0, 200, [198, 51, 100, 1]);
         used(0, 210, [192, 0, 2, 7]);
         used(1, 205, [203, 0, 113, 1]);
+        assert_eq!(board.uses(token).len(), 3);
         let uses = board.take_last_uses(0).remove(&token).unwrap();
+        assert_eq!(board.uses(token), uses);
         let seen: Vec<_> = uses.iter().map(|used| (used.at, used.client.to_string())).collect();
         let expected = [(200, "198.51.100.1"), (205, "203.0.113.1"), (210, "192.0.2.7")];
         assert_eq!(seen, expected.map(|(at, client)| (at, client.to_owned())));
+        // What could not be written down is not forgotten for what comes.
+        used(1, 220, [198, 51, 100, 2]);
+        let uses = board.take_last_uses(0).remove(&token).unwrap();
+        assert_eq!(uses.iter().map(|used| used.at).collect::<Vec<_>>(), [205, 210, 220]);
+        board.wrote_last_uses();
+        assert!(board.uses(token).is_empty());
         for third in 0..=255 {
             used(0, 300 + i64::from(third), [10, 0, third, 1]);
         }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::sync::watch;
 
-use crate::board::{Affected, Board, LastUse, Stopped};
+use crate::board::{Affected, Board, Stopped};
 use crate::credential::Digest;
 use crate::index::{self, Identity, NEVER, Receipt, Standing};
-use crate::model::{NameRef, SecretName, TokenApp, TokenId};
+use crate::model::{NameRef, SecretName, TokenApp};
 use crate::secrets::Safe;
 use crate::store::{Binding, Changed, EnvironmentRow, Feed, Followed, Loaded, Store, StoreError, Use};
 
@@ -284,25 +284,25 @@ fn set(writer: &index::Writer, row: EnvironmentRow) -> Option<(NameRef, NameRef)
 
 /// Takes last uses off the board and writes them down, now and then and at the end.
 async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiver<bool>) {
-    let mut unwritten: HashMap<TokenId, Vec<LastUse>> = HashMap::new();
     loop {
         let ending = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(LAST_USES) => false,
         };
-        // The later of two, whatever the clock said.
-        unwritten.extend(board.take_last_uses(jiff::Timestamp::now().as_millisecond()));
-        if !unwritten.is_empty() {
-            let each = unwritten.iter().flat_map(|(of, all)| all.iter().map(move |used| (*of, used)));
+        let taken = board.take_last_uses(jiff::Timestamp::now().as_millisecond());
+        let mut unwritten = taken.len() as u64;
+        if unwritten > 0 {
+            let each = taken.into_iter().flat_map(|(of, all)| all.into_iter().map(move |used| (of, used)));
             let uses = each.map(|(of, used)| Use { of, at: used.at, from: used.client }).collect();
-            // The writer says once why it cannot write; what it did not take waits here, one entry a token.
+            // The writer says once why it cannot write; what it did not take waits on the board, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {
-                unwritten.clear();
+                unwritten = 0;
+                board.wrote_last_uses();
                 board.following.flushed.store(jiff::Timestamp::now().as_millisecond(), Ordering::Relaxed);
             } else {
                 board.following.failed_flushes.add(1);
             }
-            board.following.unwritten_uses.store(unwritten.len() as u64, Ordering::Relaxed);
+            board.following.unwritten_uses.store(unwritten, Ordering::Relaxed);
         }
         if ending {
             return;
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(receipt, Receipt { requests: 1, streams: 2 });
         assert_eq!(worker.await.unwrap().tokens, HashMap::from([(after.1, revoked.revision)]));
 
-        board.posts()[0].used(before.1, LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
+        board.posts()[0].used(before.1, crate::board::LastUse { at: 5_000, client: [127, 0, 0, 1].into() });
         stop.send_replace(true);
         following.await.unwrap();
         let used = store.token(before.1).await.unwrap().unwrap().last_used_at;

@@ -12,7 +12,7 @@ use crate::config::{Config, LeakAction};
 use crate::credential::{Digest, Kind, Plaintext};
 use crate::index::Reached;
 use crate::model::{Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Text, Token};
-use crate::store::{self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Reaction, Reported};
+use crate::store::{self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Places, Reaction, Reported};
 
 /// Credentials that are reported at once.
 const MOST: usize = 500;
@@ -20,6 +20,8 @@ const MOST: usize = 500;
 const AT_ONCE: usize = 64;
 /// Places of one credential that a report may name; those beyond say no more.
 const PLACES: usize = 100;
+/// Those of them that its owner is told of at once.
+const TOLD: usize = 10;
 
 /// A report as it was made; `faults` is what was already found wrong with it.
 #[derive(Debug, Default)]
@@ -194,11 +196,16 @@ impl Control {
             LeakAction::Grace(grace) => ends(grace),
         };
         let graces = Arc::new(Graces { all, named: named.collect() });
+        let places = places(&found);
         let (each, further) = in_order(found);
-        let reports = each.into_iter().chain(further).map(|found| Reported {
+        let each = each.into_iter().map(|found| (found, false));
+        let all = each.chain(further.into_iter().map(|found| (found, true)));
+        let reports = all.map(|(found, further)| Reported {
             digest: found.digest,
             source: source.to_owned(),
             place: found.place,
+            places: places.get(&found.digest).cloned().unwrap_or_default(),
+            further,
         });
         let mut reports = reports.peekable();
         let mut reactions = HashMap::new();
@@ -284,6 +291,22 @@ fn in_order(found: Vec<FoundLeak>) -> (Vec<FoundLeak>, Vec<FoundLeak>) {
         }
     }
     (each, further)
+}
+
+/// Where each credential was found in all.
+fn places(found: &[FoundLeak]) -> HashMap<Digest, Arc<Places>> {
+    let mut known: HashSet<(Digest, &str)> = HashSet::new();
+    let mut places: HashMap<Digest, Places> = HashMap::new();
+    for FoundLeak { digest, place } in found.iter().filter(|found| !found.place.is_empty()) {
+        if known.insert((*digest, place)) {
+            let of = places.entry(*digest).or_default();
+            of.count += 1;
+            if of.first.len() < TOLD {
+                of.first.push(place.clone());
+            }
+        }
+    }
+    places.into_iter().map(|(digest, places)| (digest, Arc::new(places))).collect()
 }
 
 /// By which ways notices go out.

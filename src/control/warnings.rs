@@ -24,12 +24,12 @@ pub struct Suspected {
 }
 
 impl Control {
-    /// Notes these, and has owners told of those that are new.
+    /// Notes these, and has owners told of those that are new; and with them which networks were `seen`.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn warn(&self, suspected: Vec<Suspected>) -> Result<(), Fault> {
-        if suspected.is_empty() {
+    pub async fn warn(&self, suspected: Vec<Suspected>, seen: Option<u64>) -> Result<(), Fault> {
+        if suspected.is_empty() && seen.is_none() {
             return Ok(());
         }
         let act = Act {
@@ -44,19 +44,19 @@ impl Control {
             Suspect { token, kind, count, place, client }
         });
         let outlets = outlets(&self.config.load());
-        let done = self.store.suspect_tokens(act, suspects.collect(), outlets).await;
+        let done = self.store.suspect_tokens(act, suspects.collect(), seen, outlets).await;
         self.outbox.send_replace(());
         done.map_err(|e| Fault::refused(e, "token"))
     }
 
-    /// Tokens that were used from another network than before, since the `seen`th such use, where owners want to hear
-    /// of it; and the number of the last.
+    /// Tokens that were used from another network than before, of which nobody was warned, where owners want to hear
+    /// of it; and what is seen with them, if anything.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn new_networks(&self, seen: Option<u64>) -> Result<(Vec<Suspected>, u64), Fault> {
+    pub async fn new_networks(&self) -> Result<(Vec<Suspected>, Option<u64>), Fault> {
         let wanted = self.config.load().leaks.new_networks;
-        let (uses, last) = self.store.first_uses(seen.filter(|_| wanted), AT_ONCE).await?;
+        let (uses, seen) = self.store.first_uses(wanted, AT_ONCE).await?;
         let suspected = uses.into_iter().map(|FirstUse { token, network, address }| Suspected {
             token,
             kind: LeakKind::NewNetwork,
@@ -64,6 +64,6 @@ impl Control {
             place: network,
             client: address,
         });
-        Ok((suspected.collect(), last))
+        Ok((suspected.collect(), seen))
     }
 }

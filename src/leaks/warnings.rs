@@ -18,29 +18,30 @@ const OFTEN: Duration = Duration::from_secs(2);
 const KEEPS_COMING: u64 = 20;
 /// Tokens whose refusals are counted up to that; past it counting begins anew.
 const COUNTED: usize = 4096;
+/// Warnings that are kept while they cannot be written down.
+const UNWRITTEN: usize = 4096;
 
-/// Warns until `stop` is true or its sender is gone.
-pub async fn run(control: Control, board: Arc<Board>, mut stop: watch::Receiver<bool>) {
+/// Warns until the sender of `written` is gone, which is once the last uses are written down; and a last time then.
+pub async fn run(control: Control, board: Arc<Board>, mut written: watch::Receiver<()>) {
     let mut counts: HashMap<TokenId, u64> = HashMap::new();
-    let mut seen: Option<u64> = None;
+    let mut unwritten: Vec<Suspected> = Vec::new();
     loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(OFTEN) => {}
+        let ending = tokio::select! {
+            _ = written.changed() => true,
+            () = tokio::time::sleep(OFTEN) => false,
+        };
+        let taken = board.suspicions.take();
+        unwritten.extend(taken.iter().filter_map(|suspicion| judge(&mut counts, suspicion)));
+        unwritten.truncate(UNWRITTEN);
+        let (networks, seen) = control.new_networks().await.unwrap_or_default();
+        let suspected = unwritten.iter().cloned().chain(networks).collect();
+        // The store says itself that it cannot be written; the next round tries again.
+        if control.warn(suspected, seen).await.is_ok() {
+            unwritten.clear();
         }
-        let mut suspected: Vec<Suspected> = board
-            .suspicions
-            .take()
-            .into_iter()
-            .filter_map(|suspicion| judge(&mut counts, &suspicion))
-            .collect();
-        // From what was there at the start on: nobody is warned of long ago.
-        if let Ok((networks, last)) = control.new_networks(seen).await {
-            seen = Some(last);
-            suspected.extend(networks);
+        if ending {
+            return;
         }
-        // What cannot be written down is lost: it is a warning, and the store says itself that it cannot be written.
-        let _ = control.warn(suspected).await;
     }
 }
 

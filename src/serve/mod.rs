@@ -123,8 +123,9 @@ impl Server {
         let (index, writer) = Index::with(store.hindsight());
         let (board, mailboxes) = Board::new(config.gateway.workers);
         let told = board.clone();
-        store
-            .uses_told_by(move |of| told.last_use(of).map(|last| Use { of, at: last.at, from: last.client }));
+        store.uses_told_by(move |of| {
+            told.uses(of).into_iter().map(|used| Use { of, at: used.at, from: used.client }).collect()
+        });
         let follower = Follower::load(&store, writer, board.clone(), safe.clone());
         // Before anything is decided by it, or changed in it; and where it is damaged, that says more than what reading
         // it came upon.
@@ -159,17 +160,24 @@ impl Server {
 
         let (drain, draining) = watch::channel(Drain::No);
         let (stop_rest, rest_stopping) = watch::channel(false);
+        let (wrote_uses, uses_written) = watch::channel(());
         let Workers { doors: ways, threads: workers } = Workers::start(&gateway, mailboxes, &draining)?;
         let capacity = Arc::new(Capacity::new(connections));
         let ways = listen::Workers { doors: ways, capacity, board: board.clone() };
         let (releases, questions) = (board.releases.attend(), board.questions.attend());
         let desk = Arc::new(Desk::new(control.clone()));
         let rest = vec![
-            runtime.spawn(follower.run(rest_stopping.clone())),
+            runtime.spawn({
+                let following = follower.run(rest_stopping.clone());
+                async move {
+                    following.await;
+                    drop(wrote_uses);
+                }
+            }),
             runtime.spawn(control.clone().keep_house(rest_stopping.clone())),
             runtime.spawn(keeper::run(safe.vault, rest_stopping.clone())),
             runtime.spawn(notify::run(control.clone(), rest_stopping.clone())),
-            runtime.spawn(warnings::run(control.clone(), board.clone(), rest_stopping.clone())),
+            runtime.spawn(warnings::run(control.clone(), board.clone(), uses_written)),
             runtime.spawn(questions::answer(control.clone(), desk, questions, rest_stopping.clone())),
             runtime.spawn(supervisor::run(gateway.clone(), releases, rest_stopping)),
         ];

@@ -49,6 +49,19 @@ pub struct Reported {
     pub source: String,
     /// Where, as far as that is known.
     pub place: String,
+    /// Everywhere that the same report found it.
+    pub places: Arc<Places>,
+    /// Whether another of those came before this one.
+    pub further: bool,
+}
+
+/// The places of one credential in one report.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Those that its owner is told.
+    pub first: Vec<String>,
+    /// All of them.
+    pub count: u64,
 }
 
 /// What a report did.
@@ -128,7 +141,8 @@ impl Store {
         self.0.writer.command(move |work| leaks::report(work, &act, &reports, last, &graces, outlets)).await
     }
 
-    /// Notes signs that tokens may have leaked, and has the owners told of those that are new.
+    /// Notes signs that tokens may have leaked, and has the owners told of those that are new; and with them up to
+    /// which use of a network they are, `seen`.
     ///
     /// # Errors
     /// When it could not be written.
@@ -136,22 +150,23 @@ impl Store {
         &self,
         act: Act,
         suspects: Vec<Suspect>,
+        seen: Option<u64>,
         outlets: Outlets,
     ) -> Result<(), NotDone> {
-        self.0.writer.command(move |work| leaks::suspect(work, &act, &suspects, outlets)).await
+        self.0.writer.command(move |work| leaks::suspect(work, &act, &suspects, seen, outlets)).await
     }
 
-    /// Which tokens were used from another network than before, after the `seen`th such row; none where that is not
-    /// given. With the number of the last row.
+    /// Which tokens were used from another network than before, as far as nobody was told; none unless they are
+    /// `wanted`. With what is then to be noted as seen, if anything.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn first_uses(
         &self,
-        seen: Option<u64>,
+        wanted: bool,
         limit: usize,
-    ) -> Result<(Vec<FirstUse>, u64), StoreError> {
-        self.0.upkeep.read(move |conn| networks::first_uses(conn, seen, limit)).await
+    ) -> Result<(Vec<FirstUse>, Option<u64>), StoreError> {
+        self.0.upkeep.read(move |conn| networks::first_uses(conn, wanted, limit)).await
     }
 
     /// The leaks that `filter` lets through, newest first.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::{Store, Use};
 use crate::model::TokenId;
 
-type Teller = Box<dyn Fn(TokenId) -> Option<Use<TokenId>> + Send + Sync>;
+type Teller = Box<dyn Fn(TokenId) -> Vec<Use<TokenId>> + Send + Sync>;
 
 /// The way to ask for them.
 #[derive(Default)]
@@ -19,16 +19,16 @@ impl fmt::Debug for Unwritten {
 }
 
 impl Unwritten {
-    /// The last use of a token since such were written down.
-    pub(super) fn last(&self, token: TokenId) -> Option<Use<TokenId>> {
-        self.0.get().and_then(|tell| tell(token))
+    /// The uses of a token since such were written down, the last one last.
+    pub(super) fn of(&self, token: TokenId) -> Vec<Use<TokenId>> {
+        self.0.get().map(|tell| tell(token)).unwrap_or_default()
     }
 }
 
 impl Store {
     /// Has what is said of a token in a notice be true to the last use. `tell` is called between writes and must not
     /// wait; the first one stays.
-    pub fn uses_told_by(&self, tell: impl Fn(TokenId) -> Option<Use<TokenId>> + Send + Sync + 'static) {
+    pub fn uses_told_by(&self, tell: impl Fn(TokenId) -> Vec<Use<TokenId>> + Send + Sync + 'static) {
         let _ = self.0.unwritten.0.set(Box::new(tell));
     }
 }

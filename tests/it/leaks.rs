@@ -97,6 +97,32 @@ fn a_report_ends_the_token_and_tells_by_a_signed_webhook() {
 }
 
 #[test]
+fn the_command_for_a_replacement_works_as_it_stands() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(50);
+    let body = json!({ "app": "shop", "environment": "production", "expires_at": end.to_string() });
+    let dated = gateway.mint_with(body);
+    let body = json!({ "member": "ann", "scopes": ["read"], "label": "a day", "expires_in": "24h" });
+    let key = gateway.admin("POST /v1/keys", Some(body)).json();
+    gateway.leaked(&[&dated.secret, key["secret"].as_str().unwrap()], "hand");
+    for (event, flag) in [("token.leaked", "--expires=24h"), ("key.leaked", "--expires=86400s")] {
+        let call = hook.calls_of(event, 1).remove(0);
+        let command = call.body["data"]["replacement"]["command"].as_str().unwrap();
+        assert!(command.ends_with(flag), "{command}");
+        let ran = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(command.replacen("portcullis", env!("CARGO_BIN_EXE_portcullis"), 1))
+            .current_dir(gateway.path("."))
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{command}: {ran:?}");
+    }
+    let keys = gateway.admin("GET /v1/keys", None).json()["items"].clone();
+    assert!(keys.as_array().unwrap().iter().all(|key| key["expires_at"].is_string()), "{keys}");
+}
+
+#[test]
 fn a_key_and_a_grace() {
     let (app, hook) = (App::echo(), Hook::taking());
     let setup = hook.notified(Setup::new(&app)).set("leaks", "action", "\"grace:1h\"");

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::app::{App, Exchange};
+use crate::support::caller::Caller;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
+use crate::support::hook::{self, Hook};
 use crate::support::leak;
 use crate::support::until;
 use crate::support::wire::{Answer, request};
@@ -104,6 +106,52 @@ fn true_positives_end_at_once_and_the_rest_is_told_apart() {
         assert_eq!(replayed.status, 400, "{replayed:?}");
         assert!(String::from_utf8_lossy(&replayed.body).contains("taken before"), "{replayed:?}");
     }
+}
+
+#[test]
+fn all_places_reach_the_owner_whoever_spoke_first() {
+    let (app, github, hook) = (App::echo(), Github::new(), Hook::taking());
+    let setup = hook.notified(Setup::new(&app)).set("leaks", "github_keys", "\"keys.json\"");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hook-secret"), hook::SECRET).unwrap();
+    let gateway = setup.start_in(folder, "keys.json", &github.keys(), &[]);
+    let (minted, other) = (gateway.mint("production"), gateway.mint("production"));
+    let bob = Caller::member(&gateway, "bob", &["read", "mint"], None);
+    for place in ["https://invented.example/1", "https://invented.example/2"] {
+        bob.get(
+            200,
+            "POST /v1/leaks",
+            Some(json!({ "tokens": [minted.secret], "source": "me", "url": place })),
+        );
+    }
+    let items: Vec<_> = [&minted, &other]
+        .iter()
+        .flat_map(|token| {
+            (1..=12).map(|place| {
+                let url = format!("https://github.com/a/b/{place}");
+                json!({ "token": token.secret, "type": "portcullis_token", "url": url, "source": "content" })
+            })
+        })
+        .collect();
+    let body = Value::from(items).to_string().into_bytes();
+    assert_eq!(gateway.reported("now", &github.sign(&body), &body).status, 200);
+    // Bob's words once, and then GitHub's of each token.
+    let calls = hook.calls_of("token.leaked", 3);
+    assert_eq!(calls[0].body["data"]["leak"]["by"], "bob");
+    let mut told: Vec<_> = calls[1..].iter().map(|call| &call.body["data"]).collect();
+    told.sort_by_key(|data| data["token"]["id"] != minted.id);
+    for data in &told {
+        let places = data["leak"]["places"].as_array().unwrap();
+        assert_eq!((places.len(), &places[9]), (10, &json!("https://github.com/a/b/10")));
+        assert_eq!((&data["leak"]["more_places"], &data["leak"]["source"]), (&json!(2), &json!("github")));
+    }
+    assert_eq!((&told[0]["done"], &told[1]["done"]), (&json!("already_ended"), &json!("revoked")));
+    // This report ended it, and each of its places says so.
+    let leaks = gateway.admin(&format!("GET /v1/leaks?subject={}", other.id), None).json()["items"].clone();
+    let leaks = leaks.as_array().unwrap();
+    assert_eq!(leaks.len(), 12);
+    assert!(leaks.iter().all(|leak| leak["done"] == "revoked"), "{leaks:?}");
+    assert_eq!(hook.calls().len(), 3);
 }
 
 #[test]

@@ -137,6 +137,65 @@ fn there_is_room_for_so_many_and_what_tells_of_a_leak_goes_last() {
 }
 
 #[test]
+fn a_member_pushes_out_their_own_notices_before_those_of_others() {
+    // Without a webhook they are held.
+    let gateway = Gateway::before(&App::echo());
+    for name in ["ann", "bob"] {
+        assert_eq!(gateway.admin("POST /v1/members", Some(json!({ "name": name }))).status, 201);
+    }
+    let store = store(&gateway);
+    store
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 30049)
+             INSERT INTO outbox (id, channel, event, subject, recipient, data, created_at, due_at, member)
+             SELECT printf('evt_%026d', i), 'webhook', iif(i < 100, 'token.expiring', 'token.leaked'), 'tok_x', '',
+                '{}', unixepoch() * 1000, unixepoch() * 1000,
+                (SELECT id FROM members WHERE name = iif(i < 100, 'ann', 'bob'))
+             FROM n",
+        )
+        .unwrap();
+    let count = |event: &str| -> i64 {
+        store.query_row("SELECT count(*) FROM outbox WHERE event = ?", [event], |row| row.get(0)).unwrap()
+    };
+    until("room", || (count("token.leaked") == 29_900).then_some(()));
+    assert_eq!(count("token.expiring"), 100);
+}
+
+#[test]
+fn what_nobody_can_read_takes_nothing_else_along() {
+    // Without a webhook they are held.
+    let gateway = Gateway::before(&App::echo());
+    let store = store(&gateway);
+    let (one, two) = (format!("evt_{:026}", 1), format!("evt_{:026}", 2));
+    for (id, event) in [(&one, "token.leaked"), (&two, "token.future")] {
+        store
+            .execute(
+                "INSERT INTO outbox (id, channel, event, subject, recipient, data, created_at, due_at)
+                 VALUES (?, 'webhook', ?, 'tok_x', '', '{}', unixepoch() * 1000, unixepoch() * 1000)",
+                (id, event),
+            )
+            .unwrap();
+    }
+    let listed = notices(&gateway);
+    assert_eq!((listed.len(), &listed[0]["id"]), (1, &json!(one)));
+    assert_eq!(gateway.admin("GET /v1/notices?limit=1", None).json()["items"][0]["id"], json!(one));
+    let said = gateway.cli(&["leak", "notices"]);
+    assert!(said.code == 0 && said.stdout.contains(&one), "{said:?}");
+    assert_eq!(gateway.admin(&format!("POST /v1/notices/{two}/retry"), None).status, 404);
+    until("a figure of each", || {
+        let text = String::from_utf8(gateway.admin("GET /metrics", None).body).unwrap();
+        let counted = |status: &str| {
+            text.lines().any(|line| {
+                line.starts_with("portcullis_notices_undelivered")
+                    && line.contains(status)
+                    && line.ends_with(" 1")
+            })
+        };
+        (counted("waiting") && counted("dead")).then_some(())
+    });
+}
+
+#[test]
 fn a_stop_lets_what_is_under_way_arrive() {
     let (seen, held) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
     let (came, gate) = (seen.clone(), held.clone());

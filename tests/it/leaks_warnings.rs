@@ -1,6 +1,7 @@
 //! Signs of a leak without a scanner, and what ends soon: their owners are told, and nothing else happens.
 
 use rusqlite::Connection;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::app::App;
@@ -76,20 +77,36 @@ fn a_revoked_token_that_keeps_coming_is_told_and_one_that_comes_is_not() {
     assert_eq!(leaks(&gateway).len(), 1);
 }
 
+/// Told of new networks, and believing who says that somebody comes from one.
+fn told_of_networks(app: &App, hook: &Hook) -> Gateway {
+    with_hook(app, hook, |setup| {
+        setup.set("leaks", "new_networks", "true").set("gateway", "trusted_proxies", "[\"127.0.0.1\"]")
+    })
+}
+
+#[track_caller]
+fn used_from(gateway: &Gateway, secret: &str, address: &str) {
+    let fields = [("Host", HOST), ("X-Portcullis-Token", secret), ("X-Forwarded-For", address)];
+    assert_eq!(gateway.ask(request("GET /", &fields)).status, 200);
+}
+
+/// Waits until the store has it.
+#[track_caller]
+fn written_down(gateway: &Gateway, id: &str, address: &str) {
+    until(&format!("the use from {address}"), || {
+        let shown = gateway.admin(&format!("GET /v1/tokens/{id}"), None).json();
+        (shown["last_used_from"] == address).then_some(())
+    });
+}
+
 #[test]
 fn a_new_network_is_told_of_where_that_is_wanted() {
     let (app, hook) = (App::echo(), Hook::taking());
-    let gateway = with_hook(&app, &hook, |setup| {
-        setup.set("leaks", "new_networks", "true").set("gateway", "trusted_proxies", "[\"127.0.0.1\"]")
-    });
+    let gateway = told_of_networks(&app, &hook);
     let minted = gateway.mint("production");
     let from = |address: &str| {
-        let fields = [("Host", HOST), ("X-Portcullis-Token", &*minted.secret), ("X-Forwarded-For", address)];
-        assert_eq!(gateway.ask(request("GET /", &fields)).status, 200);
-        until(&format!("the use from {address}"), || {
-            let shown = gateway.admin(&format!("GET /v1/tokens/{}", minted.id), None).json();
-            (shown["last_used_from"] == address).then_some(())
-        });
+        used_from(&gateway, &minted.secret, address);
+        written_down(&gateway, &minted.id, address);
     };
     from("192.0.2.7");
     from("192.0.2.8");
@@ -98,8 +115,79 @@ fn a_new_network_is_told_of_where_that_is_wanted() {
     assert_eq!((&leak["place"], &leak["client"]), (&json!("198.51.100.0/24"), &json!("198.51.100.9")));
     assert_eq!(leaks(&gateway).len(), 1);
     let call = hook.wait_for(1).remove(0);
-    assert_eq!(call.body["data"]["addresses"], json!(["198.51.100.9", "192.0.2.7"]));
+    assert_eq!(call.body["data"]["addresses"], json!(["198.51.100.9", "192.0.2.8"]));
     assert_eq!(call.body["data"]["leak"]["from"], "198.51.100.9");
+}
+
+#[test]
+fn a_report_names_every_network_however_seldom_it_came_from_there() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = told_of_networks(&app, &hook);
+    let minted = gateway.mint("production");
+    used_from(&gateway, &minted.secret, "192.0.2.7");
+    written_down(&gateway, &minted.id, "192.0.2.7");
+    used_from(&gateway, &minted.secret, "198.51.100.9");
+    for _ in 0..10 {
+        used_from(&gateway, &minted.secret, "192.0.2.8");
+    }
+    let body = json!({ "tokens": [minted.secret], "source": "a scan" });
+    assert_eq!(gateway.admin("POST /v1/leaks", Some(body)).status, 200);
+    let call = hook.calls_of("token.leaked", 1).remove(0);
+    assert_eq!(call.body["data"]["addresses"], json!(["192.0.2.8", "198.51.100.9"]));
+    // It is ended by now: a row tells who had it, and no further letter.
+    assert_eq!(warned(&gateway, "new_network")["client"], "198.51.100.9");
+    let events: Vec<_> = hook.calls().iter().map(|call| call.body["type"].clone()).collect();
+    assert!(events.iter().filter(|event| **event == "token.suspected").count() <= 1, "{events:?}");
+}
+
+#[test]
+fn what_was_seen_just_before_a_stop_is_told_after_it() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let mut gateway = told_of_networks(&app, &hook);
+    let minted = gateway.mint("production");
+    used_from(&gateway, &minted.secret, "192.0.2.7");
+    used_from(&gateway, &minted.secret, "198.51.100.9");
+    let page = format!("https://{HOST}/a?project-protection-bypass={}", minted.secret);
+    assert_eq!(gateway.ask(request("GET /style.css", &[("Referer", &page)])).status, 401);
+    gateway.signal(Signal::TERM);
+    gateway.exit();
+    gateway.restart();
+    let mut kinds: Vec<_> = leaks(&gateway).iter().map(|leak| leak["kind"].clone()).collect();
+    kinds.sort_by_key(Value::to_string);
+    assert_eq!(kinds, ["new_network", "referer"]);
+    assert_eq!(hook.calls_of("token.suspected", 2).len(), 2);
+}
+
+#[test]
+fn a_token_that_is_used_from_everywhere_is_not_lost_sight_of() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = told_of_networks(&app, &hook);
+    let minted = gateway.mint("production");
+    let store = Connection::open(gateway.path("portcullis.db")).unwrap();
+    store.busy_timeout(crate::support::PATIENCE).unwrap();
+    // Seen already, as in one go.
+    let seen = store.unchecked_transaction().unwrap();
+    seen.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64)
+             INSERT INTO token_networks (token, network, address, at)
+             SELECT ?, '10.64.' || i || '.0/24', '10.64.' || i || '.1', i FROM n",
+        [&minted.id],
+    )
+    .unwrap();
+    seen.execute("UPDATE meta SET value = '64' WHERE name = 'networks_seen'", []).unwrap();
+    seen.commit().unwrap();
+    used_from(&gateway, &minted.secret, "198.51.100.9");
+    assert_eq!(warned(&gateway, "new_network")["client"], "198.51.100.9");
+    used_from(&gateway, &minted.secret, "10.64.2.9");
+    used_from(&gateway, &minted.secret, "203.0.113.9");
+    // Told once a day, and counted.
+    until("a count of two", || (warned(&gateway, "new_network")["count"] == 2).then_some(()));
+    assert_eq!((leaks(&gateway).len(), hook.calls_of("token.suspected", 1).len()), (1, 1));
+    let body = json!({ "tokens": [minted.secret], "source": "a scan" });
+    assert_eq!(gateway.admin("POST /v1/leaks", Some(body)).status, 200);
+    let call = hook.calls_of("token.leaked", 1).remove(0);
+    let addresses: Vec<_> = call.body["data"]["addresses"].as_array().unwrap().iter().take(4).collect();
+    assert_eq!(addresses, ["203.0.113.9", "10.64.2.9", "198.51.100.9", "10.64.64.1"]);
 }
 
 #[test]

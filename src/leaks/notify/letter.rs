@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::model::{Event, Notice};
+use crate::config::Tokens;
+use crate::model::{Event, Lifetime, Notice};
 
 /// A subject and a text.
 pub(super) struct Letter {
@@ -13,9 +15,9 @@ pub(super) struct Letter {
 }
 
 /// The document that a webhook gets (Standard Webhooks, "Payload structure").
-pub(super) fn document(notice: &Notice) -> Value {
+pub(super) fn document(notice: &Notice, rules: &Tokens) -> Value {
     let mut data = notice.data.clone();
-    if let (Some(data), Some(command)) = (data.as_object_mut(), replacement(notice)) {
+    if let (Some(data), Some(command)) = (data.as_object_mut(), replacement(notice, rules)) {
         data.insert("replacement".to_owned(), json!({ "command": command }));
     }
     json!({
@@ -24,7 +26,7 @@ pub(super) fn document(notice: &Notice) -> Value {
 }
 
 /// The letter that its owner gets, or whoever gets those of nobody.
-pub(super) fn letter(notice: &Notice) -> Letter {
+pub(super) fn letter(notice: &Notice, rules: &Tokens) -> Letter {
     let data = &notice.data;
     let what = if notice.event == Event::KeyLeaked { "key" } else { "token" };
     let thing = &data[what];
@@ -47,7 +49,7 @@ pub(super) fn letter(notice: &Notice) -> Letter {
         facts(&mut letter, data, thing);
     }
     others(&mut letter, data);
-    if let Some(command) = replacement(notice) {
+    if let Some(command) = replacement(notice, rules) {
         letter.say("");
         letter.say("To mint a replacement:");
         letter.say(&format!("  {command}"));
@@ -70,10 +72,17 @@ fn facts(letter: &mut Lines, data: &Value, thing: &Value) {
     letter.fact("Environment", text(&thing["environment"]));
     let by = text(&data["leak"]["by"]);
     letter.fact("Reported by", by);
-    for (name, words) in [("Found by", "source"), ("Found in", "place")] {
-        let words = text(&data["leak"][words]);
+    let leak = &data["leak"];
+    let places = items(&leak["places"]);
+    let one = items(&leak["places"]).next().is_none().then_some(&leak["place"]);
+    let found = places.chain(one).map(|place| ("Found in", place));
+    for (name, words) in std::iter::once(("Found by", &leak["source"])).chain(found) {
+        let words = text(words);
         // What a member wrote is no link that could be followed as if it were ours.
         letter.fact(name, &if by.is_empty() { words.to_owned() } else { without_links(words) });
+    }
+    if let Some(more) = leak["more_places"].as_u64().filter(|more| *more > 0) {
+        letter.say(&format!("And in {more} more places: portcullis leak list"));
     }
     letter.fact("Came from", text(&data["leak"]["from"]));
     letter.fact("Ends", text(&data["ends_at"]));
@@ -151,7 +160,7 @@ fn others(letter: &mut Lines, data: &Value) {
 }
 
 /// The command that mints another one like it; none where there is none that it would be like.
-fn replacement(notice: &Notice) -> Option<String> {
+fn replacement(notice: &Notice, rules: &Tokens) -> Option<String> {
     // With `=`, no value is taken for a flag.
     fn add(command: &mut String, flag: &str, value: &Value) {
         if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
@@ -168,6 +177,9 @@ fn replacement(notice: &Notice) -> Option<String> {
                 add(&mut command, flag, &key[name]);
             }
             items(&key["scopes"]).for_each(|scope| add(&mut command, "--scope", scope));
+            if let Some(lifetime) = key.get("lifetime") {
+                add(&mut command, "--expires", &json!(lifetime.as_str().unwrap_or("never")));
+            }
             command
         }
         // Both values work for an overlap.
@@ -181,11 +193,28 @@ fn replacement(notice: &Notice) -> Option<String> {
             items(&token["allowed_addresses"]).for_each(|network| add(&mut command, "--allow", network));
             add(&mut command, "--rate", &token["rate_limit"]);
             add(&mut command, "--on-publish", &token["on_publish"]);
-            add(&mut command, "--expires", &json!(token["lifetime"].as_str().unwrap_or("never")));
+            let lifetime = token["lifetime"].as_str().and_then(|text| Lifetime::parse(text).ok());
+            add(&mut command, "--expires", &json!(offered(lifetime, rules, notice.created_at)));
             command
         }
     };
     Some(command)
+}
+
+/// What is offered of lifetimes and not longer than one, or a date where all are; `None`: for ever.
+fn offered(lifetime: Option<Lifetime>, rules: &Tokens, now: Timestamp) -> String {
+    let end = match lifetime {
+        None if rules.allow_never => return "never".to_owned(),
+        None => None,
+        Some(lifetime) if rules.lifetimes.contains(&lifetime) => return lifetime.to_string(),
+        Some(lifetime) => lifetime.after(now),
+    };
+    let end = end.unwrap_or(Timestamp::MAX);
+    let fits = rules.lifetimes.iter().filter_map(|offer| Some((offer.after(now)?, offer)));
+    match fits.filter(|(until, _)| *until <= end).max_by_key(|(until, _)| *until) {
+        Some((_, offer)) => offer.to_string(),
+        None => end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    }
 }
 
 /// A text in which mail programs find no address to make a link of.
@@ -229,10 +258,22 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::model::{Channel, NoticeId};
+
+    fn rules() -> Tokens {
+        let lifetime = |text| Lifetime::parse(text).unwrap();
+        Tokens {
+            query_parameter: None,
+            header: http::HeaderName::from_static("x-token"),
+            lifetimes: ["1h", "24h", "30d", "3mo"].map(lifetime).to_vec(),
+            max_lifetime: lifetime("1y"),
+            allow_never: false,
+            keep_ended: lifetime("30d"),
+            max_active: 0,
+            max_active_per_member: 0,
+        }
+    }
 
     fn notice(event: Event) -> Notice {
         let now = Timestamp::UNIX_EPOCH;
@@ -264,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_letter_says_what_was_found_where_and_what_to_do() {
-        let letter = letter(&notice(Event::TokenLeaked));
+        let letter = letter(&notice(Event::TokenLeaked), &rules());
         assert_eq!(letter.subject, "Token Ann's $(CI) (…abcd) was found where it does not belong");
         for line in [
             "It was revoked at once",
@@ -283,7 +324,7 @@ mod tests {
         let mut notice = notice(Event::TokenLeaked);
         notice.data["leak"]["by"] = json!("bob");
         notice.data["leak"]["source"] = json!("Security: confirm at https://evil.example/login");
-        let letter = letter(&notice);
+        let letter = letter(&notice, &rules());
         assert!(letter.text.contains("Reported by: bob\n"), "{}", letter.text);
         assert!(letter.text.contains("https[:]//evil[.]example/login"), "{}", letter.text);
         assert!(!letter.text.contains("://"), "{}", letter.text);
@@ -293,7 +334,7 @@ mod tests {
     fn a_warning_says_from_where() {
         let mut notice = notice(Event::TokenSuspected);
         notice.data["leak"]["from"] = json!("198.51.100.9");
-        assert!(letter(&notice).text.contains("Came from: 198.51.100.9\n"));
+        assert!(letter(&notice, &rules()).text.contains("Came from: 198.51.100.9\n"));
     }
 
     #[test]
@@ -302,12 +343,44 @@ mod tests {
         let key = json!({ "member": "ann", "app": null, "label": "--yes", "scopes": ["read", "mint"] });
         notice.data["key"] = key;
         let command = "portcullis key create --member=ann --label=--yes --scope=read --scope=mint";
-        assert_eq!(replacement(&notice).unwrap(), command);
+        assert_eq!(replacement(&notice, &rules()).unwrap(), command);
+        for (lifetime, expires) in [(json!("86400s"), "86400s"), (json!(null), "never")] {
+            notice.data["key"]["lifetime"] = lifetime;
+            assert_eq!(replacement(&notice, &rules()).unwrap(), format!("{command} --expires={expires}"));
+        }
+    }
+
+    #[test]
+    fn a_replacement_lives_as_long_as_is_offered() {
+        for (lifetime, expires) in [
+            (Some("3mo"), "3mo"),
+            (Some("179999s"), "24h"),
+            (Some("86400s"), "24h"),
+            (Some("5y"), "3mo"),
+            (Some("90s"), "1970-01-01T00:01:30Z"),
+            (None, "3mo"),
+        ] {
+            let lifetime = lifetime.map(|text| Lifetime::parse(text).unwrap());
+            assert_eq!(offered(lifetime, &rules(), Timestamp::UNIX_EPOCH), expires);
+        }
+        let rules = Tokens { allow_never: true, ..rules() };
+        assert_eq!(offered(None, &rules, Timestamp::UNIX_EPOCH), "never");
+    }
+
+    #[test]
+    fn places_are_named_up_to_a_number() {
+        let mut notice = notice(Event::TokenLeaked);
+        notice.data["leak"]["places"] = json!(["https://one.example", "https://two.example"]);
+        notice.data["leak"]["more_places"] = json!(98);
+        let letter = letter(&notice, &rules());
+        let places = "Found in: https://one.example\nFound in: https://two.example\n\
+                      And in 98 more places: portcullis leak list\n";
+        assert!(letter.text.contains(places), "{}", letter.text);
     }
 
     #[test]
     fn what_ends_by_itself_is_rotated() {
-        let document = document(&notice(Event::TokenExpiring));
+        let document = document(&notice(Event::TokenExpiring), &rules());
         assert_eq!(document["type"], "token.expiring");
         assert_eq!(document["data"]["replacement"]["command"], "portcullis token rotate tok_1");
         assert_eq!(document["timestamp"], "1970-01-01T00:00:00Z");

@@ -10,7 +10,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use tokio::time::timeout;
 
 use super::{Failed, letter};
-use crate::config::{self, Password, Smtp, SmtpSecurity};
+use crate::config::{self, Password, Smtp, SmtpSecurity, Tokens};
 use crate::control::Control;
 use crate::model::Notice;
 
@@ -19,8 +19,13 @@ const SILENCE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a notice once.
-pub(super) async fn send(control: &Control, smtp: &Smtp, notice: &Notice) -> Result<(), Failed> {
-    let message = message(smtp, notice)?;
+pub(super) async fn send(
+    control: &Control,
+    smtp: &Smtp,
+    rules: &Tokens,
+    notice: &Notice,
+) -> Result<(), Failed> {
+    let message = message(smtp, rules, notice)?;
     let transport = transport(control, smtp).await?;
     let sent = timeout(PATIENCE, transport.send(message)).await;
     match sent {
@@ -81,14 +86,14 @@ impl Header for AutoSubmitted {
     }
 }
 
-fn message(smtp: &Smtp, notice: &Notice) -> Result<Message, Failed> {
+fn message(smtp: &Smtp, rules: &Tokens, notice: &Notice) -> Result<Message, Failed> {
     let unfit = |what: &str| Failed::ForGood(format!("{what} is no address for mail"));
     if notice.recipient.is_empty() {
         let lack = "its owner has no address, and `notify.smtp.to` names none for such letters";
         return Err(Failed::ForGood(lack.to_owned()));
     }
     let mailbox = |address: &str| address.parse().map(|address| Mailbox::new(None, address));
-    let letter::Letter { subject, text } = letter::letter(notice);
+    let letter::Letter { subject, text } = letter::letter(notice, rules);
     let domain = smtp.from.as_str().rsplit_once('@').map_or("localhost", |(_, domain)| domain);
     Message::builder()
         .from(mailbox(smtp.from.as_str()).map_err(|_| unfit("notify.smtp.from"))?)

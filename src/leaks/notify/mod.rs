@@ -161,9 +161,9 @@ async fn renew(trust: &mut Option<(Trust, Instant)>) {
 async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) -> bool {
     let config = control.config();
     let sent = match (notice.channel, &config.notify.smtp, &config.notify.webhook) {
-        (Channel::Email, Some(smtp), _) => mail::send(&control, smtp, &notice).await,
+        (Channel::Email, Some(smtp), _) => mail::send(&control, smtp, &config.tokens, &notice).await,
         (Channel::Webhook, _, Some(webhook)) => match trust {
-            Some(trust) => webhook::send(&trust, webhook, &notice).await,
+            Some(trust) => webhook::send(&trust, webhook, &config.tokens, &notice).await,
             None => Err(Failed::ForNow("TLS cannot be set up".to_owned(), None)),
         },
         (Channel::Email, None, _) => {

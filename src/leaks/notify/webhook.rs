@@ -12,15 +12,20 @@ use http_body_util::Full;
 use jiff::Timestamp;
 
 use super::{Failed, letter};
-use crate::config::{self, Webhook};
+use crate::config::{self, Tokens, Webhook};
 use crate::model::Notice;
 use crate::outgoing::{Bounds, Trust};
 
 const BOUNDS: Bounds = Bounds { patience: Duration::from_secs(15), answer: 64 * 1024 };
 
 /// Sends a notice once.
-pub(super) async fn send(trust: &Trust, webhook: &Webhook, notice: &Notice) -> Result<(), Failed> {
-    let body = letter::document(notice).to_string();
+pub(super) async fn send(
+    trust: &Trust,
+    webhook: &Webhook,
+    rules: &Tokens,
+    notice: &Notice,
+) -> Result<(), Failed> {
+    let body = letter::document(notice, rules).to_string();
     let file = webhook.secret_file.clone();
     // Read anew each time: the secret may have been changed meanwhile.
     let read = tokio::task::spawn_blocking(move || config::signing_secret(&file)).await;

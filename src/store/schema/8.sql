@@ -1,15 +1,18 @@
 -- When a leak was last told of: its owner hears of further places of the same credential seldom.
 ALTER TABLE leaks ADD COLUMN told_at INTEGER;
+-- And whether that was on a member's word alone.
+ALTER TABLE leaks ADD COLUMN told_on_word INTEGER;
 
--- In which order notices go out: before what failed already, and the urgent before the rest.
+-- In which order notices go out: the urgent before the rest, and of what is as urgent that which failed already last.
 ALTER TABLE outbox ADD COLUMN turn INTEGER GENERATED ALWAYS AS (
-    iif(attempts > 0, 10, 0)
-    + CASE event WHEN 'token.leaked' THEN 0 WHEN 'key.leaked' THEN 0 WHEN 'token.suspected' THEN 1 ELSE 2 END
+    CASE event WHEN 'token.leaked' THEN 0 WHEN 'key.leaked' THEN 0 WHEN 'token.suspected' THEN 2 ELSE 4 END
+    + iif(attempts > 0, 1, 0)
 ) VIRTUAL;
 CREATE INDEX outbox_by_turn ON outbox (channel, turn, due_at) WHERE dead_at IS NULL;
 
 -- Counted every few seconds, and listed by their owner.
 CREATE INDEX outbox_by_end ON outbox (dead_at);
+CREATE INDEX outbox_by_event ON outbox (event, dead_at);
 CREATE INDEX leaks_by_kind ON leaks (kind);
 CREATE INDEX leaks_by_member ON leaks (member, id);
 
@@ -25,3 +28,7 @@ ALTER TABLE leaks ADD COLUMN client TEXT;
 
 -- Whether a call is remembered for as long as what it was about.
 ALTER TABLE repeats ADD COLUMN lasts INTEGER NOT NULL DEFAULT 0;
+
+-- Up to which network owners were told of new ones: not of those that were there before.
+INSERT INTO meta (name, value)
+SELECT 'networks_seen', CAST(coalesce(max(number), 0) AS TEXT) FROM token_networks;

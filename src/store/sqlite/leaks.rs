@@ -1,6 +1,7 @@
 //! Rows of leaks and warnings, and what a report does to the credential that it is about.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Value as Sql;
@@ -11,7 +12,7 @@ use super::super::{Act, Graces, Held, LeakFilter, Outlets, Reaction, Reported, R
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{Unreadable, audit, keys, moment, parsed, shares, time, tokens};
+use super::{Unreadable, audit, keys, moment, networks, parsed, reads, shares, time, tokens};
 use crate::credential::Digest;
 use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 
@@ -19,6 +20,8 @@ use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 const PLACES: i64 = 100;
 /// How long an owner hears no more of a credential, where only further places of it are found.
 const QUIET: SignedDuration = SignedDuration::from_hours(24);
+/// How long after a report's end of a token it is still noted from where that was used.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The newest row of a credential (?1) and a kind (?2).
 const NEWEST: &str = "id = (SELECT max(id) FROM leaks WHERE subject = ?1 AND kind = ?2)";
 const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name AS member, l.app, l.environment, l.label,
@@ -73,7 +76,11 @@ fn token_leaked(
     let mut revision = work.revision();
     let lives = before.status(act.at) == Status::Active;
     let lifetime = before.lifetime;
+    // Of several places the first had it ended, and the others tell of the same.
+    let just = before.revoked.as_ref().is_some_and(|ended| ended.at == stored(act.at));
+    let lived = || Token { revoked: None, ..before.clone() }.status(act.at) == Status::Active;
     let (done, fresh) = match graces.of(&before) {
+        _ if reported.further && just && lived() => (LeakDone::Revoked, false),
         _ if before.revoked.is_some() => (LeakDone::AlreadyEnded, false),
         // What ended by the clock would live again where that is set back, and what leaked must not.
         _ if !lives => {
@@ -106,13 +113,13 @@ fn token_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row)?;
-    if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
+    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
+    if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         // As it was minted, for a replacement to live as long.
         let about = Token { lifetime, ..after.clone() };
         enqueue(work, act.at, Event::TokenLeaked, &About::Token(&about), told, outlets, true)?;
-        note_told(work.conn, &row, act.at)?;
+        note_told(work.conn, act, &row)?;
     }
     let of = Held::Token(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done })
@@ -125,7 +132,10 @@ fn key_leaked(
     reported: &Reported,
     outlets: Outlets,
 ) -> Result<Reaction, Halt> {
+    let just = before.revoked_at == Some(stored(act.at));
+    let lived = || Key { revoked_at: None, ..before.clone() }.status(act.at) == Status::Active;
     let (done, fresh) = match before.status(act.at) {
+        _ if reported.further && just && lived() => (LeakDone::Revoked, false),
         Status::Active => (LeakDone::Revoked, true),
         Status::Expired | Status::Revoked | Status::Replaced => (LeakDone::AlreadyEnded, false),
     };
@@ -146,11 +156,11 @@ fn key_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row)?;
-    if fresh || (new && !told_lately(work.conn, &row, act.at)?) {
+    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
+    if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told, outlets, true)?;
-        note_told(work.conn, &row, act.at)?;
+        note_told(work.conn, act, &row)?;
     }
     let of = Held::Key(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done })
@@ -161,18 +171,24 @@ pub(in crate::store) fn suspect(
     work: &mut Work<'_>,
     act: &Act,
     suspects: &[Suspect],
+    seen: Option<u64>,
     outlets: Outlets,
 ) -> Result<(), Halt> {
     for suspect in suspects {
         let Some(token) = tokens::get(work.conn, suspect.token)? else { continue };
+        let new_network = suspect.kind == LeakKind::NewNetwork;
         let lives = token.status(act.at) == Status::Active;
-        if lives == (suspect.kind == LeakKind::RevokedInUse) {
+        // Who used what a report ended is worth a row, and its owner was told of all that was known.
+        let late = new_network && !lives && just_reported(work.conn, &token, act.at)?;
+        if lives == (suspect.kind == LeakKind::RevokedInUse) && !late {
             continue;
         }
         let reported = Reported {
             digest: Digest::from_bytes([0; 32]),
             source: act.actor.clone(),
             place: suspect.place.clone(),
+            places: Arc::default(),
+            further: false,
         };
         let row = Entry {
             kind: suspect.kind,
@@ -188,17 +204,52 @@ pub(in crate::store) fn suspect(
             count: suspect.count,
             fresh: false,
         };
-        if note(work, act, &reported, &row)? {
+        // What is used from everywhere is told of once in a while, and counted.
+        let often = new_network && networks::are_many(work.conn, &row.subject)?;
+        let room = if often && told_lately(work.conn, act, &row)? {
+            Room::None
+        } else if often {
+            Room::ForTheLast
+        } else {
+            Room::ForTheFirst
+        };
+        if note(work, act, &reported, &row, room)? && !late {
             let told = told(act, &reported, &row);
             enqueue(work, act.at, Event::TokenSuspected, &About::Token(&token), told, outlets, true)?;
+            note_told(work.conn, act, &row)?;
         }
     }
+    if let Some(seen) = seen {
+        networks::note_seen(work.conn, seen)?;
+    }
     Ok(())
+}
+
+/// Whether a report ended a token a short while ago.
+fn just_reported(conn: &Connection, token: &Token, now: Timestamp) -> rusqlite::Result<bool> {
+    let since = now.checked_sub(LATE).unwrap_or(Timestamp::MIN);
+    let just = token.revoked.as_ref().is_some_and(|ended| ended.at >= since);
+    Ok(just && was_reported(conn, &token.id.to_string())?)
+}
+
+/// A moment as the store keeps it.
+fn stored(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
 fn reason(reported: &Reported) -> String {
     let place = if reported.place.is_empty() { String::new() } else { format!(", in {}", reported.place) };
     format!("reported as leaked by {}{place}", reported.source)
+}
+
+/// Whether a place is kept that is not known yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    None,
+    /// While there are few.
+    ForTheFirst,
+    /// In the place of the oldest, where there are many.
+    ForTheLast,
 }
 
 /// A leak as it is being noted.
@@ -223,6 +274,8 @@ fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
         "leak": {
             "kind": row.kind.as_str(), "source": reported.source, "place": reported.place, "count": row.count,
             "from": row.client,
+            "places": reported.places.first,
+            "more_places": reported.places.count.saturating_sub(reported.places.first.len() as u64),
             // The member whose words these are.
             "by": act.key.map(|_| &act.actor),
         },
@@ -231,21 +284,29 @@ fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
 }
 
 /// Whether the owner heard of this credential a short while ago: whoever has its value may report it any number of
-/// times.
-fn told_lately(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<bool> {
-    let since = now.checked_sub(QUIET).unwrap_or(Timestamp::MIN);
-    conn.prepare_cached("SELECT 1 FROM leaks WHERE subject = ? AND kind = ? AND told_at BETWEEN ? AND ?")?
-        .exists((&row.subject, row.kind.as_str(), since.as_millisecond(), now.as_millisecond()))
+/// times. What a member made up silences none who signs what they say.
+fn told_lately(conn: &Connection, act: &Act, row: &Entry<'_>) -> rusqlite::Result<bool> {
+    let since = act.at.checked_sub(QUIET).unwrap_or(Timestamp::MIN).as_millisecond();
+    conn.prepare_cached(
+        "SELECT 1 FROM leaks WHERE subject = ? AND kind = ? AND told_at BETWEEN ? AND ? AND told_on_word <= ?",
+    )?
+    .exists((&row.subject, row.kind.as_str(), since, act.at.as_millisecond(), act.key.is_some()))
 }
 
-fn note_told(conn: &Connection, row: &Entry<'_>, now: Timestamp) -> rusqlite::Result<()> {
-    conn.prepare_cached(&format!("UPDATE leaks SET told_at = ?3 WHERE {NEWEST}"))?
-        .execute((&row.subject, row.kind.as_str(), now.as_millisecond()))
+fn note_told(conn: &Connection, act: &Act, row: &Entry<'_>) -> rusqlite::Result<()> {
+    conn.prepare_cached(&format!("UPDATE leaks SET told_at = ?3, told_on_word = ?4 WHERE {NEWEST}"))?
+        .execute((&row.subject, row.kind.as_str(), act.at.as_millisecond(), act.key.is_some()))
         .map(drop)
 }
 
 /// Notes a leak; whether this place was not known yet, and is kept.
-fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rusqlite::Result<bool> {
+fn note(
+    work: &Work<'_>,
+    act: &Act,
+    reported: &Reported,
+    row: &Entry<'_>,
+    room: Room,
+) -> rusqlite::Result<bool> {
     let client = row.client.map(|client| client.to_string());
     let known = work
         .conn
@@ -283,7 +344,13 @@ fn note(work: &Work<'_>, act: &Act, reported: &Reported, row: &Entry<'_>) -> rus
         .conn
         .prepare_cached("SELECT count(*) FROM leaks WHERE subject = ? AND kind = ?")?
         .query_row((&row.subject, row.kind.as_str()), |row| row.get(0))?;
-    if kept >= PLACES {
+    if kept >= PLACES && room == Room::ForTheLast {
+        work.conn
+            .prepare_cached(
+                "DELETE FROM leaks WHERE id = (SELECT min(id) FROM leaks WHERE subject = ? AND kind = ?)",
+            )?
+            .execute((&row.subject, row.kind.as_str()))?;
+    } else if kept >= PLACES || room == Room::None {
         let sql = format!("UPDATE leaks SET count = count + ?3, last_at = max(last_at, ?4) WHERE {NEWEST}");
         work.conn.prepare_cached(&sql)?.execute((
             &row.subject,
@@ -364,15 +431,17 @@ pub(in crate::store) fn list(conn: &Connection, filter: &LeakFilter) -> rusqlite
     if let Some(before) = filter.before {
         and("l.id < ?", before.to_string().into());
     }
-    sql.push_str(" ORDER BY l.id DESC LIMIT ?");
-    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
-    conn.prepare_cached(&sql)?.query_map(params_from_iter(values), leak)?.collect()
+    sql.push_str(" ORDER BY l.id DESC");
+    let mut question = conn.prepare_cached(&sql)?;
+    let rows = question.query_map(params_from_iter(values), leak)?;
+    rows.filter(reads).take(filter.limit).collect()
 }
 
 /// How many were noted of each kind.
 pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<Vec<(LeakKind, u64)>> {
     conn.prepare_cached("SELECT kind, count(*) AS count FROM leaks GROUP BY kind")?
         .query_map([], |row| Ok((kind(row)?, row.get::<_, i64>("count")?.unsigned_abs())))?
+        .filter(reads)
         .collect()
 }
 

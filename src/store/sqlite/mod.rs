@@ -73,6 +73,11 @@ fn parsed_if<T, E: Error + Send + Sync + 'static>(
     }
 }
 
+/// Whether a row reads as what it must be. One that another version wrote, or nobody can read, takes no other along.
+fn reads<T>(row: &rusqlite::Result<T>) -> bool {
+    !matches!(row, Err(rusqlite::Error::FromSqlConversionFailure(..)))
+}
+
 /// A stored text that does not read as what it must be.
 #[derive(Debug, thiserror::Error)]
 #[error("a stored {0} does not read as one")]

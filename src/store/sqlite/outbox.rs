@@ -4,31 +4,35 @@
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::super::{Act, Outlets, Refused, Settlement, Use};
 use super::repeats::{begin, made};
-use super::tokens::upkeep::note_use;
+use super::tokens::upkeep::note_uses;
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::writer::Bulk;
-use super::{Unreadable, audit, moment, networks, parsed, time};
-use crate::model::{Channel, Event, Key, MemberName, Notice, NoticeId, Token, TokenId};
+use super::{Unreadable, audit, moment, networks, parsed, reads, time};
+use crate::model::{Channel, Event, Key, Lifetime, MemberName, Notice, NoticeId, Token, TokenId};
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
 /// Notices that are kept in all, so that the room which they take on the disk is bounded.
 pub(in crate::store) const MOST: u64 = 30_000;
+/// Notices that a member may have before theirs are the first to be dropped.
+const SHARE: i64 = 1_000;
 /// How long after it was due a notice may wait, and how long one that was given up is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Nothing waits longer from one attempt to the next: what seems to was written before the clock was set back.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// How long a leak is, after it was last told of.
 pub(super) const LEAKS_KEPT: SignedDuration = SignedDuration::from_hours(366 * 24);
+/// The turns of `outbox.turn`, and whether what has them was tried before.
+const TURNS: [(i64, bool); 6] = [(0, false), (1, true), (2, false), (3, true), (4, false), (5, true)];
 const SELECT: &str =
     "SELECT id, channel, event, subject, coalesce((SELECT m.email FROM members m WHERE m.id = outbox.member
-    AND m.removed_at IS NULL), recipient) AS recipient, data, created_at, due_at, attempts, last_error, dead_at
+    AND m.removed_at IS NULL AND outbox.channel = 'email'), recipient) AS recipient, data, created_at, due_at, attempts, last_error, dead_at
     FROM outbox";
 
 /// Whom a notice is about, and what it says of that.
@@ -74,11 +78,9 @@ pub(super) fn enqueue(
         match about {
             About::Token(token) => {
                 // What leaked was used by somebody just now, or by nobody: the owner decides by that.
-                let used = work.unwritten.last(token.id);
-                if let Some(used) = used {
-                    note_use(work.conn, used)?;
-                }
-                data.insert("token".to_owned(), shown_token(token, used));
+                let uses = work.unwritten.of(token.id);
+                note_uses(work.conn, &uses)?;
+                data.insert("token".to_owned(), shown_token(token, uses.last().copied()));
                 let addresses = networks::addresses(work.conn, &token.id.to_string())?;
                 data.insert("addresses".to_owned(), addresses.into());
             }
@@ -105,8 +107,8 @@ pub(super) fn enqueue(
          VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?6, ?7)",
     )?;
     let (subject, now, member) = (about.subject(), now.as_millisecond(), owner.map(|owner| owner.number));
-    let ways = [(Channel::Email, letter, member), (Channel::Webhook, outlets.webhook, None)];
-    for (channel, _, member) in ways.into_iter().filter(|(_, wanted, _)| *wanted) {
+    let ways = [(Channel::Email, letter), (Channel::Webhook, outlets.webhook)];
+    for (channel, _) in ways.into_iter().filter(|(_, wanted)| *wanted) {
         insert.execute((&id, channel.as_str(), event.as_str(), &subject, &data, now, member))?;
     }
     Ok(())
@@ -180,10 +182,11 @@ fn shown_key(key: &Key) -> Value {
         "app": key.app.as_ref().map(ToString::to_string), "member": key.member.as_str(),
         "scopes": key.scopes.iter().map(crate::model::Scope::as_str).collect::<Vec<_>>(),
         "created_at": key.created_at, "last_used_at": key.last_used_at, "last_used_from": key.last_used_from,
+        "lifetime": key.expires_at.map(|end| Lifetime::between(key.created_at, end).to_string()),
     })
 }
 
-/// What is to be sent by now, the most urgent first, and that which failed before last; and when the next of the others is.
+/// What is to be sent by now, the most urgent first, and of what is as urgent that which failed before last; and when the next of the others is.
 pub(in crate::store) fn due(
     conn: &Connection,
     channel: Channel,
@@ -192,15 +195,20 @@ pub(in crate::store) fn due(
 ) -> rusqlite::Result<(Vec<Notice>, Option<Timestamp>)> {
     let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX).as_millisecond();
     let mut question = conn.prepare_cached(&format!(
-        "{SELECT} WHERE channel = ?1 AND dead_at IS NULL AND NOT (due_at > ?2 AND due_at <= ?3 AND attempts > 0)
-         ORDER BY turn, due_at"
+        "{SELECT} WHERE channel = ? AND dead_at IS NULL AND turn = ? AND due_at > ? AND due_at <= ? ORDER BY due_at"
     ))?;
-    let rows = question.query_map((channel.as_str(), now.as_millisecond(), latest), notice)?;
-    let found = rows
-        // One that another version wrote holds up no other.
-        .filter(|row| !matches!(row, Err(rusqlite::Error::FromSqlConversionFailure(..))))
-        .take(limit)
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut found = Vec::new();
+    // One range of the index each, so that what is to wait is not looked at.
+    for (turn, tried) in TURNS {
+        let ranges = [(i64::MIN, now.as_millisecond()), (latest, i64::MAX)];
+        let ranges = if tried { &ranges[..] } else { &[(i64::MIN, i64::MAX)] };
+        for (after, until) in ranges {
+            let rows = question.query_map((channel.as_str(), turn, after, until), notice)?;
+            for row in rows.filter(reads).take(limit - found.len()) {
+                found.push(row?);
+            }
+        }
+    }
     let next = conn
         .prepare_cached(
             "SELECT min(due_at) AS next FROM outbox WHERE channel = ?1 AND dead_at IS NULL AND due_at > ?2",
@@ -218,23 +226,34 @@ pub(in crate::store) fn list(
     // What no id begins with sorts behind all of them.
     let before = before.map(|(id, channel)| (id.to_string(), channel.as_str()));
     let (id, channel) = before.unwrap_or_else(|| ("~".to_owned(), ""));
-    conn.prepare_cached(&format!(
-        "{SELECT} WHERE (id, channel) < (?, ?) ORDER BY id DESC, channel DESC LIMIT ?"
-    ))?
-    .query_map((id, channel, i64::try_from(limit).unwrap_or(i64::MAX)), notice)?
-    .collect()
+    conn.prepare_cached(&format!("{SELECT} WHERE (id, channel) < (?, ?) ORDER BY id DESC, channel DESC"))?
+        .query_map((id, channel), notice)?
+        .filter(reads)
+        .take(limit)
+        .collect()
 }
 
-/// How many wait to be sent, and how many were given up.
+/// How many wait to be sent, and how many were given up or are of an event that nobody here knows.
 pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<(u64, u64)> {
-    conn.prepare_cached("SELECT count(*) - count(dead_at), count(dead_at) FROM outbox")?
-        .query_row([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs())))
+    let mut groups =
+        conn.prepare_cached("SELECT event, count(*), count(dead_at) FROM outbox GROUP BY event")?;
+    let mut rows = groups.query([])?;
+    let (mut waiting, mut dead) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let (all, given_up) = (number(1)?, number(2)?);
+        let known = Event::parse(row.get_ref(0)?.as_str()?).is_some();
+        let given_up = if known { given_up } else { all };
+        (waiting, dead) = (waiting + all - given_up, dead + given_up);
+    }
+    Ok((waiting, dead))
 }
 
 /// A notice by each of its channels.
 pub(in crate::store) fn of(conn: &Connection, id: NoticeId) -> rusqlite::Result<Vec<Notice>> {
     conn.prepare_cached(&format!("{SELECT} WHERE id = ? ORDER BY channel DESC"))?
         .query_map([id.to_string()], notice)?
+        .filter(reads)
         .collect()
 }
 
@@ -284,8 +303,8 @@ pub(in crate::store) fn settle(
     Ok(())
 }
 
-/// Drops what there is no room for, the oldest first: what was given up, then what warns of things to come, and only
-/// then what tells of things that happened, leaks last.
+/// Drops what there is no room for, of members who have more than their share before all others, the oldest first: what
+/// was given up, then what warns of things to come, and only then what tells of things that happened, leaks last.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Bound {
     done: u64,
@@ -303,15 +322,26 @@ impl Bulk for Bound {
         let kept: i64 =
             work.conn.prepare_cached("SELECT count(*) FROM outbox")?.query_row([], |row| row.get(0))?;
         let over = kept.saturating_sub_unsigned(MOST).max(0);
-        let piece = over.min(AT_ONCE);
+        // Else a member could have others' pushed out, who mints and reports their own.
+        let crowd: Option<(i64, i64)> = work
+            .conn
+            .prepare_cached(
+                "SELECT member, count(*) - ?1 AS excess FROM outbox WHERE member IS NOT NULL
+                 GROUP BY member HAVING excess > 0 ORDER BY excess DESC LIMIT 1",
+            )?
+            .query_row([SHARE], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (whose, excess) = crowd.map_or((None, i64::MAX), |(member, excess)| (Some(member), excess));
+        let piece = over.min(AT_ONCE).min(excess);
         let mut dropped = 0;
         for which in IN_ORDER {
             if dropped < piece {
                 let sql = format!(
                     "DELETE FROM outbox WHERE (id, channel) IN
-                     (SELECT id, channel FROM outbox WHERE {which} ORDER BY id LIMIT ?)"
+                     (SELECT id, channel FROM outbox WHERE {which} AND (?1 IS NULL OR member = ?1)
+                     ORDER BY id LIMIT ?2)"
                 );
-                dropped += work.conn.prepare_cached(&sql)?.execute([piece - dropped])? as i64;
+                dropped += work.conn.prepare_cached(&sql)?.execute((whose, piece - dropped))? as i64;
             }
         }
         self.done += dropped.unsigned_abs();

@@ -78,6 +78,14 @@ impl Hook {
         until(&format!("{count} webhooks"), || Some(self.calls()).filter(|calls| calls.len() >= count))
     }
 
+    /// The calls that tell of such an event, once there are so many.
+    pub(crate) fn calls_of(&self, event: &str, count: usize) -> Vec<Call> {
+        until(&format!("{count} webhooks of {event}"), || {
+            let of = self.calls().into_iter().filter(|call| call.body["type"] == event);
+            Some(of.collect()).filter(|calls: &Vec<Call>| calls.len() >= count)
+        })
+    }
+
     /// Every byte that came.
     pub(crate) fn said(&self) -> String {
         String::from_utf8_lossy(&self.app.bytes()).into_owned()

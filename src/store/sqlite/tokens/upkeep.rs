@@ -141,6 +141,7 @@ impl Bulk for NoteEnding {
 pub(in crate::store) struct LastUses(std::vec::IntoIter<Use<TokenId>>);
 
 impl LastUses {
+    /// Those of one token stand together, the last one last.
     pub(in crate::store) fn new(uses: Vec<Use<TokenId>>) -> Self {
         Self(uses.into_iter())
     }
@@ -148,8 +149,11 @@ impl LastUses {
 
 impl Bulk for LastUses {
     fn piece(&mut self, work: &mut Work<'_>, until: Instant) -> rusqlite::Result<bool> {
-        for used in self.0.by_ref() {
-            note_use(work.conn, used)?;
+        while let [first, ..] = self.0.as_slice() {
+            let uses = self.0.as_slice();
+            let same = uses.iter().take_while(|used| used.of == first.of).count();
+            note_uses(work.conn, &uses[..same])?;
+            self.0.by_ref().take(same).for_each(drop);
             if Instant::now() >= until {
                 break;
             }
@@ -162,16 +166,16 @@ impl Bulk for LastUses {
     }
 }
 
-/// Notes when and from where a token was last used.
-pub(in crate::store::sqlite) fn note_use(conn: &Connection, used: Use<TokenId>) -> rusqlite::Result<()> {
-    let Use { of, at, from } = used;
-    let of = of.to_string();
+/// Notes when and from where a token was last used, and its networks. `uses` are of one token, the last one last.
+pub(in crate::store::sqlite) fn note_uses(conn: &Connection, uses: &[Use<TokenId>]) -> rusqlite::Result<()> {
+    let Some(last) = uses.last() else { return Ok(()) };
+    let of = last.of.to_string();
     conn.prepare_cached("UPDATE tokens SET last_used_at = ?, last_used_from = ? WHERE id = ?")?.execute((
-        at,
-        from.to_string(),
+        last.at,
+        last.from.to_string(),
         &of,
     ))?;
-    networks::note(conn, &of, from, at)
+    uses.iter().try_for_each(|used| networks::note(conn, &of, used.from, used.at))
 }
 
 fn own_act() -> Act {
