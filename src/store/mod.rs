@@ -26,7 +26,7 @@ use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use leaks::{
-    Ahead, FirstUse, Graces, LeakFilter, NOTICES, Outlets, Reaction, Reported, Settlement, Suspect,
+    Ahead, FirstUse, Graces, LeakFilter, NOTICES, Outlets, Piece, Reaction, Reported, Settlement, Suspect,
 };
 pub use record::{
     Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewSecret,
