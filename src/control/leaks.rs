@@ -7,12 +7,13 @@ use jiff::Timestamp;
 
 use super::fault::{decodings, holds_credential};
 use super::lookup::Found;
+use super::notices::is_open;
 use super::repeat::{Made, made};
 use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, page_length};
 use crate::config::{Config, LeakAction};
 use crate::credential::{Digest, Kind, Plaintext};
 use crate::index::Reached;
-use crate::model::{Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Text, Token};
+use crate::model::{Channel, Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Text, Token};
 use crate::store::{self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Piece, Reaction, Reported};
 
 /// Credentials that are reported at once.
@@ -74,6 +75,8 @@ pub struct LeakCounts(Arc<Mutex<Option<LeakCount>>>);
 pub struct LeakCount {
     pub leaks: Vec<(LeakKind, u64)>,
     pub waiting: u64,
+    /// Those that wait for a channel that is not configured.
+    pub held: u64,
     pub given_up: u64,
     /// Notices that there was no room for, since the start.
     pub dropped: u64,
@@ -187,7 +190,10 @@ impl Control {
                 }
                 dropped += more;
             }
-            let count = LeakCount { leaks, waiting, given_up, dropped };
+            let config = self.config.load_full();
+            let shut = Channel::ALL.into_iter().filter(|channel| !is_open(*channel, &config.notify));
+            let held = self.store.waiting_notices(shut.collect()).await.unwrap_or_default().min(waiting);
+            let count = LeakCount { leaks, waiting: waiting - held, held, given_up, dropped };
             *self.leak_counts.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(count);
         }
     }

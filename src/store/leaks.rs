@@ -183,6 +183,17 @@ impl Store {
         self.0.upkeep.read(|conn| Ok((leaks::count(conn)?, outbox::count(conn)?))).await
     }
 
+    /// How many notices wait for these channels.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn waiting_notices(&self, channels: Vec<Channel>) -> Result<u64, StoreError> {
+        self.0
+            .upkeep
+            .read(move |conn| channels.iter().map(|channel| outbox::waiting(conn, *channel)).sum())
+            .await
+    }
+
     /// The notices to send by now, and when the next of the others is due.
     ///
     /// # Errors

@@ -15,6 +15,15 @@ pub(super) struct Letter {
 /// The document that a webhook gets (Standard Webhooks, "Payload structure").
 pub(super) fn document(notice: &Notice) -> Value {
     let mut data = notice.data.clone();
+    // Receivers such as chats make links of what a member wrote.
+    let leak = data.get_mut("leak").and_then(Value::as_object_mut);
+    if let Some(leak) = leak.filter(|leak| leak.get("by").is_some_and(Value::is_string)) {
+        for words in ["source", "place"] {
+            if let Some(words) = leak.get_mut(words) {
+                *words = json!(without_links(text(words)));
+            }
+        }
+    }
     if let (Some(data), Some(command)) = (data.as_object_mut(), replacement(notice)) {
         data.insert("replacement".to_owned(), json!({ "command": command }));
     }
