@@ -124,7 +124,7 @@ mod tests {
         far[0].sent.store(1 << 40, Ordering::Relaxed);
         let last = seats.take("2001:db8::1".parse().unwrap());
         assert!(near[1..].iter_mut().chain(&mut far[..1]).all(|seat| !lost(seat)));
-        assert_eq!(far.iter_mut().map(|seat| lost(seat)).filter(|lost| *lost).count(), 1);
+        assert_eq!(far.iter_mut().map(lost).filter(|lost| *lost).count(), 1);
         drop((near, far, last));
         assert!(seats.0.lock().unwrap().seats.is_empty());
     }

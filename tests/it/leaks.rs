@@ -193,7 +193,7 @@ fn places_are_kept_without_passwords() {
     let entries = gateway.admin("GET /v1/audit?limit=500", None);
     assert!(!String::from_utf8_lossy(&entries.body).contains("hunter2"));
     // However often it is encoded.
-    let hidden = format!("https://shop.example/{}70{}", format!("%{}", "25".repeat(9)), &minted.secret[1..]);
+    let hidden = format!("https://shop.example/%{}70{}", "25".repeat(9), &minted.secret[1..]);
     let body = report(&[&minted.secret], "hand", Some(&hidden));
     assert_eq!(gateway.admin("POST /v1/leaks", Some(body)).status, 422);
 }
@@ -354,7 +354,7 @@ fn what_waits_outlives_a_configuration_without_its_channel() {
     assert_eq!(gateway.notices()[0]["status"], "held");
     until("a count of what is held", || {
         let of = |status: &str| {
-            let sample = format!("portcullis_notices_undelivered{{status=\"{status}\"}}");
+            let sample = format!("notices_undelivered{{status=\"{status}\"}}");
             gateway.metrics().get(&sample)
         };
         (of("held") == Some(1.0) && of("waiting") == Some(0.0)).then_some(())
