@@ -1,15 +1,20 @@
-//! Seats for those who send something long before anybody knows who they are: few in all, fewer from one network, and
-//! whoever has sat the longest goes where there is none left.
+//! Seats for those who send something long before anybody knows who they are: few in all, and fewer from one network.
+//! Where none is left, somebody goes from where most of them come from: whoever has sent the least for their time.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 /// What is sent is held in memory, up to 1 MiB a seat.
 pub const SEATS: usize = 32;
 const OF_A_NETWORK: usize = 4;
+/// What everybody is taken to have sent from the start, so that a first byte is not worth much.
+const CREDIT: u64 = 1024;
 
 /// All seats.
 #[derive(Debug, Default)]
@@ -26,6 +31,9 @@ struct Taken {
 struct Sitter {
     number: u64,
     network: IpAddr,
+    region: IpAddr,
+    since: Instant,
+    sent: Arc<AtomicU64>,
     _stay: oneshot::Sender<()>,
 }
 
@@ -34,6 +42,8 @@ struct Sitter {
 pub struct Seat<'a> {
     seats: &'a Seats,
     number: u64,
+    /// Bytes that have come so far, as they are counted by whoever reads them.
+    pub sent: Arc<AtomicU64>,
     /// Ends when the seat was given to somebody else.
     pub lost: oneshot::Receiver<()>,
 }
@@ -41,20 +51,46 @@ pub struct Seat<'a> {
 impl Seats {
     /// Seats somebody, in another's place where need be.
     pub fn take(&self, client: IpAddr) -> Seat<'_> {
-        let network = network(client);
+        let (network, region) = (within(client, 24, 64), within(client, 16, 48));
         let (stay, lost) = oneshot::channel();
+        let (since, sent) = (Instant::now(), Arc::<AtomicU64>::default());
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_network = taken.seats.iter().filter(|sitter| sitter.network == network).count();
         if of_network >= OF_A_NETWORK {
-            let oldest = taken.seats.iter().position(|sitter| sitter.network == network);
-            oldest.and_then(|place| taken.seats.remove(place));
+            taken.remove_slowest(since, |sitter| sitter.network == network);
         } else if taken.seats.len() >= SEATS {
-            taken.seats.pop_front();
+            let crowds: Vec<_> = taken.seats.iter().map(|sitter| taken.of_region(sitter.region)).collect();
+            let most = crowds.iter().max();
+            let full: Vec<_> = taken
+                .seats
+                .iter()
+                .zip(&crowds)
+                .filter(|(_, crowd)| Some(*crowd) == most)
+                .map(|(sitter, _)| sitter.region)
+                .collect();
+            taken.remove_slowest(since, |sitter| full.contains(&sitter.region));
         }
         taken.last += 1;
         let number = taken.last;
-        taken.seats.push_back(Sitter { number, network, _stay: stay });
-        Seat { seats: self, number, lost }
+        taken.seats.push_back(Sitter { number, network, region, since, sent: sent.clone(), _stay: stay });
+        Seat { seats: self, number, sent, lost }
+    }
+}
+
+impl Taken {
+    fn of_region(&self, region: IpAddr) -> usize {
+        self.seats.iter().filter(|sitter| sitter.region == region).count()
+    }
+
+    fn remove_slowest(&mut self, now: Instant, among: impl Fn(&Sitter) -> bool) {
+        let slowest =
+            self.seats.iter().enumerate().filter(|(_, sitter)| among(sitter)).min_by_key(|(_, sitter)| {
+                let sent = sitter.sent.load(Ordering::Relaxed).saturating_add(CREDIT);
+                Reverse(now.saturating_duration_since(sitter.since).as_nanos() / u128::from(sent))
+            });
+        if let Some((place, _)) = slowest {
+            self.seats.remove(place);
+        }
     }
 }
 
@@ -65,11 +101,11 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// As much of an address as one household or office mostly has the rest of.
-fn network(client: IpAddr) -> IpAddr {
+/// The first bits of an address: as many as one household or office mostly has the rest of, or one who rents addresses.
+fn within(client: IpAddr, v4: u32, v6: u32) -> IpAddr {
     match client {
-        IpAddr::V4(address) => (address & Ipv4Addr::new(255, 255, 255, 0)).into(),
-        IpAddr::V6(address) => (address & Ipv6Addr::from(u128::MAX << 64)).into(),
+        IpAddr::V4(address) => (address & Ipv4Addr::from_bits(u32::MAX << (32 - v4))).into(),
+        IpAddr::V6(address) => (address & Ipv6Addr::from_bits(u128::MAX << (128 - v6))).into(),
     }
 }
 
@@ -78,16 +114,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_goes_first_of_the_same_network_and_then_of_all() {
+    fn the_slowest_goes_first_of_the_same_network_and_then_of_where_most_are_from() {
         let seats = Seats::default();
         let mut near: Vec<_> = (0..5).map(|last| seats.take([192, 0, 2, last].into())).collect();
         let lost = |seat: &mut Seat<'_>| seat.lost.try_recv() == Err(oneshot::error::TryRecvError::Closed);
         assert!(lost(&mut near[0]));
         assert!(near[1..].iter_mut().all(|seat| !lost(seat)));
-        let far: Vec<_> = (0..28).map(|third| seats.take([198, 51, third, 1].into())).collect();
-        assert!(!lost(&mut near[1]));
+        let mut far: Vec<_> = (0..28).map(|third| seats.take([198, 51, third, 1].into())).collect();
+        far[0].sent.store(1 << 40, Ordering::Relaxed);
         let last = seats.take("2001:db8::1".parse().unwrap());
-        assert!(lost(&mut near[1]) && !lost(&mut near[2]));
+        assert!(near[1..].iter_mut().chain(&mut far[..1]).all(|seat| !lost(seat)));
+        assert_eq!(far.iter_mut().map(lost).filter(|lost| *lost).count(), 1);
         drop((near, far, last));
         assert!(seats.0.lock().unwrap().seats.is_empty());
     }

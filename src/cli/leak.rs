@@ -18,6 +18,8 @@ use crate::credential::{Kind, Plaintext};
 
 /// More than the credentials of one report may be long.
 const LONGEST: usize = 64 * 1024;
+/// More notices than are ever kept.
+const ALL: usize = 100_000;
 /// Credentials that a question names.
 const NAMED: usize = 8;
 
@@ -220,7 +222,8 @@ impl Notices {
         let mut ids: Vec<String> = match (id, self.all) {
             (Some(id), false) => vec![id.to_owned()],
             (None, true) => {
-                let all: Vec<Notice> = Query::new("/v1/notices").fetch(client)?.parse(client)?;
+                let all = Query::new("/v1/notices").at_most(ALL).fetch(client)?;
+                let all: Vec<Notice> = all.parse(client)?;
                 all.into_iter().filter(|notice| notice.status == "dead").map(|notice| notice.id).collect()
             }
             _ => {

@@ -7,7 +7,7 @@ use super::report::Placed;
 use super::section::Section;
 use super::value::{Given, boolean, lifetime};
 use super::{GithubKeys, LeakAction, Leaks};
-use crate::model::{Lifetime, TokenId};
+use crate::model::{EnvironmentName, Lifetime, TokenApp, TokenId};
 
 const GITHUB_KEYS: &str = "https://api.github.com/meta/public_keys/secret_scanning";
 const KEYS: &str = "an `https://` URL, the path of a file, or \"off\"";
@@ -30,24 +30,36 @@ pub(super) fn read(section: &mut Section<'_>) -> Leaks {
     }
 }
 
-/// The tokens, by id or label, that live on for a while.
+/// The tokens, by id or by app, environment and label, that live on for a while.
 fn graces(section: &mut Section<'_>) -> Vec<(String, Lifetime)> {
     const KEY: &str = "grace";
     let given = section.read(KEY, |given| {
-        let pairs = given.pairs("a table of tokens, as in { \"nightly backup\" = \"1h\" }")?;
+        let pairs =
+            given.pairs("a table of tokens, as in { \"shop/production/nightly backup\" = \"1h\" }")?;
         Ok(pairs.into_iter().map(|(name, given)| (name, lifetime(&given))).collect::<Vec<_>>())
     });
     let mut graces = Vec::new();
     for (Placed { value: name, place }, grace) in given.map_or_else(Vec::new, |read| read.value) {
-        let is_named =
-            !name.trim().is_empty() && (!name.starts_with("tok_") || TokenId::parse(&name).is_some());
         match grace {
-            Ok(grace) if is_named => graces.push((name, grace)),
-            Ok(_) => section.mistake(&place, KEY, "names a token by what is neither its id nor a label"),
+            Ok(grace) if TokenId::parse(&name).is_some() || is_full(&name) => graces.push((name, grace)),
+            Ok(_) => section.mistake(
+                &place,
+                KEY,
+                "names a token by what is neither its id nor `APP/ENVIRONMENT/LABEL`: anybody may give any label",
+            ),
             Err(wrong) => section.mistake(&place, KEY, &wrong),
         }
     }
     graces
+}
+
+/// Whether a name is of an app, an environment and a label.
+fn is_full(name: &str) -> bool {
+    let mut parts = name.splitn(3, '/');
+    let (app, environment, label) = (parts.next(), parts.next(), parts.next());
+    app.is_some_and(|app| TokenApp::parse(app).is_ok())
+        && environment.is_some_and(|environment| EnvironmentName::parse(environment).is_ok())
+        && label.is_some_and(|label| !label.trim().is_empty())
 }
 
 enum Keys {

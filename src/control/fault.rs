@@ -9,7 +9,7 @@ use crate::store::{NotDone, Refused, StoreError};
 /// Faults told at once: the fields of a stranger are as many as the stranger likes.
 const TOLD: usize = 50;
 /// How often text is decoded in search of a credential: whoever passes addresses on may have encoded them again.
-const DECODED: usize = 3;
+const DECODED: usize = 8;
 
 /// What is wrong with text that holds a credential.
 pub(super) const CREDENTIAL: &str =
@@ -164,18 +164,22 @@ impl From<StoreError> for Fault {
 
 /// Whether text would show a credential wherever it is shown, also to those who decode it as an address.
 pub(super) fn holds_credential(text: &str) -> bool {
-    let mut text = text.as_bytes().to_vec();
+    decodings(text).is_none_or(|all| all.iter().any(|text| shows_credential(text)))
+}
+
+/// Text as it is and as it is decoded, until that changes nothing; `None` where that takes longer than any honest
+/// address.
+pub(super) fn decodings(text: &str) -> Option<Vec<Vec<u8>>> {
+    let mut all = vec![text.as_bytes().to_vec()];
     for _ in 0..DECODED {
-        if shows_credential(&text) {
-            return true;
+        let last = all.last()?;
+        let decoded: Vec<u8> = percent_decode(last).collect();
+        if decoded == *last {
+            return Some(all);
         }
-        let decoded = percent_decode(&text).collect();
-        if decoded == text {
-            return false;
-        }
-        text = decoded;
+        all.push(decoded);
     }
-    shows_credential(&text)
+    None
 }
 
 fn shows_credential(text: &[u8]) -> bool {
@@ -194,7 +198,7 @@ mod tests {
         assert!(faults.text::<120>("label", Some("é pct_ pct_short")).is_some());
         faults.text::<120>("label", Some(&format!("leaked: {}!", value.reveal())));
         faults.text::<120>("label", Some("a\nb"));
-        for prefix in ["%70ct_", "p%63%74_", "%2570ct_", "%252570ct_"] {
+        for prefix in ["%70ct_", "p%63%74_", "%2570ct_", "%25252570ct_", "%25252525252525252570ct_"] {
             assert!(holds_credential(&format!("x={prefix}{}", &value.reveal()[4..])), "{prefix}");
         }
         assert!(!holds_credential("100%, %zz and %70ct_"));

@@ -5,14 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use super::fault::{decodings, holds_credential};
 use super::lookup::Found;
+use super::notices::is_open;
 use super::repeat::{Made, made};
 use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, page_length};
 use crate::config::{Config, LeakAction};
 use crate::credential::{Digest, Kind, Plaintext};
 use crate::index::Reached;
-use crate::model::{Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Text, Token};
-use crate::store::{self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Places, Reaction, Reported};
+use crate::model::{Channel, Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Text, Token};
+use crate::store::{
+    self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Piece, Places, Reaction, Reported,
+};
 
 /// Credentials that are reported at once.
 const MOST: usize = 500;
@@ -75,6 +79,8 @@ pub struct LeakCounts(Arc<Mutex<Option<LeakCount>>>);
 pub struct LeakCount {
     pub leaks: Vec<(LeakKind, u64)>,
     pub waiting: u64,
+    /// Those that wait for a channel that is not configured.
+    pub held: u64,
     pub given_up: u64,
     /// Notices that there was no room for, since the start.
     pub dropped: u64,
@@ -105,10 +111,15 @@ impl Control {
         let digests = digests(asked.tokens.as_deref(), &mut faults);
         faults.none()?;
         let (Some(source), Some(place)) = (source, place) else { return Err(Fault::Invalid(Vec::new())) };
-        let found =
-            digests.iter().map(|digest| FoundLeak { digest: *digest, place: stored_place(place.as_str()) });
+        let place = stored_place(place.as_str());
+        let mut found: Vec<_> =
+            digests.iter().map(|digest| FoundLeak { digest: *digest, place: place.clone() }).collect();
+        if let Some(own) = self.own_key(caller, &digests).await? {
+            // Where the report breaks off, it can be made again.
+            found.sort_by_key(|found| found.digest == own);
+        }
         let act = caller.act_once(self.now(), asked.once);
-        let done = made(self.end_leaked(act, source.as_str(), found.collect()).await, "credential")?;
+        let done = made(self.end_leaked(act, source.as_str(), found).await, "credential")?;
         let reactions = match done {
             Made::Now(reactions) => reactions,
             // The values are known to it, and what became of them is told as it is now.
@@ -128,6 +139,14 @@ impl Control {
             });
         }
         Ok(told)
+    }
+
+    /// The key that the caller calls with, where it is among these.
+    async fn own_key(&self, caller: &Caller, digests: &[Digest]) -> Result<Option<Digest>, Fault> {
+        let Some(own) = caller.key() else { return Ok(None) };
+        let held = self.store.held(digests.to_vec()).await?;
+        let is_own = |held: &Held| matches!(held, Held::Key(key) if key.id == own);
+        Ok(held.into_iter().find(|(_, held)| is_own(held)).map(|(digest, _)| digest))
     }
 
     /// The same of a report whose signature said who made it: for each, whether it is one of ours.
@@ -175,7 +194,10 @@ impl Control {
                 }
                 dropped += more;
             }
-            let count = LeakCount { leaks, waiting, given_up, dropped };
+            let config = self.config.load_full();
+            let shut = Channel::ALL.into_iter().filter(|channel| !is_open(*channel, &config.notify));
+            let held = self.store.waiting_notices(shut.collect()).await.unwrap_or_default().min(waiting);
+            let count = LeakCount { leaks, waiting: waiting - held, held, given_up, dropped };
             *self.leak_counts.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(count);
         }
     }
@@ -209,12 +231,14 @@ impl Control {
         });
         let mut reports = reports.peekable();
         let mut reactions = HashMap::new();
+        let mut first = true;
         loop {
             let piece: Vec<_> = reports.by_ref().take(AT_ONCE).collect();
             let digests: Vec<_> = piece.iter().map(|reported| reported.digest).collect();
             let last = reports.peek().is_none();
-            let graces = graces.clone();
-            let done = self.store.report_leaks(act.clone(), piece, last, graces, outlets(&config)).await;
+            let piece = Piece { reports: piece, first, last };
+            let done = self.store.report_leaks(act.clone(), piece, graces.clone(), outlets(&config)).await;
+            first = false;
             self.outbox.send_replace(());
             for (digest, reaction) in digests.into_iter().zip(done?) {
                 // What the first place did is what became of it.
@@ -329,11 +353,31 @@ fn stored_place(place: &str) -> String {
     let plain: String = place.chars().filter(|c| !c.is_control()).take(1000).collect();
     // Queries and fragments are where credentials are, in one spelling or another.
     let end = plain.find(['?', '#']).unwrap_or(plain.len());
-    let place = &plain[..end];
-    if super::fault::holds_credential(place) || Text::<1000>::parse(place).is_err() {
+    let place = without_users(&plain[..end]);
+    let decoded = decodings(&place).unwrap_or_default();
+    let names_user = |text: &Vec<u8>| {
+        let text = String::from_utf8_lossy(text);
+        without_users(&text) != text
+    };
+    let hides = decoded.is_empty() || decoded.iter().any(names_user);
+    if hides || holds_credential(&place) || Text::<1000>::parse(&place).is_err() {
         return String::new();
     }
-    place.to_owned()
+    place
+}
+
+/// Addresses without who signs in there, and by which password.
+fn without_users(text: &str) -> String {
+    const MARK: &str = "://";
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(found) = rest.find(MARK) {
+        let (before, after) = rest.split_at(found + MARK.len());
+        kept.push_str(before);
+        let end = after.find(['/', '\\', ' ']).unwrap_or(after.len());
+        rest = &after[after[..end].rfind('@').map_or(0, |at| at + 1)..];
+    }
+    kept + rest
 }
 
 fn digests(asked: Option<&[String]>, faults: &mut Faults) -> Vec<Digest> {
@@ -389,6 +433,11 @@ mod tests {
             (format!("https://example.com/{value}"), ""),
             (format!("https://example.com/%70{}?password=x", &value[1..]), ""),
             ("a\nb".to_owned(), "ab"),
+            ("https://ann:hunter2@example.com/a@b".to_owned(), "https://example.com/a@b"),
+            ("https://a:b@c@d and ftp://e@f".to_owned(), "https://d and ftp://f"),
+            ("https%3A//ann:hunter2@example.com/".to_owned(), ""),
+            ("git@github.com:a/b".to_owned(), "git@github.com:a/b"),
+            (format!("https://example.com/%{}41", "25".repeat(9)), ""),
             (String::new(), ""),
         ] {
             assert_eq!(stored_place(&place), kept, "{place}");

@@ -1,11 +1,12 @@
 //! What a form of ours sends back.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::lane::Lane;
@@ -23,7 +24,7 @@ const KIND: &[u8] = b"application/x-www-form-urlencoded";
 /// # Errors
 /// When it is malformed, longer, or does not arrive in time.
 pub(super) async fn whole(
-    body: Incoming,
+    body: impl Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
     longest: usize,
     lane: &Lane,
     within: Duration,

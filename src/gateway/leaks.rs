@@ -2,9 +2,11 @@
 //! one is GitHub's, and what becomes of what it tells, is for others to say.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderMap, Response};
+use http_body_util::BodyExt as _;
 
 use super::form;
 use super::lane::Lane;
@@ -52,9 +54,15 @@ pub(super) async fn take(
         let detail = "a report is signed: `Github-Public-Key-Identifier` and `Github-Public-Key-Signature` are missing";
         return refuse(lane, Reject::new(Refusal::InvalidRequest, detail), record);
     };
-    // Its sender may be anybody: who is slow gives way to who comes.
+    // Its sender may be anybody: who is slow, or one of many, gives way to who comes.
     let mut seat = questions.seats.take(client.address);
     let within = settings.limits.header_timeout.min(PATIENCE);
+    let sent = seat.sent.clone();
+    let body = body.map_frame(|frame| {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        sent.fetch_add(length, Ordering::Relaxed);
+        frame
+    });
     let read = tokio::select! {
         read = form::whole(body, LONGEST, lane, within) => read,
         _ = &mut seat.lost => Err(Reject { close: true, ..UNAVAILABLE }),

@@ -20,9 +20,10 @@ use crate::config::GithubKeys;
 use crate::outgoing::{Bounds, Trust};
 
 /// How long after one look there is no other; twice as long with each that did not bring what it was for, up to the
-/// longest.
+/// longest. That is shorter where nothing was brought: what fails will work again, and until then no report is taken.
 const SELDOM: Duration = Duration::from_secs(60);
 const SELDOMEST: Duration = Duration::from_secs(60 * 60);
+const SELDOMEST_FAILED: Duration = Duration::from_secs(4 * 60);
 /// After which time they do not count any more, so that one that was withdrawn does not count for ever; they are looked
 /// for anew after half of it.
 const STALE: Duration = Duration::from_secs(60 * 60);
@@ -58,8 +59,10 @@ struct Known {
     keys: HashMap<String, Vec<u8>>,
     read: Option<Instant>,
     looked: Option<Instant>,
-    /// Looks in a row that did not bring what they were for.
+    /// Looks in a row that brought keys, but not the one they were for.
     fruitless: u32,
+    /// The last looks, in a row, that brought nothing.
+    failed: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -152,23 +155,24 @@ impl Known {
     }
 
     fn may_look(&self, now: Instant) -> bool {
-        // A file is there for us alone.
-        let doubled =
-            if matches!(self.from, Some(GithubKeys::Url(_))) { self.fruitless.saturating_sub(1) } else { 0 };
-        let wait = SELDOM.saturating_mul(1 << doubled.min(16)).min(SELDOMEST);
+        let (times, longest) = match self.from {
+            Some(GithubKeys::Url(_)) if self.failed > 0 => (self.failed, SELDOMEST_FAILED),
+            Some(GithubKeys::Url(_)) => (self.fruitless, SELDOMEST),
+            // A file is there for us alone.
+            Some(GithubKeys::File(_) | GithubKeys::Off) | None => (0, SELDOM),
+        };
+        let wait = SELDOM.saturating_mul(1 << times.saturating_sub(1).min(16)).min(longest);
         self.looked.is_none_or(|looked| now.duration_since(looked) >= wait)
     }
 
     /// Takes what a look for `id` brought.
     fn took(&mut self, id: &str, found: Option<HashMap<String, Vec<u8>>>, now: Instant) {
-        if let Some(found) = found {
-            (self.keys, self.read) = (found, Some(now));
-            if self.keys.contains_key(id) {
-                self.fruitless = 0;
-                return;
-            }
-        }
-        self.fruitless = self.fruitless.saturating_add(1);
+        let Some(found) = found else {
+            self.failed = self.failed.saturating_add(1);
+            return;
+        };
+        (self.keys, self.read, self.failed) = (found, Some(now), 0);
+        self.fruitless = if self.keys.contains_key(id) { 0 } else { self.fruitless.saturating_add(1) };
     }
 
     /// What to say of one that is not among them: it may have come since they were read.
@@ -269,6 +273,27 @@ mod tests {
         known.took("a", one("a"), minutes(at));
         assert!(known.may_look(minutes(at + 1)));
         assert_eq!(known.find(&url("https://example.org/"), "a", minutes(at)), Found::None);
+    }
+
+    #[test]
+    fn looks_that_fail_are_made_again_soon() {
+        let (source, start) = (url("https://example.com/"), Instant::now());
+        let minutes = |minutes: u64| start + Duration::from_secs(60 * minutes);
+        let mut known = Known::default();
+        known.find(&source, "a", start);
+        let mut waits = Vec::new();
+        let mut at = 0;
+        for _ in 0..5 {
+            known.looked = Some(minutes(at));
+            known.took("made up", None, minutes(at));
+            let next = (at + 1..).find(|minute| known.may_look(minutes(*minute))).unwrap();
+            waits.push(next - at);
+            at = next;
+        }
+        assert_eq!(waits, [1, 2, 4, 4, 4]);
+        known.looked = Some(minutes(at));
+        known.took("a", one("a"), minutes(at));
+        assert!(known.may_look(minutes(at + 1)), "nothing is left of it");
     }
 
     #[tokio::test]

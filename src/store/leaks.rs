@@ -27,18 +27,33 @@ pub struct Outlets {
 /// Until when tokens that leaked live on, where they do.
 #[derive(Clone, Debug, Default)]
 pub struct Graces {
-    /// All but the named ones.
+    /// Of all; of one that is named as well, the earlier.
     pub all: Option<Timestamp>,
-    /// By their id or label.
+    /// By their id, or by app, environment and label, as in `shop/production/nightly backup`.
     pub named: Vec<(String, Timestamp)>,
 }
 
 impl Graces {
     pub(super) fn of(&self, token: &Token) -> Option<Timestamp> {
         let id = token.id.to_string();
-        let is = |name: &str| name == id || name == token.label.as_str();
-        self.named.iter().filter(|(name, _)| is(name)).map(|(_, end)| *end).min().or(self.all)
+        // A label alone is anybody's to give.
+        let full = format!("{}/{}/{}", token.app.as_str(), token.environment.as_str(), token.label.as_str());
+        let named = self.named.iter().filter(|(name, _)| *name == id || *name == full);
+        match (named.map(|(_, end)| *end).min(), self.all) {
+            (Some(named), Some(all)) => Some(named.min(all)),
+            (named, all) => named.or(all),
+        }
     }
+}
+
+/// As much of a report as is written at once.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub reports: Vec<Reported>,
+    /// Whether it begins the report. Whoever was admitted then is for all of it: it may end their own key.
+    pub first: bool,
+    /// Whether it ends the report, which is not made until then.
+    pub last: bool,
 }
 
 /// A credential that somebody found.
@@ -125,20 +140,18 @@ pub enum Settlement {
 }
 
 impl Store {
-    /// Ends what was reported as leaked, all of it or nothing; tokens live on as `graces` have it. Where this
-    /// is not the `last` piece of a report, that is not made yet.
+    /// Ends what was reported as leaked, all of the piece or nothing; tokens live on as `graces` have it.
     ///
     /// # Errors
     /// When it was refused or could not be written.
     pub async fn report_leaks(
         &self,
         act: Act,
-        reports: Vec<Reported>,
-        last: bool,
+        piece: Piece,
         graces: Arc<Graces>,
         outlets: Outlets,
     ) -> Result<Vec<Option<Reaction>>, NotDone> {
-        self.0.writer.command(move |work| leaks::report(work, &act, &reports, last, &graces, outlets)).await
+        self.0.writer.command(move |work| leaks::report(work, &act, &piece, &graces, outlets)).await
     }
 
     /// Notes signs that tokens may have leaked, and has the owners told of those that are new; and with them up to
@@ -183,6 +196,17 @@ impl Store {
     /// When the store cannot be read.
     pub async fn count_leaks(&self) -> Result<(Vec<(LeakKind, u64)>, (u64, u64)), StoreError> {
         self.0.upkeep.read(|conn| Ok((leaks::count(conn)?, outbox::count(conn)?))).await
+    }
+
+    /// How many notices wait for these channels.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn waiting_notices(&self, channels: Vec<Channel>) -> Result<u64, StoreError> {
+        self.0
+            .upkeep
+            .read(move |conn| channels.iter().map(|channel| outbox::waiting(conn, *channel)).sum())
+            .await
     }
 
     /// The notices to send by now, and when the next of the others is due.

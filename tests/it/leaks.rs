@@ -72,7 +72,8 @@ fn a_report_ends_the_token_and_tells_by_a_signed_webhook() {
     let data = &call.body["data"];
     assert_eq!((&data["token"]["id"], &data["done"]), (&json!(minted.id), &json!("revoked")));
     assert_eq!(data["leak"]["source"], "nightly scan");
-    assert_eq!(data["leak"]["place"], "https://paste.example/1");
+    // What a member wrote is no link.
+    assert_eq!(data["leak"]["place"], "https[:]//paste[.]example/1");
     assert_eq!(data["other_live_tokens"][0]["id"], json!(other.id));
     let command = data["replacement"]["command"].as_str().unwrap();
     assert!(command.starts_with("portcullis token create --app=shop --environment=production --label=CI"));
@@ -148,22 +149,79 @@ fn a_key_and_a_grace() {
 #[test]
 fn named_tokens_live_on_and_others_do_not() {
     let app = App::echo();
-    let named = "{ \"nightly backup\" = \"1h\", tok_00000000000000000000000000 = \"2h\" }";
+    let named = "{ \"shop/production/nightly backup\" = \"1h\", tok_00000000000000000000000000 = \"2h\" }";
     let gateway = Setup::new(&app).set("leaks", "grace", named).start();
-    let mint = |label: &str| {
+    let mint = |environment: &str, label: &str| {
         gateway.mint_with(json!({
-            "app": "shop", "environment": "production", "expires_in": "7d", "label": label,
+            "app": "shop", "environment": environment, "expires_in": "7d", "label": label,
         }))
     };
-    let (named, other) = (mint("nightly backup"), mint("nightly"));
-    let items = gateway.leaked(&[&named.secret, &other.secret], "hand");
-    assert_eq!((&items[0]["done"], &items[1]["done"]), (&json!("grace"), &json!("revoked")));
+    let (named, other) = (mint("production", "nightly backup"), mint("production", "nightly"));
+    // A label alone names nothing.
+    let alike = mint("development", "nightly backup");
+    let items = gateway.leaked(&[&named.secret, &other.secret, &alike.secret], "hand");
+    let done: Vec<_> = items.iter().map(|item| item["done"].clone()).collect();
+    assert_eq!(done, ["grace", "revoked", "revoked"]);
     let end: jiff::Timestamp = items[0]["token"]["expires_at"].as_str().unwrap().parse().unwrap();
     assert!(end.duration_since(jiff::Timestamp::now()) <= jiff::SignedDuration::from_hours(1));
     assert_eq!(
         (gateway.code(&named.secret), gateway.code(&other.secret)),
         ("ok".into(), "token_revoked".into())
     );
+}
+
+#[test]
+fn of_two_graces_the_shorter_holds() {
+    let app = App::echo();
+    let named = "{ \"shop/production/long\" = \"48h\", \"shop/production/short\" = \"1h\" }";
+    let setup = Setup::new(&app).set("leaks", "grace", named).set("leaks", "action", "\"grace:24h\"");
+    let gateway = setup.start();
+    for (label, hours) in [("long", 24), ("short", 1), ("none", 24)] {
+        let minted = gateway.mint_with(json!({
+            "app": "shop", "environment": "production", "expires_in": "7d", "label": label,
+        }));
+        let items = gateway.leaked(&[&minted.secret], "hand");
+        let end: jiff::Timestamp = items[0]["token"]["expires_at"].as_str().unwrap().parse().unwrap();
+        let left = end.duration_since(jiff::Timestamp::now());
+        let most = jiff::SignedDuration::from_hours(hours);
+        assert!(left <= most && left > most - jiff::SignedDuration::from_hours(1), "{label}: {left}");
+    }
+}
+
+#[test]
+fn a_report_of_many_with_the_key_that_makes_it_ends_all_of_them() {
+    let gateway = Gateway::before(&App::echo());
+    let ann = Caller::member(&gateway, "ann", &["read", "mint"], None);
+    let minted: Vec<Minted> = (0..70).map(|_| ann.mint("production")).collect();
+    let mut values = vec![ann.key()];
+    values.extend(minted.iter().map(|minted| &*minted.secret));
+    let items = ann.get(200, "POST /v1/leaks", Some(report(&values, "own log", None)))["items"].clone();
+    let items = items.as_array().unwrap();
+    assert_eq!(items.len(), 71);
+    assert!(items.iter().all(|item| item["done"] == "revoked"), "{items:?}");
+    for token in &minted {
+        assert_eq!(gateway.code(&token.secret), "token_revoked");
+    }
+    assert_eq!(ann.ask("GET /v1/leaks", None).status, 401);
+}
+
+#[test]
+fn places_are_kept_without_passwords() {
+    let gateway = Gateway::before(&App::echo());
+    let minted = gateway.mint("production");
+    for place in ["https://ann:hunter2@shop.example/a", "see https://ann%3Ahunter2%40shop.example/"] {
+        let body = report(&[&minted.secret], "hand", Some(place));
+        assert_eq!(gateway.admin("POST /v1/leaks", Some(body)).status, 200);
+    }
+    let mut places: Vec<_> = gateway.leaks().iter().map(|leak| leak["place"].clone()).collect();
+    places.sort_by_key(Value::to_string);
+    assert_eq!(places, ["", "https://shop.example/a"]);
+    let entries = gateway.admin("GET /v1/audit?limit=500", None);
+    assert!(!String::from_utf8_lossy(&entries.body).contains("hunter2"));
+    // However often it is encoded.
+    let hidden = format!("https://shop.example/%{}70{}", "25".repeat(9), &minted.secret[1..]);
+    let body = report(&[&minted.secret], "hand", Some(&hidden));
+    assert_eq!(gateway.admin("POST /v1/leaks", Some(body)).status, 422);
 }
 
 #[test]
@@ -320,6 +378,13 @@ fn what_waits_outlives_a_configuration_without_its_channel() {
         gateway.notices().iter().all(|notice| due(notice) < jiff::Timestamp::now()).then_some(())
     });
     assert_eq!(gateway.notices()[0]["status"], "held");
+    until("a count of what is held", || {
+        let of = |status: &str| {
+            let sample = format!("notices_undelivered{{status=\"{status}\"}}");
+            gateway.metrics().get(&sample)
+        };
+        (of("held") == Some(1.0) && of("waiting") == Some(0.0)).then_some(())
+    });
     hook.say(&[200]);
     reload(hook.notified(Setup::new(&app)));
     until("an empty outbox", || gateway.notices().is_empty().then_some(()));

@@ -230,6 +230,19 @@ fn strangers_who_send_slowly_keep_no_report_out() {
     let setup = setup.set("gateway", "trusted_proxies", "[\"127.0.0.1\"]");
     let gateway = setup.start_beside("keys.json", &github.keys());
     let minted = gateway.mint("production");
+    let body = found(&[&minted.secret]);
+    let (length, signature) = (body.len().to_string(), github.sign(&body));
+    // It is asked for its body when it has a place.
+    let mut early = gateway.connect();
+    let fields = [
+        ("Content-Length", &*length),
+        ("Expect", "100-continue"),
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("Github-Public-Key-Identifier", "now"),
+        ("Github-Public-Key-Signature", &signature),
+    ];
+    early.send(request(&format!("POST {PATH}"), &fields));
+    assert_eq!(early.head().unwrap().unwrap().status(), 100);
     // More than there are places, whether they come from one network or from many.
     let mut strangers: Vec<_> = (0..48).map(|_| gateway.connect()).collect();
     for (number, stranger) in strangers.iter_mut().enumerate() {
@@ -244,9 +257,13 @@ fn strangers_who_send_slowly_keep_no_report_out() {
     }
     // Who was pushed out is told so, and is as many as there is no place for.
     until("those who were pushed out", || {
-        (gateway.log().iter().filter(|line| line["status"] == 503).count() == 16).then_some(())
+        (gateway.log().iter().filter(|line| line["status"] == 503).count() == 17).then_some(())
     });
-    let body = found(&[&minted.secret]);
+    // Strangers from everywhere push out each other, and not who came before them.
+    early.send(&body);
+    let answer = early.answer();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body = found(&[&minted.secret, "another"]);
     let answer = gateway.reported("now", &github.sign(&body), &body);
     assert_eq!(answer.status, 200, "{answer:?}");
 }

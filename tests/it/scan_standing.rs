@@ -8,6 +8,7 @@ use crate::support::app::App;
 use crate::support::caller::Caller;
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Ran, Setup, command};
+use crate::support::hook::{self, Hook};
 use crate::support::leak::{assert_unsaid, digest, feed, token};
 use crate::support::program::{finish, run_on_terminal};
 
@@ -162,9 +163,38 @@ fn what_lives_is_ended_where_that_is_wished_and_confirmed() {
     assert!(done.code == 1 && done.stdout.contains("was LIVE, is revoked now: "), "{done:?}");
     assert!(!works(&first.secret) && works(&second.secret));
     let token = gateway.admin(&format!("GET /v1/tokens/{}", first.id), None).json();
-    assert_eq!(token["revoke_reason"], "found by portcullis scan in leak.env:1:3");
+    assert_eq!(token["revoke_reason"], "reported as leaked by portcullis scan, in leak.env:1:3");
     let again = gateway.cli(&["scan", "leak.env", "--revoke", "--yes"]);
     assert!(again.code == 0 && again.stdout.contains(", revoked: "), "{again:?}");
+}
+
+#[test]
+fn what_is_ended_is_a_leak_also_where_it_is_anothers() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let named = "{ \"shop/development/job\" = \"1h\" }";
+    let setup = hook.notified(Setup::new(&app)).set("leaks", "grace", named);
+    let gateway = setup.start_beside("hook-secret", hook::SECRET);
+    let (_, bob) = key(&gateway, "bob", "read,mint");
+    let minted = Caller::member(&gateway, "ann", &["mint"], None).mint("production");
+    let lasting = gateway.mint_with(
+        json!({ "app": "shop", "environment": "development", "expires_in": "7d", "label": "job" }),
+    );
+    let ran = scan_with(&gateway, &bob, &["--revoke", "--yes"], &minted.secret);
+    assert!(ran.code == 1 && ran.stdout.contains("was LIVE, is revoked now: another member's"), "{ran:?}");
+    assert_unsaid(&ran, &[&minted.secret]);
+    let leaks = gateway.admin("GET /v1/leaks", None).json()["items"].clone();
+    assert_eq!((&leaks[0]["subject"], &leaks[0]["owner"]), (&json!(minted.id), &json!("ann")));
+    assert_eq!(
+        (&leaks[0]["source"], &leaks[0]["place"]),
+        (&json!("portcullis scan"), &json!("(standard input):1:1"))
+    );
+    assert_eq!(hook.wait_for(1)[0].body["type"], "token.leaked");
+    // What a report leaves a while is revoked all the same by those who may, and told by others.
+    let ran = scan_with(&gateway, &bob, &["--revoke", "--yes"], &lasting.secret);
+    assert!(ran.code == 1 && ran.stdout.contains("lives on until its grace ends"), "{ran:?}");
+    let ran = scan(&gateway, &["--revoke", "--yes"], &lasting.secret);
+    assert!(ran.stdout.contains("was LIVE, is revoked now"), "{ran:?}");
+    assert_eq!(gateway.ask(with_token("GET /", "shop.localhost", &lasting.secret)).status, 401);
 }
 
 #[test]

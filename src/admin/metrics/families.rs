@@ -121,9 +121,9 @@ impl Families {
                 .map(|kind| (vec![("kind", kind.as_str())], of(kind).map_or(0, |(_, count)| *count)));
             let help = "Leaks and warnings that are remembered, each once for the place that it was found in";
             page.gauges("leaks", help, None, samples)?;
-            let samples = [("waiting", count.waiting), ("dead", count.given_up)]
+            let samples = [("waiting", count.waiting), ("held", count.held), ("dead", count.given_up)]
                 .map(|(status, count)| (vec![("status", status)], count));
-            let help = "Notices that are not delivered: those that wait, and those that were given up";
+            let help = "Notices that are not delivered: those that wait, those held for a channel that is not configured, and those that were given up";
             page.gauges("notices_undelivered", help, None, samples)?;
             let help = "Notices that there was no room for";
             page.counter("notices_dropped", help, count.dropped)?;

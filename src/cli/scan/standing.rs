@@ -1,10 +1,10 @@
-//! What the admin side knows of what was found. It is asked by digest: the values stay here.
+//! What the admin side knows of what was found. It is asked by digest: only what is to end goes there by its value.
 
 use std::collections::HashMap;
 
 use super::fit;
 use super::place;
-use crate::admin::wire::{Holding, LookUp, Page, Revoke, RevokedKey, RevokedToken};
+use crate::admin::wire::{Holding, LookUp, Page, Reaction, ReportLeaks, Revoke, RevokedToken};
 use crate::cli::client::{Client, ClientError};
 use crate::cli::failure::Failure;
 use crate::cli::reach::Reach;
@@ -14,8 +14,10 @@ use crate::model::Status;
 
 /// The most that the admin side is asked about at once.
 const TOGETHER: usize = 500;
-/// The longest reason that a revocation takes.
-const REASON: usize = 1000;
+/// Who found it, as the report of it says.
+const SOURCE: &str = "portcullis scan";
+/// The longest place that a report takes.
+const PLACE: usize = 1000;
 
 /// A credential that was found, and what is known of it.
 pub(super) struct Finding {
@@ -72,7 +74,7 @@ pub(super) fn ask(client: &Client, findings: &mut [Finding]) -> Result<(), Clien
     Ok(())
 }
 
-/// Ends what lives: the key that this is done with, if it is among them, last.
+/// Has what lives ended as leaked, whosever it is: the key that this is done with, if it is among them, last.
 pub(super) fn revoke(client: &Client, findings: &mut [Finding], reach: &Reach) {
     let own = reach.key_digest();
     let mut living: Vec<_> = findings.iter_mut().filter(|finding| finding.standing.lives()).collect();
@@ -90,19 +92,27 @@ pub(super) fn revoke(client: &Client, findings: &mut [Finding], reach: &Reach) {
 }
 
 fn end(client: &Client, holding: &mut Holding, leak: &Leak) -> Result<(), Failure> {
-    if let Some(token) = &mut holding.token {
-        let reason = Some(reason(leak));
-        let answer = client.post(&format!("/v1/tokens/{}/revoke", token.id), &Revoke { reason })?;
-        *token = answer.json::<RevokedToken>()?.token;
-    } else if let Some(key) = &mut holding.key {
-        *key = client.delete(&format!("/v1/keys/{}", key.id))?.json::<RevokedKey>()?.key;
-    } else {
-        return Err(Failure::Failed("it is another member's: whoever may see it can revoke it".to_owned()));
+    let place = leak.places.first().map(|place| place::text(place, true));
+    let url = place.map(|place| place.chars().take(PLACE).collect());
+    let tokens = vec![leak.value.reveal().to_owned()];
+    let report = ReportLeaks { tokens, source: SOURCE.to_owned(), url };
+    let page: Page<Reaction> = client.post_once("/v1/leaks", &report)?.json()?;
+    let reaction = page.items.into_iter().next();
+    let Some(Reaction { token, key, status, .. }) = reaction.filter(|reaction| reaction.kind.is_some())
+    else {
+        return Err(Failure::Failed("it is not known any more".to_owned()));
+    };
+    holding.token = token.or(holding.token.take());
+    holding.key = key.or(holding.key.take());
+    if status.as_deref() != Some(Status::Active.as_str()) {
+        return Ok(());
     }
+    // By the configuration it lives on for a while: what was asked for here is that it ends.
+    let Some(token) = &mut holding.token else {
+        return Err(Failure::Failed("it was reported, and lives on until its grace ends".to_owned()));
+    };
+    let reason = Some(format!("found by {SOURCE}"));
+    let answer = client.post(&format!("/v1/tokens/{}/revoke", token.id), &Revoke { reason })?;
+    *token = answer.json::<RevokedToken>()?.token;
     Ok(())
-}
-
-fn reason(leak: &Leak) -> String {
-    let place = leak.places.first().map(|place| place::text(place, true)).unwrap_or_default();
-    format!("found by portcullis scan in {place}").chars().take(REASON).collect()
 }

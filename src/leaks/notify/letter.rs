@@ -17,6 +17,18 @@ pub(super) struct Letter {
 /// The document that a webhook gets (Standard Webhooks, "Payload structure").
 pub(super) fn document(notice: &Notice, rules: &Tokens) -> Value {
     let mut data = notice.data.clone();
+    // Receivers such as chats make links of what a member wrote.
+    let leak = data.get_mut("leak").and_then(Value::as_object_mut);
+    if let Some(leak) = leak.filter(|leak| leak.get("by").is_some_and(Value::is_string)) {
+        for place in leak.get_mut("places").and_then(Value::as_array_mut).into_iter().flatten() {
+            *place = json!(without_links(text(place)));
+        }
+        for words in ["source", "place"] {
+            if let Some(words) = leak.get_mut(words) {
+                *words = json!(without_links(text(words)));
+            }
+        }
+    }
     if let (Some(data), Some(command)) = (data.as_object_mut(), replacement(notice, rules)) {
         data.insert("replacement".to_owned(), json!({ "command": command }));
     }

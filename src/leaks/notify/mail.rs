@@ -34,9 +34,18 @@ pub(super) async fn send(
             let code = error.status().map_or_else(|| "no".to_owned(), |code| code.to_string());
             let said = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             let error = format!("the mail server refused ({code})");
-            Err(if nobody_there(&code, &said) { Failed::ForGood(error) } else { Failed::ForNow(error, None) })
+            Err(match (nobody_there(&code, &said), is_about_one(&code)) {
+                (true, _) => Failed::ForGood(error),
+                (false, true) => Failed::Refused(error),
+                (false, false) => Failed::ForNow(error, None),
+            })
         }
-        Ok(Err(error)) => Err(Failed::ForNow(told(&error), None)),
+        Ok(Err(error)) => {
+            let code = error.status().map(|code| code.to_string());
+            let is_about_one = code.is_some_and(|code| is_about_one(&code));
+            let told = told(&error);
+            Err(if is_about_one { Failed::Refused(told) } else { Failed::ForNow(told, None) })
+        }
         Err(_) => {
             let error = format!("the mail server took longer than {} s", PATIENCE.as_secs());
             Err(Failed::ForNow(error, None))
@@ -50,6 +59,12 @@ fn nobody_there(code: &str, said: &str) -> bool {
     const THERE: [&str; 5] = ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"];
     let enhanced = said.split_ascii_whitespace().next().filter(|word| word.starts_with("5."));
     enhanced.map_or(["551", "553"].contains(&code), |enhanced| THERE.contains(&enhanced))
+}
+
+/// Whether a refusal is about one mailbox, such as a full one, or a letter that is to come again (RFC 5321, 4.2.3). A
+/// greeting and a wrong password are answered by other codes.
+fn is_about_one(code: &str) -> bool {
+    ["450", "451", "452", "550", "551", "552", "553"].contains(&code)
 }
 
 /// What went wrong, without what the server said: it may repeat what it was told.

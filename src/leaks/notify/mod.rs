@@ -39,6 +39,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 enum Failed {
     /// It may arrive the next time, and not before so long.
     ForNow(String, Option<Duration>),
+    /// The same, and it is no sign of how the far end fares: that refused this one alone.
+    Refused(String),
     /// It never will.
     ForGood(String),
 }
@@ -175,6 +177,10 @@ async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) -> bool
     };
     let (event, subject, channel) = (notice.event.as_str(), &notice.subject, notice.channel.as_str());
     let reached = !matches!(sent, Err(Failed::ForNow(..)));
+    let sent = sent.map_err(|failed| match failed {
+        Failed::Refused(error) => Failed::ForNow(error, None),
+        other => other,
+    });
     let sent = match sent {
         Ok(()) => Sent::Delivered,
         Err(Failed::ForNow(error, least)) if notice.attempts + 1 < ATTEMPTS => {
@@ -186,7 +192,7 @@ async fn deliver(control: Control, trust: Option<Trust>, notice: Notice) -> bool
             let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
             Sent::Again { due: control.now().checked_add(wait).unwrap_or(Timestamp::MAX), error }
         }
-        Err(Failed::ForNow(error, _) | Failed::ForGood(error)) => {
+        Err(Failed::ForNow(error, _) | Failed::Refused(error) | Failed::ForGood(error)) => {
             tracing::error!(%event, %subject, %channel, "a notice was given up: {error}");
             Sent::GivenUp { error }
         }

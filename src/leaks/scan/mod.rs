@@ -1,5 +1,5 @@
 //! Finds tokens and management keys in files, in folders, in a stream and in whole git histories. What is found is told
-//! by its place, its kind and its hint; the value itself goes no further than the window it was found in.
+//! by its place, its kind and its hint; the value itself goes to the gateway that minted it, to be ended there, and nowhere else.
 
 mod folder;
 mod git;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::pattern::Match;
-use crate::credential::{Digest, Kind};
+use crate::credential::{Digest, Kind, Plaintext};
 
 /// Credentials that are told apart.
 const LEAKS: usize = 10_000;
@@ -16,10 +16,12 @@ const LEAKS: usize = 10_000;
 const PLACES: usize = 50;
 const WARNINGS: usize = 1_000;
 
-/// A credential that was found, without its value.
+/// A credential that was found.
 #[derive(Debug)]
 pub struct Leak {
     pub kind: Kind,
+    /// To have it ended by, and for nobody to see.
+    pub value: Plaintext,
     pub digest: Digest,
     pub hint: String,
     /// In the order of what they are in.
@@ -100,6 +102,7 @@ impl Tally {
             }
             Entry::Vacant(new) => new.insert(Leak {
                 kind: found.kind,
+                value: found.value.clone(),
                 digest,
                 hint: found.value.hint().to_owned(),
                 places: Vec::new(),
@@ -143,7 +146,6 @@ impl Tally {
 mod tests {
     use super::super::pattern::Pattern;
     use super::*;
-    use crate::credential::Plaintext;
 
     fn add(tally: &mut Tally, value: &Plaintext, line: u64) {
         let pattern = Pattern::new().unwrap();

@@ -8,7 +8,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::json;
 
-use super::super::{Act, Graces, Held, LeakFilter, Outlets, Reaction, Reported, Revocation, Suspect};
+use super::super::{Act, Graces, Held, LeakFilter, Outlets, Piece, Reaction, Reported, Revocation, Suspect};
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
@@ -32,14 +32,15 @@ const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name 
 pub(in crate::store) fn report(
     work: &mut Work<'_>,
     act: &Act,
-    reports: &[Reported],
-    last: bool,
+    piece: &Piece,
     graces: &Graces,
     outlets: Outlets,
 ) -> Result<Vec<Option<Reaction>>, Halt> {
-    begin(work, act)?;
-    let mut reactions = Vec::with_capacity(reports.len());
-    for reported in reports {
+    if piece.first {
+        begin(work, act)?;
+    }
+    let mut reactions = Vec::with_capacity(piece.reports.len());
+    for reported in &piece.reports {
         reactions.push(match held(work.conn, &reported.digest)? {
             None => None,
             Some(Held::Token(token)) => Some(token_leaked(work, act, *token, reported, graces, outlets)?),
@@ -47,7 +48,7 @@ pub(in crate::store) fn report(
         });
     }
     let first = reactions.iter().flatten().next().map_or_else(String::new, Reaction::subject);
-    if last {
+    if piece.last {
         made(work, act, &first, 0)?;
     }
     Ok(reactions)

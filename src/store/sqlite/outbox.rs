@@ -249,6 +249,12 @@ pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<(u64, u64)>
     Ok((waiting, dead))
 }
 
+/// How many notices wait for a channel.
+pub(in crate::store) fn waiting(conn: &Connection, channel: Channel) -> rusqlite::Result<u64> {
+    conn.prepare_cached("SELECT count(*) FROM outbox WHERE channel = ? AND dead_at IS NULL")?
+        .query_row([channel.as_str()], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+}
+
 /// A notice by each of its channels.
 pub(in crate::store) fn of(conn: &Connection, id: NoticeId) -> rusqlite::Result<Vec<Notice>> {
     conn.prepare_cached(&format!("{SELECT} WHERE id = ? ORDER BY channel DESC"))?

@@ -30,6 +30,11 @@ impl<'a> Caller<'a> {
         Self { gateway, bearer: Some(format!("Bearer {secret}")) }
     }
 
+    /// The management key.
+    pub(crate) fn key(&self) -> &str {
+        self.bearer.as_deref().unwrap().strip_prefix("Bearer ").unwrap()
+    }
+
     pub(crate) fn ask(&self, line: &str, body: Option<Value>) -> Answer {
         self.ask_with(line, &[], body)
     }
