@@ -191,7 +191,7 @@ fn what_nobody_can_read_takes_nothing_else_along() {
                     && line.ends_with(" 1")
             })
         };
-        (counted("waiting") && counted("dead")).then_some(())
+        (counted("held") && counted("dead")).then_some(())
     });
 }
 
