@@ -68,6 +68,9 @@ fn a_suspicion_is_told_from_a_leak() {
     });
     assert!(page.contains("opened by a crawler") && page.contains("owner warned"), "{page}");
     assert!(!page.contains("This token leaked"), "{page}");
+    for page in [page, visitor.page("/leaks")] {
+        assert!(page.contains("from <bdi class=\"code\">127.0.0.1</bdi>"), "{page}");
+    }
 }
 
 #[test]
