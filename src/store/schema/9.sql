@@ -1,0 +1,2 @@
+-- How long a token that was edited since was meant to live when it was minted: `never`, or as `lifetime` has it.
+ALTER TABLE tokens ADD COLUMN minted_for TEXT;
