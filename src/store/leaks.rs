@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::sqlite::{leaks, networks, outbox};
+use super::sqlite::{leaks, networks, outbox, repeats};
 use super::{Act, Held, NotDone, Revocation, Store, StoreError};
 use crate::credential::Digest;
 use crate::model::{
@@ -84,6 +84,8 @@ pub struct Places {
 pub struct Reaction {
     pub of: Revocation<Held>,
     pub done: LeakDone,
+    /// Whether it ended the last key that might do everything everywhere.
+    pub last_admin: bool,
 }
 
 impl Reaction {
@@ -152,6 +154,14 @@ impl Store {
         outlets: Outlets,
     ) -> Result<Vec<Option<Reaction>>, NotDone> {
         self.0.writer.command(move |work| leaks::report(work, &act, &piece, &graces, outlets)).await
+    }
+
+    /// Remembers a call that may come again, and does nothing else.
+    ///
+    /// # Errors
+    /// When it is remembered already, or could not be written.
+    pub async fn remember(&self, act: Act) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| repeats::remember(work, &act)).await
     }
 
     /// Notes signs that tokens may have leaked, and has the owners told of those that are new; and with them up to

@@ -36,6 +36,9 @@ pub struct Reaction {
     /// Null where it is a token, or the caller may not see it.
     pub key: Option<Key>,
     pub ended: EndedCounts,
+    /// Whether it ended the last management key that might do everything: the operator makes another.
+    #[serde(default)]
+    pub last_admin: bool,
 }
 
 /// A credential that was reported as leaked, or is used as if it had been.

@@ -12,7 +12,7 @@ use super::super::{Act, Graces, Held, LeakFilter, Outlets, Piece, Reaction, Repo
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{Unreadable, audit, keys, moment, networks, parsed, reads, shares, time, tokens};
+use super::{Unreadable, audit, keys, members, moment, networks, parsed, reads, shares, time, tokens};
 use crate::credential::Digest;
 use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 
@@ -76,7 +76,6 @@ fn token_leaked(
 ) -> Result<Reaction, Halt> {
     let mut revision = work.revision();
     let lives = before.status(act.at) == Status::Active;
-    let lifetime = before.lifetime;
     // Of several places the first had it ended, and the others tell of the same.
     let just = before.revoked.as_ref().is_some_and(|ended| ended.at == stored(act.at));
     let lived = || Token { revoked: None, ..before.clone() }.status(act.at) == Status::Active;
@@ -117,13 +116,11 @@ fn token_leaked(
     let new = note(work, act, reported, &row, Room::ForTheFirst)?;
     if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
-        // As it was minted, for a replacement to live as long.
-        let about = Token { lifetime, ..after.clone() };
-        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&about), told, outlets, true)?;
+        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&after), told, outlets, true)?;
         note_told(work.conn, act, &row)?;
     }
     let of = Held::Token(Box::new(after));
-    Ok(Reaction { of: Revocation { of, revision, fresh }, done })
+    Ok(Reaction { of: Revocation { of, revision, fresh }, done, last_admin: false })
 }
 
 fn key_leaked(
@@ -140,6 +137,7 @@ fn key_leaked(
         Status::Active => (LeakDone::Revoked, true),
         Status::Expired | Status::Revoked | Status::Replaced => (LeakDone::AlreadyEnded, false),
     };
+    let last_admin = fresh && members::is_last_admin(work, act, before.id)?;
     // As with tokens: only what was revoked stays ended whatever the clock says.
     let revision = if before.revoked_at.is_none() { keys::end(work, act, &before)? } else { work.revision() };
     let after = keys::get(work.conn, before.id)?.unwrap_or(before);
@@ -164,7 +162,7 @@ fn key_leaked(
         note_told(work.conn, act, &row)?;
     }
     let of = Held::Key(Box::new(after));
-    Ok(Reaction { of: Revocation { of, revision, fresh }, done })
+    Ok(Reaction { of: Revocation { of, revision, fresh }, done, last_admin })
 }
 
 /// Notes signs that tokens may have leaked; their owners are told of each once.
