@@ -113,6 +113,7 @@ fn shown(leak: Leak) -> wire::Leak {
         done: leak.done.as_str().to_owned(),
         ends_at: leak.ends_at.filter(|_| leak.done == LeakDone::Grace),
         client: leak.client,
+        agent: leak.agent,
         count: leak.count,
         first_at: leak.first_at,
         last_at: leak.last_at,

@@ -9,7 +9,7 @@ use super::sqlite::{leaks, networks, outbox, repeats};
 use super::{Act, Held, NotDone, Revocation, Store, StoreError};
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, Token, TokenId,
+    Agent, AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, Token, TokenId,
 };
 
 /// Notices that are kept in all.
@@ -116,6 +116,7 @@ pub struct Suspect {
     /// Tells it from others of its kind.
     pub place: String,
     pub client: IpAddr,
+    pub agent: Option<Agent>,
 }
 
 /// The first use of a token from a network.

@@ -18,6 +18,7 @@ const OF_TOKEN: &str = "5";
 const PLACE: usize = 200;
 /// And of an address: none is longer.
 const CLIENT: usize = 64;
+const AGENT: usize = 120;
 
 #[derive(Template)]
 #[template(path = "leaks.html")]
@@ -48,6 +49,7 @@ pub(super) struct Row {
     pub(super) place: String,
     /// From where the last sign of it came.
     pub(super) client: Option<String>,
+    pub(super) agent: Option<String>,
     pub(super) done: &'static str,
     pub(super) end: Option<Moment>,
     pub(super) count: u64,
@@ -79,6 +81,7 @@ impl Row {
             source: leak.source.clone(),
             place: cut(&leak.place, PLACE),
             client: leak.client.as_deref().map(|client| cut(client, CLIENT)),
+            agent: leak.agent.as_deref().map(|agent| cut(agent, AGENT)),
             done: match leak.done {
                 LeakDone::Revoked => "revoked",
                 LeakDone::Grace => "ends early",

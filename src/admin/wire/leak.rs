@@ -65,6 +65,8 @@ pub struct Leak {
     pub ends_at: Option<Timestamp>,
     /// From which address the last sign of it came; null for what was reported.
     pub client: Option<String>,
+    /// What that called itself, in its `User-Agent`; anybody may say anything there.
+    pub agent: Option<String>,
     /// How often it was told of, or seen.
     pub count: u64,
     pub first_at: Timestamp,
