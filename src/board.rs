@@ -58,6 +58,9 @@ pub struct LastUse {
     pub client: IpAddr,
 }
 
+/// The last uses of tokens, each one's latest last.
+pub type LastUses = HashMap<TokenId, Vec<LastUse>>;
+
 /// What a token was used for since that was last asked.
 #[derive(Debug, Default)]
 struct Used {
@@ -136,7 +139,7 @@ impl Post {
 pub struct Board {
     posts: Vec<Arc<Post>>,
     /// Uses that were taken, and are not written down yet as far as is known.
-    taken: Mutex<HashMap<TokenId, Vec<LastUse>>>,
+    taken: Mutex<Arc<LastUses>>,
     pub draining: AtomicBool,
     pub following: Following,
     pub accepted: Counter,
@@ -279,22 +282,25 @@ impl Board {
     /// Takes every last use noted since they were last written down, as of one token, and keeps what there was of use
     /// for charts. `now` is in Unix milliseconds.
     #[must_use]
-    pub fn take_last_uses(&self, now: i64) -> HashMap<TokenId, Vec<LastUse>> {
-        let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn take_last_uses(&self, now: i64) -> Arc<LastUses> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever took them before has let go of them by now, so that nothing is copied.
+        let all = Arc::make_mut(&mut taken);
         for post in &self.posts {
-            let taken = std::mem::take(&mut *post.uses.lock().unwrap_or_else(PoisonError::into_inner));
-            for (token, used) in taken.iter().filter(|(_, used)| used.last.is_some()) {
+            let used = std::mem::take(&mut *post.uses.lock().unwrap_or_else(PoisonError::into_inner));
+            for (token, used) in used.iter().filter(|(_, used)| used.last.is_some()) {
                 merge(all.entry(*token).or_default(), used.others.iter().copied().chain(used.last));
             }
-            self.history.note_tokens(now, taken.into_iter().map(|(token, used)| (token, used.count)));
+            self.history.note_tokens(now, used.into_iter().map(|(token, used)| (token, used.count)));
         }
         self.history.note_totals(now, self.totals());
-        all.clone()
+        taken.clone()
     }
 
     /// What was taken is written down.
     pub fn wrote_last_uses(&self) {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // Freed after the lock is let go of.
+        let _written = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// What a token was used for lately; `None`: nothing that is remembered.
@@ -328,21 +334,21 @@ mod tests {
         used(0, 210, [192, 0, 2, 7]);
         used(1, 205, [203, 0, 113, 1]);
         assert_eq!(board.uses(token).len(), 3);
-        let uses = board.take_last_uses(0).remove(&token).unwrap();
+        let uses = board.take_last_uses(0)[&token].clone();
         assert_eq!(board.uses(token), uses);
         let seen: Vec<_> = uses.iter().map(|used| (used.at, used.client.to_string())).collect();
         let expected = [(200, "198.51.100.1"), (205, "203.0.113.1"), (210, "192.0.2.7")];
         assert_eq!(seen, expected.map(|(at, client)| (at, client.to_owned())));
         // What could not be written down is not forgotten for what comes.
         used(1, 220, [198, 51, 100, 2]);
-        let uses = board.take_last_uses(0).remove(&token).unwrap();
+        let uses = board.take_last_uses(0)[&token].clone();
         assert_eq!(uses.iter().map(|used| used.at).collect::<Vec<_>>(), [205, 210, 220]);
         board.wrote_last_uses();
         assert!(board.uses(token).is_empty());
         for third in 0..=255 {
             used(0, 300 + i64::from(third), [10, 0, third, 1]);
         }
-        let uses = board.take_last_uses(0).remove(&token).unwrap();
+        let uses = board.take_last_uses(0)[&token].clone();
         assert_eq!((uses.len(), uses.last().unwrap().at), (OTHERS + 1, 555));
     }
 }

@@ -292,7 +292,7 @@ async fn note_last_uses(store: Store, board: Arc<Board>, mut stop: watch::Receiv
         let taken = board.take_last_uses(jiff::Timestamp::now().as_millisecond());
         let mut unwritten = taken.len() as u64;
         if unwritten > 0 {
-            let each = taken.into_iter().flat_map(|(of, all)| all.into_iter().map(move |used| (of, used)));
+            let each = taken.iter().flat_map(|(of, all)| all.iter().map(move |used| (*of, used)));
             let uses = each.map(|(of, used)| Use { of, at: used.at, from: used.client }).collect();
             // The writer says once why it cannot write; what it did not take waits on the board, one entry a token.
             if store.note_last_uses(uses).await.is_ok() {

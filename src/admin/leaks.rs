@@ -78,8 +78,9 @@ fn shown_reaction(reacted: &Reacted, now: Timestamp) -> wire::Reaction {
             token: None,
             key: None,
             ended: wire::EndedCounts { requests: 0, streams: 0 },
+            last_admin: false,
         },
-        Reacted::Known { of, done, status, requests, streams } => {
+        Reacted::Known { of, done, status, requests, streams, last_admin } => {
             let (token, key) = match of {
                 Holding::Token(token) => (token.as_ref().map(|token| tokens::shown(token, now)), None),
                 Holding::Key(key) => (None, key.as_ref().map(|key| keys::shown(key, now))),
@@ -91,6 +92,7 @@ fn shown_reaction(reacted: &Reacted, now: Timestamp) -> wire::Reaction {
                 token,
                 key,
                 ended: wire::EndedCounts { requests: *requests, streams: *streams },
+                last_admin: *last_admin,
             }
         }
     }
@@ -111,6 +113,7 @@ fn shown(leak: Leak) -> wire::Leak {
         done: leak.done.as_str().to_owned(),
         ends_at: leak.ends_at.filter(|_| leak.done == LeakDone::Grace),
         client: leak.client,
+        agent: leak.agent,
         count: leak.count,
         first_at: leak.first_at,
         last_at: leak.last_at,

@@ -4,44 +4,46 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{LeakKind, TokenId};
+use crate::model::{Agent, LeakKind, TokenId};
 use crate::telemetry::Counter;
 
 /// How many are remembered until they are taken: strangers may cause them.
 const REMEMBERED: usize = 1024;
 
-/// How often something was seen of a token, and from where the last time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How often something was seen of a token, and from where and whom the last time.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspicion {
     pub token: TokenId,
     pub kind: LeakKind,
     pub count: u64,
     pub client: IpAddr,
+    pub agent: Option<Agent>,
 }
 
 /// All that was seen since it was last taken.
 #[derive(Debug, Default)]
 pub struct Suspicions {
-    seen: Mutex<HashMap<(TokenId, LeakKind), (u64, IpAddr)>>,
+    seen: Mutex<HashMap<(TokenId, LeakKind), (u64, IpAddr, Option<Agent>)>>,
     /// Those that there was no room for.
     pub dropped: Counter,
 }
 
 impl Suspicions {
-    pub fn note(&self, token: TokenId, kind: LeakKind, client: IpAddr) {
+    pub fn note(&self, token: TokenId, kind: LeakKind, client: IpAddr, agent: Option<Agent>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let full = seen.len() >= REMEMBERED;
         match seen.get_mut(&(token, kind)) {
-            Some((count, from)) => (*count, *from) = (*count + 1, client),
+            Some(known) => *known = (known.0 + 1, client, agent),
             None if full => self.dropped.add(1),
-            None => drop(seen.insert((token, kind), (1, client))),
+            None => drop(seen.insert((token, kind), (1, client, agent))),
         }
     }
 
     #[must_use]
     pub fn take(&self) -> Vec<Suspicion> {
         let taken = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        let suspicion = |((token, kind), (count, client))| Suspicion { token, kind, count, client };
+        let suspicion =
+            |((token, kind), (count, client, agent))| Suspicion { token, kind, count, client, agent };
         taken.into_iter().map(suspicion).collect()
     }
 }
@@ -57,8 +59,8 @@ mod tests {
         let mut last = None;
         for _ in 0..=REMEMBERED {
             let id = TokenId::next(last, jiff::Timestamp::UNIX_EPOCH);
-            suspicions.note(id, LeakKind::Referer, client);
-            suspicions.note(id, LeakKind::Referer, client);
+            suspicions.note(id, LeakKind::Referer, client, None);
+            suspicions.note(id, LeakKind::Referer, client, None);
             last = Some(id);
         }
         let taken = suspicions.take();

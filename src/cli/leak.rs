@@ -111,9 +111,16 @@ impl Report {
         for (number, reaction) in page.items.iter().enumerate() {
             screen.say(&format!("{}: {}", number + 1, described(reaction)))?;
         }
+        if page.items.iter().any(|reaction| reaction.last_admin) {
+            screen.note(NO_ADMIN);
+        }
         Ok(())
     }
 }
+
+/// What is said where the last key went that might do everything.
+pub(super) const NO_ADMIN: &str = "warning: that was the last management key that might do everything; on the gateway's machine the operator \
+    makes another: portcullis key create --member NAME --scopes admin";
 
 /// What is to be ended, by as much as is ever shown of it.
 fn question(tokens: &[String]) -> String {

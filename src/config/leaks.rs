@@ -41,7 +41,10 @@ fn graces(section: &mut Section<'_>) -> Vec<(String, Lifetime)> {
     let mut graces = Vec::new();
     for (Placed { value: name, place }, grace) in given.map_or_else(Vec::new, |read| read.value) {
         match grace {
-            Ok(grace) if TokenId::parse(&name).is_some() || is_full(&name) => graces.push((name, grace)),
+            Ok(grace) if TokenId::parse(&name).is_some() || is_full(&name) => {
+                section.name_tokens(&place, &name);
+                graces.push((name, grace));
+            }
             Ok(_) => section.mistake(
                 &place,
                 KEY,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::report::{Findings, Lines, Mention, Mistake, Place, Report};
+use super::report::{Findings, Lines, Mention, Mistake, NamedTokens, Place, Report};
 use super::section::{PREFIX, Section, Source, instead, variable};
 use super::written::Written;
 use super::{App, Config, Environment, admin, apps, gateway, leaks, notify, secrets, store, tokens};
@@ -22,6 +22,8 @@ const LONGEST: u64 = 8 << 20;
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Mistake>,
+    /// Those that live on for a while when they leak.
+    pub graced: Vec<NamedTokens>,
     mentions: Vec<Mention>,
     written: Written,
     path: PathBuf,
@@ -151,11 +153,12 @@ fn judge(
         variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     let source = Source { lines: Lines::new(text), base, variables: &variables, files };
     let (config, report) = read(text, &source);
-    let Findings { mistakes, warnings, mentions } = report.finish(path, &source.lines);
+    let Findings { mistakes, warnings, mentions, named } = report.finish(path, &source.lines);
     if !mistakes.is_empty() {
         return Err(LoadError::Invalid(mistakes));
     }
-    Ok(Loaded { config, warnings, mentions, written: Written::of(text), path: path.to_owned(), variables })
+    let (written, path) = (Written::of(text), path.to_owned());
+    Ok(Loaded { config, warnings, graced: named, mentions, written, path, variables })
 }
 
 fn read(text: &str, source: &Source<'_>) -> (Config, Report) {

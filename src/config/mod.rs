@@ -37,7 +37,7 @@ use crate::tls::Pair;
 
 pub use load::{LoadError, Loaded, load, load_to_serve, parse};
 pub use notify::{password, signing_secret};
-pub use report::Mistake;
+pub use report::{Mistake, NamedTokens};
 
 /// Everything `serve` needs to know, valid as a whole. Paths are resolved against the file's folder.
 #[derive(Clone, Debug)]

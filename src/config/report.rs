@@ -67,11 +67,27 @@ impl Mention {
     }
 }
 
+/// Tokens as the configuration names them. How many there are is for others to know.
+#[derive(Clone, Debug)]
+pub struct NamedTokens {
+    pub name: String,
+    origin: Origin,
+}
+
+impl NamedTokens {
+    /// Something worth saying where they are named.
+    #[must_use]
+    pub fn remark(&self, message: String) -> Mistake {
+        Mistake { origin: self.origin.clone(), message }
+    }
+}
+
 /// What a reading came to.
 pub(super) struct Findings {
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Mistake>,
     pub(super) mentions: Vec<Mention>,
+    pub(super) named: Vec<NamedTokens>,
 }
 
 /// Where a value was given. The order is that of the report: the file first, from its top.
@@ -138,6 +154,7 @@ pub(super) struct Report {
     files: Vec<(String, PathBuf, Option<Place>)>,
     /// Table, key, secret.
     mentions: Vec<(Place, String, String, SecretName)>,
+    named: Vec<(Place, String)>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +185,11 @@ impl Report {
     /// Notes that the key `key` of a table mentions a secret.
     pub(super) fn mention(&mut self, place: &Place, table: &str, key: String, secret: &SecretName) {
         self.mentions.push((place.clone(), table.to_owned(), key, secret.clone()));
+    }
+
+    /// Notes that tokens are named.
+    pub(super) fn name_tokens(&mut self, place: &Place, name: &str) {
+        self.named.push((place.clone(), name.to_owned()));
     }
 
     /// Notes that the reader knows this key: `gateway.limits.headers`, with `*` for a name of the user's.
@@ -208,6 +230,8 @@ impl Report {
             findings.into_iter().map(|finding| finding.into_mistake(path, lines)).collect()
         };
         self.mentions.sort();
+        self.named.sort();
+        let named = |(place, name): (Place, String)| NamedTokens { name, origin: place.located(path, lines) };
         let mention = |(place, table, key, secret): (Place, String, String, SecretName)| Mention {
             secret,
             table,
@@ -218,6 +242,7 @@ impl Report {
             mistakes: placed(self.mistakes),
             warnings: placed(self.warnings),
             mentions: self.mentions.into_iter().map(mention).collect(),
+            named: self.named.into_iter().map(named).collect(),
         }
     }
 

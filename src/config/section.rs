@@ -304,6 +304,11 @@ impl<'a> Section<'a> {
         self.report.mention(place, &self.path, name, secret);
     }
 
+    /// Notes that tokens are named there.
+    pub(super) fn name_tokens(&mut self, place: &Place, name: &str) {
+        self.report.name_tokens(place, name);
+    }
+
     /// Notes something legal but doubtful about the whole table.
     pub(super) fn doubt(&mut self, doubt: &str) {
         self.report.warning(&self.place, doubt.to_owned());

@@ -57,6 +57,8 @@ pub enum Reacted {
         /// Requests ended before their answer began, and answers cut short.
         requests: u64,
         streams: u64,
+        /// Whether it ended the last key that might do everything everywhere, as far as the caller may know.
+        last_admin: bool,
     },
 }
 
@@ -149,30 +151,45 @@ impl Control {
         Ok(held.into_iter().find(|(_, held)| is_own(held)).map(|(digest, _)| digest))
     }
 
-    /// The same of a report whose signature said who made it: for each, whether it is one of ours.
+    /// The same of a report whose signature said who made it: for each, whether it is one of ours. `None` where whoever
+    /// made the very same was told before; else it may be made again, and ends nothing then that had ended.
     ///
     /// # Errors
-    /// When the very same was reported before, or the store cannot be written.
+    /// When the store cannot be read or written.
     pub async fn report_signed(
         &self,
         source: &str,
         found: Vec<FoundLeak>,
         once: Once,
     ) -> Result<Option<Vec<bool>>, Fault> {
-        let once = store::Once { key: once.key, request: once.request, lasts: true };
-        let (at, actor) = (self.now(), source.to_owned());
-        let act = Act { at, actor, key: None, from: source.to_owned(), once: Some(once) };
+        let act = self.signed(source, once);
+        if self.earlier(&act).await?.is_some() {
+            return Ok(None);
+        }
+        let act = Act { once: None, ..act };
         let place = |found: FoundLeak| FoundLeak { place: stored_place(&found.place), ..found };
         let digests: Vec<_> = found.iter().map(|found| found.digest).collect();
         let found = found.into_iter().map(place).collect();
-        match made(self.end_leaked(act, source, found).await, "credential")? {
-            Made::Before(_) => Ok(None),
-            Made::Now(reactions) => {
-                let revisions = reactions.values().map(|reaction| reaction.of.revision);
-                self.reached.wait(revisions.max().unwrap_or(0)).await;
-                Ok(Some(digests.iter().map(|digest| reactions.contains_key(digest)).collect()))
-            }
-        }
+        let reactions =
+            self.end_leaked(act, source, found).await.map_err(|e| Fault::refused(e, "credential"))?;
+        let revisions = reactions.values().map(|reaction| reaction.of.revision);
+        self.reached.wait(revisions.max().unwrap_or(0)).await;
+        Ok(Some(digests.iter().map(|digest| reactions.contains_key(digest)).collect()))
+    }
+
+    /// Remembers that whoever made a signed report was told what came of it.
+    ///
+    /// # Errors
+    /// When the store cannot be written: the same may be made again.
+    pub async fn told_signed(&self, source: &str, once: Once) -> Result<(), Fault> {
+        let done = self.store.remember(self.signed(source, once)).await;
+        // The same may have come twice at once.
+        made(done, "report").map(drop)
+    }
+
+    fn signed(&self, source: &str, once: Once) -> Act {
+        let once = Some(store::Once { key: once.key, request: once.request, lasts: true });
+        Act { at: self.now(), actor: source.to_owned(), key: None, from: source.to_owned(), once }
     }
 
     /// How many leaks and notices there are.
@@ -202,7 +219,7 @@ impl Control {
         }
     }
 
-    /// In transactions of bounded size. All end before further places are noted; only with the last is the report
+    /// In transactions of bounded size. All end before further places are noted; only with the last is a report
     /// remembered as made, and one that broke off can be made again.
     async fn end_leaked(
         &self,
@@ -253,9 +270,9 @@ impl Control {
     }
 
     async fn told(&self, caller: &Caller, reaction: Reaction) -> Reacted {
-        let Reaction { of, done } = reaction;
+        let Reaction { of, done, last_admin } = reaction;
         let receipt = wait(&self.reached, of.revision, of.fresh).await;
-        self.shown(caller, of.of, done, receipt)
+        self.shown(caller, of.of, done, receipt, last_admin)
     }
 
     /// What was reported at a moment before, as it is now.
@@ -271,17 +288,18 @@ impl Control {
                 .filter(|_| Key { revoked_at: None, ..(**key).clone() }.status(at) == Status::Active),
         };
         let done = if by_then == Some(at) { LeakDone::Revoked } else { LeakDone::AlreadyEnded };
-        self.shown(caller, of.clone(), done, (0, 0))
+        self.shown(caller, of.clone(), done, (0, 0), false)
     }
 
-    fn shown(&self, caller: &Caller, of: Held, done: LeakDone, receipt: (u64, u64)) -> Reacted {
+    fn shown(&self, caller: &Caller, of: Held, done: LeakDone, receipt: (u64, u64), last: bool) -> Reacted {
         let now = self.now();
         let Found { holding, status } = caller.found(of, now);
         // It lives on by a grace that an earlier report left it.
         let done =
             if status == Status::Active && done == LeakDone::AlreadyEnded { LeakDone::Grace } else { done };
         let (requests, streams) = receipt;
-        Reacted::Known { of: holding, status, done, requests, streams }
+        let last_admin = last && matches!(holding, Holding::Key(Some(_)));
+        Reacted::Known { of: holding, status, done, requests, streams, last_admin }
     }
 
     /// # Errors

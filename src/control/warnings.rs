@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::leaks::outlets;
 use super::{Control, Fault};
-use crate::model::{LeakKind, TokenId};
+use crate::model::{Agent, LeakKind, TokenId};
 use crate::store::{Act, FirstUse, Suspect};
 
 /// Who warns.
@@ -21,6 +21,7 @@ pub struct Suspected {
     /// Tells it from others of its kind; empty where one is like another.
     pub place: String,
     pub client: IpAddr,
+    pub agent: Option<Agent>,
 }
 
 impl Control {
@@ -40,8 +41,8 @@ impl Control {
             once: None,
         };
         let suspects = suspected.into_iter().map(|suspected| {
-            let Suspected { token, kind, count, place, client } = suspected;
-            Suspect { token, kind, count, place, client }
+            let Suspected { token, kind, count, place, client, agent } = suspected;
+            Suspect { token, kind, count, place, client, agent }
         });
         let outlets = outlets(&self.config.load());
         let done = self.store.suspect_tokens(act, suspects.collect(), seen, outlets).await;
@@ -63,6 +64,7 @@ impl Control {
             count: 1,
             place: network,
             client: address,
+            agent: None,
         });
         Ok((suspected.collect(), seen))
     }

@@ -11,7 +11,7 @@ use super::reject::Reject;
 use super::request::Request;
 use super::worker::Worker;
 use crate::credential::{Digest, Kind, LENGTH, Plaintext};
-use crate::model::{LeakKind, Refusal};
+use crate::model::{Agent, LeakKind, Refusal};
 
 /// Programs that fetch links which they were shown, by what they write in `User-Agent`. Not what monitors and senders
 /// of webhooks write: those were given their token.
@@ -50,7 +50,9 @@ pub(super) fn look(
     decided: &Result<Permit, Reject>,
     client: Client,
 ) {
-    let note = |token, kind| worker.suspected(token, kind, client.address);
+    let note = |token, kind| {
+        worker.suspected(token, kind, client.address, Agent::of(agent(&request.headers)));
+    };
     match decided {
         Ok(permit)
             if permit.carrier() == Some(Carrier::Query)
@@ -82,8 +84,12 @@ fn in_referer(ways: &Ways, headers: &HeaderMap) -> Option<Digest> {
     Plaintext::parse(Kind::Token, &value).map(|value| value.digest())
 }
 
+fn agent(headers: &HeaderMap) -> &[u8] {
+    headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).unwrap_or_default()
+}
+
 fn is_crawler(headers: &HeaderMap) -> bool {
-    let agent = headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).unwrap_or_default();
+    let agent = agent(headers);
     let agent = agent[..agent.len().min(LONGEST_AGENT)].to_ascii_lowercase();
     CRAWLERS.iter().any(|name| memchr::memmem::find(&agent, name).is_some())
 }

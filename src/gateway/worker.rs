@@ -23,7 +23,7 @@ use super::upstream::pool::Pool;
 use super::{Drain, Gateway, http, tls};
 use crate::board::client::Clients;
 use crate::board::{Affected, Cells, Count, Denial, Ending, LastUse, Post, Stopped, Traffic};
-use crate::model::{LeakKind, TokenId};
+use crate::model::{Agent, LeakKind, TokenId};
 use crate::tls::Terminator;
 
 /// How often what may end by itself is looked at, and lines are handed to the log.
@@ -186,8 +186,8 @@ impl Worker {
     }
 
     /// Notes a sign that a token may have leaked.
-    pub(super) fn suspected(&self, token: TokenId, kind: LeakKind, client: IpAddr) {
-        self.gateway.board.suspicions.note(token, kind, client);
+    pub(super) fn suspected(&self, token: TokenId, kind: LeakKind, client: IpAddr, agent: Option<Agent>) {
+        self.gateway.board.suspicions.note(token, kind, client, agent);
     }
 
     /// Counts a request with a token that was not let in, or failed.

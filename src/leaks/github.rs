@@ -1,5 +1,8 @@
 //! Reports of GitHub's secret scanning: signed over the raw body with a key that GitHub publishes.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -34,10 +37,18 @@ pub enum Untaken {
     UnknownKey,
     WrongSignature,
     Malformed,
-    /// The very same was taken before.
+    /// The very same was taken before, and answered.
     Replayed,
     /// The keys or the store cannot be had just now.
     Unavailable,
+}
+
+/// What came of a report. Only once its sender was told that is it taken, and not taken again: else it comes again.
+#[derive(Debug)]
+pub struct Judged {
+    /// The answer, as JSON.
+    verdicts: Vec<u8>,
+    once: Once,
 }
 
 /// Judges reports. It remembers the keys.
@@ -45,6 +56,8 @@ pub enum Untaken {
 pub struct Desk {
     control: Control,
     keys: Keys,
+    /// Those that were answered, while that is written down.
+    answered: Mutex<HashSet<[u8; 32]>>,
 }
 
 struct Item {
@@ -63,14 +76,14 @@ struct Verdict<'a> {
 impl Desk {
     #[must_use]
     pub fn new(control: Control) -> Self {
-        Self { control, keys: Keys::new() }
+        Self { control, keys: Keys::new(), answered: Mutex::default() }
     }
 
     /// Ends what was reported, and gives the answer to it.
     ///
     /// # Errors
-    /// When the report was not taken; nothing was ended then.
-    pub async fn take(&self, report: SignedReport<'_>) -> Result<Vec<u8>, Untaken> {
+    /// When the report was not taken; nothing was ended then, but where the store failed halfway.
+    pub async fn judge(&self, report: SignedReport<'_>) -> Result<Judged, Untaken> {
         let source = self.control.config().leaks.github_keys.clone();
         if source == GithubKeys::Off {
             return Err(Untaken::Off);
@@ -87,6 +100,9 @@ impl Desk {
         // What is signed is the body: another signature of the same would be the same report.
         let request: [u8; 32] = Sha256::digest(report.body).into();
         let key: [u8; 32] = Sha256::new().chain_update(b"github\0").chain_update(request).finalize().into();
+        if self.answered().contains(&key) {
+            return Err(Untaken::Replayed);
+        }
         let mut found = Vec::new();
         let mut places = Vec::with_capacity(items.len());
         for item in &items {
@@ -98,8 +114,11 @@ impl Desk {
             }));
         }
         let once = Once { key, request };
-        let known =
-            self.control.report_signed(SOURCE, found, once).await.map_err(|_| Untaken::Unavailable)?;
+        let known = self
+            .control
+            .report_signed(SOURCE, found, once.clone())
+            .await
+            .map_err(|_| Untaken::Unavailable)?;
         let known = known.ok_or(Untaken::Replayed)?;
         let is_ours =
             |place: Option<usize>| place.and_then(|place| known.get(place).copied()).unwrap_or(false);
@@ -112,7 +131,25 @@ impl Desk {
                 label: if is_ours(place) { "true_positive" } else { "false_positive" },
             })
             .collect();
-        serde_json::to_vec(&verdicts).map_err(|_| Untaken::Unavailable)
+        let verdicts = serde_json::to_vec(&verdicts).map_err(|_| Untaken::Unavailable)?;
+        Ok(Judged { verdicts, once })
+    }
+
+    /// Has the sender told by `tell`, which says whether they still listened, and remembers it if so.
+    pub async fn answer(&self, judged: Judged, tell: impl FnOnce(Vec<u8>) -> bool) {
+        let Judged { verdicts, once } = judged;
+        let key = once.key;
+        // Who was told may send it again before that is on disk.
+        self.answered().insert(key);
+        if tell(verdicts) {
+            // The store says itself that it cannot be written, and what is judged twice ends nothing twice.
+            let _ = self.control.told_signed(SOURCE, once).await;
+        }
+        self.answered().remove(&key);
+    }
+
+    fn answered(&self) -> MutexGuard<'_, HashSet<[u8; 32]>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,9 +24,11 @@ use crate::outgoing::{Bounds, Trust};
 const SELDOM: Duration = Duration::from_secs(60);
 const SELDOMEST: Duration = Duration::from_secs(60 * 60);
 const SELDOMEST_FAILED: Duration = Duration::from_secs(4 * 60);
-/// After which time they do not count any more, so that one that was withdrawn does not count for ever; they are looked
-/// for anew after half of it.
+/// After which time they are looked for before any of them counts, so that one that was withdrawn does not count for
+/// ever; they are looked for in passing after half of it.
 const STALE: Duration = Duration::from_secs(60 * 60);
+/// How long they count where every such look fails: leaked tokens are not to live on while their server is down.
+const STALEST: Duration = Duration::from_secs(24 * 60 * 60);
 const BOUNDS: Bounds = Bounds { patience: Duration::from_secs(10), answer: 256 * 1024 };
 /// Reports that wait for a look at once: what they are signed with may not exist.
 const WAITING: usize = 2;
@@ -142,7 +144,10 @@ impl Known {
         if self.from.as_ref() != Some(source) {
             *self = Self { from: Some(source.clone()), ..Self::default() };
         }
-        let counts = self.read.is_some_and(|read| now.duration_since(read) < STALE);
+        // Whoever could say what became of old ones was just asked in vain.
+        let unheard = self.failed > 0 && !self.may_look(now);
+        let until = if unheard { STALEST } else { STALE };
+        let counts = self.read.is_some_and(|read| now.duration_since(read) < until);
         match self.keys.get(id).filter(|_| counts).cloned() {
             Some(key) if self.is_ageing(now) && self.may_look(now) => Found::Ageing(key),
             Some(key) => Found::Key(key),
@@ -294,6 +299,27 @@ mod tests {
         known.looked = Some(minutes(at));
         known.took("a", one("a"), minutes(at));
         assert!(known.may_look(minutes(at + 1)), "nothing is left of it");
+    }
+
+    #[test]
+    fn old_keys_count_for_a_day_while_nobody_can_say_that_they_were_withdrawn() {
+        let (source, start) = (url("https://example.com/"), Instant::now());
+        let minutes = |minutes: u64| start + Duration::from_secs(60 * minutes);
+        let mut known = Known::default();
+        known.find(&source, "a", start);
+        known.took("a", one("a"), start);
+        let day = 24 * 60;
+        for at in [60, 90, day - 4] {
+            assert_eq!(known.find(&source, "a", minutes(at)), Found::None, "others are asked first");
+            known.looked = Some(minutes(at));
+            known.took("a", None, minutes(at));
+            assert_eq!(known.find(&source, "a", minutes(at)), Found::Key(vec![1]));
+        }
+        known.looked = Some(minutes(day));
+        assert_eq!(known.find(&source, "a", minutes(day)), Found::None);
+        known.took("a", one("b"), minutes(day));
+        assert_eq!(known.find(&source, "a", minutes(day)), Found::None, "it was withdrawn");
+        assert_eq!(known.lack(minutes(day)), Lack::Unknown);
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ pub async fn run(control: Control, board: Arc<Board>, mut written: watch::Receiv
             () = tokio::time::sleep(OFTEN) => false,
         };
         let taken = board.suspicions.take();
-        unwritten.extend(taken.iter().filter_map(|suspicion| judge(&mut counts, suspicion)));
+        unwritten.extend(taken.into_iter().filter_map(|suspicion| judge(&mut counts, suspicion)));
         unwritten.truncate(UNWRITTEN);
         let (networks, seen) = control.new_networks().await.unwrap_or_default();
         let suspected = unwritten.iter().cloned().chain(networks).collect();
@@ -46,8 +46,8 @@ pub async fn run(control: Control, board: Arc<Board>, mut written: watch::Receiv
 }
 
 /// What to warn of, if it has come to that.
-fn judge(counts: &mut HashMap<TokenId, u64>, suspicion: &Suspicion) -> Option<Suspected> {
-    let Suspicion { token, kind, mut count, client } = *suspicion;
+fn judge(counts: &mut HashMap<TokenId, u64>, suspicion: Suspicion) -> Option<Suspected> {
+    let Suspicion { token, kind, mut count, client, agent } = suspicion;
     if kind == LeakKind::RevokedInUse {
         if counts.len() >= COUNTED && !counts.contains_key(&token) {
             counts.clear();
@@ -62,7 +62,7 @@ fn judge(counts: &mut HashMap<TokenId, u64>, suspicion: &Suspicion) -> Option<Su
             count = all;
         }
     }
-    Some(Suspected { token, kind, count, place: String::new(), client })
+    Some(Suspected { token, kind, count, place: String::new(), client, agent })
 }
 
 #[cfg(test)]
@@ -74,8 +74,8 @@ mod tests {
         let mut counts = HashMap::new();
         let token = TokenId::next(None, jiff::Timestamp::UNIX_EPOCH);
         let mut seen = |kind, count| {
-            let suspicion = Suspicion { token, kind, count, client: [192, 0, 2, 1].into() };
-            judge(&mut counts, &suspicion).map(|suspected| suspected.count)
+            let suspicion = Suspicion { token, kind, count, client: [192, 0, 2, 1].into(), agent: None };
+            judge(&mut counts, suspicion).map(|suspected| suspected.count)
         };
         assert_eq!(seen(LeakKind::RevokedInUse, 12), None);
         assert_eq!(seen(LeakKind::RevokedInUse, 12), Some(24));

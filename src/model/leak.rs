@@ -92,6 +92,8 @@ pub struct Leak {
     pub ends_at: Option<Timestamp>,
     /// From where a sign of it came last.
     pub client: Option<String>,
+    /// What that called itself.
+    pub agent: Option<String>,
     /// How often it was told of, or seen.
     pub count: u64,
     pub first_at: Timestamp,

@@ -1,5 +1,6 @@
 //! The words of the domain. Fields are private: a value that exists is valid.
 
+mod agent;
 mod deployment;
 mod entry;
 mod hindsight;
@@ -24,6 +25,7 @@ mod template;
 mod token;
 mod upstream;
 
+pub use agent::Agent;
 pub use deployment::{Deployment, DeploymentId, INITIAL_DEPLOYMENT, InvalidDeployment, OnPublish};
 pub use entry::Entry;
 pub use hindsight::{Hindsight, Mortal, Sighting, Sightings};

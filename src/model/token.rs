@@ -112,8 +112,10 @@ pub struct Token {
     /// Whether that member was removed: whoever bears the name now is another.
     pub orphaned: bool,
     pub expires_at: Option<Timestamp>,
-    /// What it was minted for, for a successor to have the same; `None`: for ever.
+    /// How long it lives in all, for a successor to have the same; `None`: for ever.
     pub lifetime: Option<Lifetime>,
+    /// How long it was meant to when it was minted, whatever brought its end forward since; `None`: for ever.
+    pub minted_for: Option<Lifetime>,
     /// Where live tokens are counted, it is in the place of its predecessor until then, as long as that one lives.
     pub counts_from: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,

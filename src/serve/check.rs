@@ -1,5 +1,6 @@
 //! `portcullis check`: what `serve` would read and judge before its first side effect.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -10,7 +11,7 @@ use crate::gateway::Settings;
 use crate::gateway::memory::Most;
 use crate::index::Index;
 use crate::secrets::{KeyFile, Lack, Place, Safe};
-use crate::store::{SealedSecret, Store};
+use crate::store::{Inspected, SealedSecret, Store};
 
 /// What is worth knowing about a configuration that would serve.
 #[derive(Clone, Debug)]
@@ -34,20 +35,35 @@ pub fn check(loaded: &Loaded) -> Result<Checked> {
         folder_of("gateway.access_log.path", Some(path))?;
     }
     folder_of("secrets.key_file", Some(&config.secrets.key_file))?;
-    let stored = Store::inspect(&config.store.path)?;
+    let names: Vec<_> = loaded.graced.iter().map(|named| named.name.as_str()).collect();
+    let stored = Store::inspect(&config.store.path, &names)?;
     let safe = Safe::open(KeyFile::find(&config.secrets.key_file, config.secrets.named));
     let safe = safe.context("secrets.key_file")?;
-    let warnings = match stored {
-        Some(stored) => {
-            let all = stored.iter().map(|stored| (&stored.secret, &stored.sealed));
-            safe.judge(all).context("secrets.key_file")?;
-            lacking(loaded, &safe, stored)
-        }
-        None => Vec::new(),
-    };
+    let (mut warnings, mut note) = (Vec::new(), memory(config));
+    if let Some(Inspected { secrets, living }) = stored {
+        let all = secrets.iter().map(|stored| (&stored.secret, &stored.sealed));
+        safe.judge(all).context("secrets.key_file")?;
+        warnings = lacking(loaded, &safe, secrets);
+        graced(loaded, &living.unwrap_or_default(), &mut warnings, &mut note);
+    }
     // Upstreams are judged by certificates that the system may not have.
     Settings::new(config, &Index::new().0, &Board::new(0).0, None)?;
-    Ok(Checked { warnings, note: memory(config) })
+    Ok(Checked { warnings, note })
+}
+
+/// How many tokens live that are to live on for a while when they leak.
+fn graced(loaded: &Loaded, living: &[u64], warnings: &mut Vec<String>, note: &mut String) {
+    for (named, living) in loaded.graced.iter().zip(living) {
+        let name = named.name.escape_debug();
+        let tokens = if *living == 1 { "token that lives" } else { "tokens that live" };
+        if *living == 0 {
+            let doubt = format!("`leaks.grace` names \"{name}\", and no token lives that is called so");
+            warnings.push(named.remark(doubt).to_string());
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(note, "\nleaks.grace: \"{name}\" names {living} {tokens}");
+        }
+    }
 }
 
 /// What the store cannot give that the configuration needs. Access tokens are asked for by a gateway that runs.

@@ -52,9 +52,12 @@ async fn one(control: Control, desk: Arc<Desk>, question: Question) {
         }
         Question::Leaks { report, answer, place: _place } => {
             let LeakReport { key, signature, body } = &*report;
-            let taken = desk.take(SignedReport { key, signature, body }).await;
-            let reported = match taken {
-                Ok(verdicts) => Reported::Taken(verdicts),
+            let judged = desk.judge(SignedReport { key, signature, body }).await;
+            let reported = match judged {
+                Ok(judged) => {
+                    let tell = |verdicts| answer.send(Reported::Taken(verdicts)).is_ok();
+                    return desk.answer(judged, tell).await;
+                }
                 Err(Untaken::Off) => Reported::Unwanted,
                 Err(Untaken::UnknownKey) => Reported::Refused("the report is signed with an unknown key"),
                 Err(Untaken::WrongSignature) => Reported::Refused("the report's signature does not fit it"),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::sqlite::{leaks, networks, outbox};
+use super::sqlite::{leaks, networks, outbox, repeats};
 use super::{Act, Held, NotDone, Revocation, Store, StoreError};
 use crate::credential::Digest;
 use crate::model::{
-    AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, Token, TokenId,
+    Agent, AppName, Channel, Leak, LeakDone, LeakId, LeakKind, MemberName, Notice, NoticeId, Token, TokenId,
 };
 
 /// Notices that are kept in all.
@@ -84,6 +84,8 @@ pub struct Places {
 pub struct Reaction {
     pub of: Revocation<Held>,
     pub done: LeakDone,
+    /// Whether it ended the last key that might do everything everywhere.
+    pub last_admin: bool,
 }
 
 impl Reaction {
@@ -114,6 +116,7 @@ pub struct Suspect {
     /// Tells it from others of its kind.
     pub place: String,
     pub client: IpAddr,
+    pub agent: Option<Agent>,
 }
 
 /// The first use of a token from a network.
@@ -152,6 +155,14 @@ impl Store {
         outlets: Outlets,
     ) -> Result<Vec<Option<Reaction>>, NotDone> {
         self.0.writer.command(move |work| leaks::report(work, &act, &piece, &graces, outlets)).await
+    }
+
+    /// Remembers a call that may come again, and does nothing else.
+    ///
+    /// # Errors
+    /// When it is remembered already, or could not be written.
+    pub async fn remember(&self, act: Act) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| repeats::remember(work, &act)).await
     }
 
     /// Notes signs that tokens may have leaked, and has the owners told of those that are new; and with them up to

@@ -30,9 +30,9 @@ pub use leaks::{
     Suspect,
 };
 pub use record::{
-    Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey, NewSecret,
-    NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation, SealedSecret,
-    SecretEdit, Share, Side, TokenEdit, TokenFilter, Use,
+    Act, EntryFilter, EnvironmentRow, Held, Inspected, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey,
+    NewSecret, NewShare, NewToken, Once, Published, Removal, Repeat, Reseal, Revocation, Rotation,
+    SealedSecret, SecretEdit, Share, Side, TokenEdit, TokenFilter, Use,
 };
 pub use sqlite::{Binding, Changed, Feed, Followed, Loaded, Prospect, ProspectFilter, Sighted};
 pub use writes::Backup;
@@ -115,13 +115,13 @@ impl Store {
         })
     }
 
-    /// Whether the store at `path` could be opened, if there is one, and the secrets in it, where those can be read now.
-    /// Leaves no trace. Blocks.
+    /// Whether the store at `path` could be opened, if there is one, and what is in it, where that can be read now; of
+    /// tokens, how many live of each of `names`. Leaves no trace. Blocks.
     ///
     /// # Errors
     /// When it could not; the error is that of [`Self::open`].
-    pub fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>, OpenError> {
-        sqlite::inspect(path)
+    pub fn inspect(path: &Path, names: &[&str]) -> Result<Option<Inspected>, OpenError> {
+        sqlite::inspect(path, names)
     }
 
     /// Finishes what is queued, then stops the writer and lets go of the file. Later writes are refused.

@@ -146,6 +146,14 @@ pub struct SealedSecret {
     pub sealed: Sealed,
 }
 
+/// What is found in a store that nobody opens.
+#[derive(Clone, Debug, Default)]
+pub struct Inspected {
+    pub secrets: Vec<SealedSecret>,
+    /// How many tokens live of each name that was asked for; `None`: there is nothing to count in.
+    pub living: Option<Vec<u64>>,
+}
+
 /// A value for a name, sealed for all that is here.
 #[derive(Debug)]
 pub struct NewSecret {

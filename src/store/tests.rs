@@ -114,7 +114,7 @@ fn what_is_no_store_of_ours_is_refused_by_name() {
     let (folder, path) = fresh();
     // An inspection says what opening would.
     let refused = |path: &Path| {
-        let inspected = Store::inspect(path).map_err(|error| error.to_string());
+        let inspected = Store::inspect(path, &[]).map_err(|error| error.to_string());
         let error = Store::open(path).unwrap_err();
         if path.parent().unwrap().is_dir() {
             assert_eq!(inspected.err(), Some(error.to_string()));
@@ -129,7 +129,7 @@ fn what_is_no_store_of_ours_is_refused_by_name() {
     let newer = folder.path().join("newer.db");
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&newer).to_string();
-    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 8"), "{error}");
+    assert!(error.contains("newer.db") && error.contains("99") && error.contains("up to 9"), "{error}");
 
     let foreign = folder.path().join("foreign.db");
     Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
@@ -151,7 +151,7 @@ async fn a_damaged_page_is_found_at_the_start() {
     let page = bytes.len() / 2 / 4096 * 4096;
     bytes[page..page + 4096].fill(0xa5);
     fs::write(&path, bytes).unwrap();
-    let inspected = Store::inspect(&path).unwrap_err().to_string();
+    let inspected = Store::inspect(&path, &[]).unwrap_err().to_string();
     let error = Store::open(&path).and_then(|store| store.sound()).unwrap_err();
     assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
     assert_eq!(inspected, error.to_string());
@@ -167,15 +167,15 @@ async fn an_inspection_leaves_no_trace() {
         files.sort();
         files
     };
-    Store::inspect(&path).unwrap();
+    Store::inspect(&path, &[]).unwrap();
     assert!(files().is_empty());
     let store = Store::open(&path).unwrap();
     mint(&store).await;
-    Store::inspect(&path).unwrap();
+    Store::inspect(&path, &[]).unwrap();
     store.close().await;
     drop(store);
     let (before, bytes) = (files(), fs::read(&path).unwrap());
-    Store::inspect(&path).unwrap();
+    Store::inspect(&path, &[]).unwrap();
     assert_eq!((files(), fs::read(&path).unwrap()), (before, bytes));
 }
 

@@ -124,6 +124,52 @@ fn the_command_for_a_replacement_works_as_it_stands() {
 }
 
 #[test]
+fn a_replacement_lives_as_long_as_was_meant_whatever_was_cut_short_since() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let setup = hook.notified(Setup::new(&app)).set("leaks", "action", "\"grace:1h\"");
+    let gateway = setup.start_beside("hook-secret", hook::SECRET);
+    let minted = gateway.mint_with(json!({ "app": "shop", "environment": "production", "expires_in": "7d" }));
+    let sooner = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(50);
+    let edit = json!({ "expires_at": sooner.to_string(), "label": "CI" });
+    assert_eq!(gateway.admin(&format!("PATCH /v1/tokens/{}", minted.id), Some(edit)).status, 200);
+    assert_eq!(gateway.leaked(&[&minted.secret], "hand")[0]["done"], "grace");
+    gateway.revoke(&minted.id);
+    for event in ["token.leaked", "token.revoked"] {
+        let call = hook.calls_of(event, 1).remove(0);
+        let command = call.body["data"]["replacement"]["command"].as_str().unwrap();
+        assert!(command.ends_with(" --expires=7d"), "{event}: {command}");
+    }
+}
+
+#[test]
+fn a_check_tells_which_tokens_have_a_grace() {
+    let app = App::echo();
+    let named = "{ \"shop/production/nightly backup\" = \"1h\", \"shop/production/gone\" = \"1h\", tok_00000000000000000000000000 = \"2h\" }";
+    let mut gateway = Setup::new(&app).set("leaks", "grace", named).start();
+    let mint = |environment: &str| {
+        gateway.mint_with(json!({
+            "app": "shop", "environment": environment, "expires_in": "7d", "label": "nightly backup",
+        }))
+    };
+    let (_kept, ended, _elsewhere) = (mint("production"), mint("production"), mint("development"));
+    let checked = |names: &str| {
+        let ran = gateway.cli(&["check"]);
+        let told = format!("leaks.grace: \"shop/production/nightly backup\" names {names}");
+        assert!(ran.code == 0 && ran.stdout.lines().any(|line| line == told), "{ran:?}");
+        let doubts: Vec<_> = ran.stderr.lines().filter(|line| line.contains("no token lives")).collect();
+        assert!(doubts.iter().all(|line| line.starts_with("warning: proxy.toml:")), "{ran:?}");
+        assert!(doubts.len() == 2 && ran.stderr.contains("\"shop/production/gone\""), "{ran:?}");
+    };
+    checked("2 tokens that live");
+    gateway.revoke(&ended.id);
+    checked("1 token that lives");
+    gateway.signal(rustix::process::Signal::TERM);
+    assert!(gateway.exit().success());
+    let ran = gateway.cli(&["check"]);
+    assert!(ran.stdout.contains("names 1 token that lives"), "{ran:?}");
+}
+
+#[test]
 fn a_key_and_a_grace() {
     let (app, hook) = (App::echo(), Hook::taking());
     let setup = hook.notified(Setup::new(&app)).set("leaks", "action", "\"grace:1h\"");

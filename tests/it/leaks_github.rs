@@ -1,5 +1,8 @@
 //! Reports of GitHub's secret scanning: signed, bounded, taken once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -55,15 +58,19 @@ fn found(tokens: &[&str]) -> Vec<u8> {
 
 impl Gateway {
     fn reported(&self, key: &str, signature: &str, body: &[u8]) -> Answer {
-        let length = body.len().to_string();
-        let fields = [
-            ("Content-Length", &*length),
-            ("Content-Type", "application/json"),
-            ("Github-Public-Key-Identifier", key),
-            ("Github-Public-Key-Signature", signature),
-        ];
-        self.ask([request(&format!("POST {PATH}"), &fields), body.to_vec()].concat())
+        self.ask(report(key, signature, body))
     }
+}
+
+fn report(key: &str, signature: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len().to_string();
+    let fields = [
+        ("Content-Length", &*length),
+        ("Content-Type", "application/json"),
+        ("Github-Public-Key-Identifier", key),
+        ("Github-Public-Key-Signature", signature),
+    ];
+    [request(&format!("POST {PATH}"), &fields), body.to_vec()].concat()
 }
 
 fn with_keys(app: &App, keys: &str) -> Gateway {
@@ -221,6 +228,37 @@ fn keys_come_from_a_url_and_strangers_do_not_make_us_ask_again() {
     let lost = Setup::new(&app).set("leaks", "github_keys", "\"missing.json\"").start();
     let answer = lost.reported("now", &signature, &body);
     assert_eq!((answer.status, answer.get("retry-after").is_some()), (503, true), "{answer:?}");
+}
+
+#[test]
+fn who_heard_no_answer_reports_the_same_again_and_is_told() {
+    let (app, github, open) = (App::echo(), Github::new(), Arc::new(AtomicBool::new(false)));
+    let (keys, gate) = (github.keys(), open.clone());
+    let publisher = App::start(move |exchange: &mut Exchange<'_>| {
+        until("leave to answer", || gate.load(Ordering::SeqCst).then_some(()));
+        exchange.answer(keys.as_bytes());
+    });
+    let gateway = Setup::new(&app).set("leaks", "github_keys", &format!("\"{}\"", publisher.url())).start();
+    let minted = gateway.mint("production");
+    let body = found(&[&minted.secret]);
+    let signature = github.sign(&body);
+    let mut impatient = gateway.connect();
+    impatient.send(report("now", &signature, &body));
+    publisher.wait_for(1);
+    drop(impatient);
+    until("that they are known to be gone", || {
+        gateway.log().iter().any(|line| line["path"] == PATH).then_some(())
+    });
+    open.store(true, Ordering::SeqCst);
+    until("the end of what they reported", || {
+        let answer = gateway.ask(with_token("GET /", "shop.localhost", &minted.secret));
+        (answer.status == 401).then_some(())
+    });
+    let answer = gateway.reported("now", &signature, &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let verdicts: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(verdicts[0]["label"], "true_positive");
+    assert_eq!(gateway.reported("now", &signature, &body).status, 400, "told once");
 }
 
 #[test]

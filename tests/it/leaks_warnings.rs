@@ -42,6 +42,7 @@ fn a_token_in_a_referer_and_a_crawler_with_one_raise_warnings() {
     assert_eq!(gateway.ask(request(&target, &[("User-Agent", "Slackbot-LinkExpanding 1.0")])).status, 200);
     let crawler = warned(&gateway, "crawler");
     assert_eq!((&crawler["source"], &crawler["client"]), (&json!("portcullis"), &json!("127.0.0.1")));
+    assert_eq!(crawler["agent"], "Slackbot-LinkExpanding 1.0");
     let listed = gateway.cli(&["leak", "list"]);
     assert!(listed.stdout.contains("127.0.0.1"), "{listed:?}");
     let calls = hook.wait_for(2);

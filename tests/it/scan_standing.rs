@@ -200,14 +200,14 @@ fn what_is_ended_is_a_leak_also_where_it_is_anothers() {
 #[test]
 fn a_key_ends_all_that_was_found_and_itself_last() {
     let gateway = Gateway::before(&App::echo());
-    // The last key that may do everything cannot end itself.
+    // One stays that may do everything.
     key(&gateway, "chief", "admin");
     let (_, own) = key(&gateway, "boss", "admin");
     let (id, other) = key(&gateway, "ann", "read");
     let minted = gateway.mint("production");
     let text = [&*own, &other, &minted.secret].join("\n");
     let ran = scan_with(&gateway, &own, &["--revoke", "--yes", "--json"], &text);
-    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.code == 1 && !ran.stderr.contains("last management key"), "{ran:?}");
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     for item in document["items"].as_array().unwrap() {
         assert_eq!((&item["status"], &item["revoked"]), (&json!("active"), &json!(true)), "{item}");
@@ -223,4 +223,26 @@ fn a_key_ends_all_that_was_found_and_itself_last() {
     let ended = scan(&gateway, &[], &text);
     assert!(ended.code == 0 && ended.stderr.ends_with(": 3 found, 0 live\n"), "{ended:?}");
     assert_eq!(finish(command(&gateway.path("")).args(["token", "list"])).code, 0);
+}
+
+#[test]
+fn the_last_key_that_may_do_everything_ends_too_and_how_to_make_another_is_told() {
+    let gateway = Gateway::before(&App::echo());
+    let (_, own) = key(&gateway, "boss", "admin");
+    // One that is bound to an app is none.
+    Caller::member(&gateway, "ann", &["admin"], Some("shop"));
+    let ran = scan_with(&gateway, &own, &["--revoke", "--yes"], &own);
+    assert!(ran.code == 1 && ran.stdout.contains("was LIVE, is revoked now: "), "{ran:?}");
+    assert!(ran.stderr.contains("that was the last management key that might do everything"), "{ran:?}");
+    assert!(ran.stderr.contains("portcullis key create --member NAME --scopes admin"), "{ran:?}");
+    assert!(scan_with(&gateway, &own, &[], &own).stderr.contains("does not accept this management key"));
+    let (_, another) = key(&gateway, "boss", "admin");
+    let report = |secret: &str| {
+        let asked = json!({ "tokens": [secret], "source": "hand" });
+        gateway.admin("POST /v1/leaks", Some(asked)).json()["items"][0]["last_admin"].clone()
+    };
+    assert_eq!((report(&another), report(&another)), (json!(true), json!(false)));
+    let (_, last) = key(&gateway, "boss", "admin");
+    let told = gateway.cli_given(&["leak", "report", "--yes"], &last);
+    assert!(told.code == 0 && told.stderr.contains("last management key"), "{told:?}");
 }

@@ -296,6 +296,26 @@ fn a_key_that_is_bound_to_an_app_writes_for_that_app_alone() {
 }
 
 #[test]
+fn a_key_that_is_bound_to_an_app_hears_of_no_other() {
+    let needs = "{ \"X-A\" = \"$Secret{SHARED}\" }";
+    let gateway = Setup::new(&App::echo())
+        .set(PRODUCTION, "request_headers", needs)
+        .set("apps.blog.environments.production", "hosts", "[\"blog.localhost\"]")
+        .set("apps.blog.environments.production", "upstreams", "[\"http://127.0.0.1:9\"]")
+        .set("apps.blog.environments.production", "request_headers", needs)
+        .start();
+    set(&gateway, "SHARED", json!({ "value": "a", "apps": ["shop", "blog"] }));
+    let bound = Caller::member(&gateway, "ann", &["read", "secrets"], Some("shop"));
+    let listed = bound.get(200, "GET /v1/secrets", None)["items"][0].clone();
+    for secret in [listed, bound.get(200, "GET /v1/secrets/SHARED", None)] {
+        assert_eq!(secret["used_by"], json!([{ "app": "shop", "environment": "production" }]));
+        assert!(secret["apps"] == json!(["shop"]) && !secret.to_string().contains("blog"), "{secret}");
+    }
+    let all = gateway.admin("GET /v1/secrets/SHARED", None).json();
+    assert_eq!((all["used_by"].as_array().unwrap().len(), &all["apps"]), (2, &json!(["blog", "shop"])));
+}
+
+#[test]
 fn check_warns_of_what_the_store_cannot_give() {
     let stage = Stage::with(|setup| {
         setup

@@ -29,7 +29,7 @@ fn a_file_that_is_no_store_of_ours_refuses_the_start_and_is_left_alone() {
         ),
         (
             |path| Connection::open(path).unwrap().pragma_update(None, "user_version", 999).unwrap(),
-            "was written by a newer portcullis (schema version 999; this one knows up to 8)",
+            "was written by a newer portcullis (schema version 999; this one knows up to 9)",
         ),
         (
             |path| {

@@ -16,6 +16,9 @@ const ROWS: &str = "25";
 const OF_TOKEN: &str = "5";
 /// Characters of a place that are shown: whoever reports may write a thousand.
 const PLACE: usize = 200;
+/// And of an address: none is longer.
+const CLIENT: usize = 64;
+const AGENT: usize = 120;
 
 #[derive(Template)]
 #[template(path = "leaks.html")]
@@ -44,6 +47,9 @@ pub(super) struct Row {
     pub(super) certain: bool,
     pub(super) source: String,
     pub(super) place: String,
+    /// From where the last sign of it came.
+    pub(super) client: Option<String>,
+    pub(super) agent: Option<String>,
     pub(super) done: &'static str,
     pub(super) end: Option<Moment>,
     pub(super) count: u64,
@@ -74,6 +80,8 @@ impl Row {
             certain: leak.kind == LeakKind::Report,
             source: leak.source.clone(),
             place: cut(&leak.place, PLACE),
+            client: leak.client.as_deref().map(|client| cut(client, CLIENT)),
+            agent: leak.agent.as_deref().map(|agent| cut(agent, AGENT)),
             done: match leak.done {
                 LeakDone::Revoked => "revoked",
                 LeakDone::Grace => "ends early",

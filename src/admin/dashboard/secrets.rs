@@ -107,10 +107,9 @@ struct Use {
 }
 
 impl Row {
-    fn new(view: &SecretView, caller: &Caller, unmet: &[Needed], now: Timestamp) -> Self {
+    fn new(view: &SecretView, unmet: &[Needed], now: Timestamp) -> Self {
         let secret = &view.secret;
-        let users = view.used_by.iter().filter(|(app, _)| sees(caller, app));
-        let users = users.map(|(app, environment)| format!("{app} {environment}"));
+        let users = view.used_by.iter().map(|(app, environment)| format!("{app} {environment}"));
         Self {
             name: secret.name.to_string(),
             kind: secret.kind.as_str(),
@@ -177,14 +176,10 @@ fn places(secret: &Secret) -> String {
     }
 }
 
-fn sees(caller: &Caller, app: &AppName) -> bool {
-    caller.app().is_none_or(|bound| bound == app)
-}
-
 /// What the environments that this caller sees lack.
 fn unmet(ask: &Ask, caller: &Caller) -> Vec<Needed> {
     let unmet = ask.state.control.needs().unmet();
-    unmet.into_iter().filter(|needed| sees(caller, &needed.app)).collect()
+    unmet.into_iter().filter(|needed| caller.app().is_none_or(|bound| *bound == needed.app)).collect()
 }
 
 pub(in crate::admin) fn list(ask: Ask) -> Answer {
@@ -197,7 +192,7 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
         let lacks = unmet.iter().take(NAMED).map(Lack::new);
         let page = List {
             frame: ask.frame("secrets", "Secrets"),
-            rows: found.items.iter().map(|view| Row::new(view, caller, &unmet, now)).collect(),
+            rows: found.items.iter().map(|view| Row::new(view, &unmet, now)).collect(),
             lacks: lacks.collect(),
             more_lacks: unmet.len().saturating_sub(NAMED),
             next: found.next_cursor.map(|next| format!("cursor={next}")),
@@ -219,7 +214,6 @@ pub(in crate::admin) fn show(ask: Ask) -> Answer {
         };
         let entries = control.search_entries(caller, asked).await?;
         let (unmet, now) = (unmet(&ask, caller), control.now());
-        let uses: Vec<_> = view.used_by.iter().filter(|(app, _)| sees(caller, app)).collect();
         let lack = |app: &AppName, environment: &EnvironmentName| {
             let found = unmet.iter().find(|needed| {
                 needed.app == *app && needed.environment == *environment && needed.secret == view.secret.name
@@ -229,9 +223,10 @@ pub(in crate::admin) fn show(ask: Ask) -> Answer {
         let page = Page {
             frame: ask.frame("secrets", format!("Secret {name}")),
             secret: Facts::new(&view, now),
-            more_uses: uses.len().saturating_sub(NAMED),
-            uses: uses
-                .into_iter()
+            more_uses: view.used_by.len().saturating_sub(NAMED),
+            uses: view
+                .used_by
+                .iter()
                 .take(NAMED)
                 .map(|(app, environment)| Use {
                     app: app.to_string(),

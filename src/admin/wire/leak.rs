@@ -36,6 +36,9 @@ pub struct Reaction {
     /// Null where it is a token, or the caller may not see it.
     pub key: Option<Key>,
     pub ended: EndedCounts,
+    /// Whether it ended the last management key that might do everything: the operator makes another.
+    #[serde(default)]
+    pub last_admin: bool,
 }
 
 /// A credential that was reported as leaked, or is used as if it had been.
@@ -62,6 +65,8 @@ pub struct Leak {
     pub ends_at: Option<Timestamp>,
     /// From which address the last sign of it came; null for what was reported.
     pub client: Option<String>,
+    /// What that called itself, in its `User-Agent`; anybody may say anything there.
+    pub agent: Option<String>,
     /// How often it was told of, or seen.
     pub count: u64,
     pub first_at: Timestamp,

@@ -14,6 +14,7 @@ use clap::Args;
 use self::standing::Finding;
 use super::client::Client;
 use super::failure::Failure;
+use super::leak::NO_ADMIN;
 use super::reach::Reach;
 use super::screen::{Screen, require_consent};
 use super::text;
@@ -117,7 +118,9 @@ impl Scan {
                 return screen.note(&declined.message().unwrap_or_default());
             }
         }
-        standing::revoke(client, findings, reach);
+        if standing::revoke(client, findings, reach) {
+            screen.note(NO_ADMIN);
+        }
     }
 
     fn print(&self, findings: &[Finding], report: &Report, screen: &Screen) -> Result<(), Failure> {

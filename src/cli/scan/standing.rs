@@ -74,38 +74,45 @@ pub(super) fn ask(client: &Client, findings: &mut [Finding]) -> Result<(), Clien
     Ok(())
 }
 
-/// Has what lives ended as leaked, whosever it is: the key that this is done with, if it is among them, last.
-pub(super) fn revoke(client: &Client, findings: &mut [Finding], reach: &Reach) {
+/// Has what lives ended as leaked, whosever it is: the key that this is done with, if it is among them, last. Whether the
+/// last key went with it that might do everything.
+pub(super) fn revoke(client: &Client, findings: &mut [Finding], reach: &Reach) -> bool {
+    let mut last_admin = false;
     let own = reach.key_digest();
     let mut living: Vec<_> = findings.iter_mut().filter(|finding| finding.standing.lives()).collect();
     living.sort_by_key(|finding| (finding.leak.kind == Kind::Key, Some(finding.leak.digest) == own));
     for finding in living {
         let Standing::Known(holding) = &mut finding.standing else { continue };
         finding.ending = match end(client, holding, &finding.leak) {
-            Ok(()) => Ending::Done,
+            Ok(last) => {
+                last_admin |= last;
+                Ending::Done
+            }
             Err(failure) => {
                 let message = failure.message().unwrap_or_default();
                 Ending::Failed(fit(message.trim_start_matches("error: ")))
             }
         };
     }
+    last_admin
 }
 
-fn end(client: &Client, holding: &mut Holding, leak: &Leak) -> Result<(), Failure> {
+fn end(client: &Client, holding: &mut Holding, leak: &Leak) -> Result<bool, Failure> {
     let place = leak.places.first().map(|place| place::text(place, true));
     let url = place.map(|place| place.chars().take(PLACE).collect());
     let tokens = vec![leak.value.reveal().to_owned()];
     let report = ReportLeaks { tokens, source: SOURCE.to_owned(), url };
     let page: Page<Reaction> = client.post_once("/v1/leaks", &report)?.json()?;
     let reaction = page.items.into_iter().next();
-    let Some(Reaction { token, key, status, .. }) = reaction.filter(|reaction| reaction.kind.is_some())
+    let Some(Reaction { token, key, status, last_admin, .. }) =
+        reaction.filter(|reaction| reaction.kind.is_some())
     else {
         return Err(Failure::Failed("it is not known any more".to_owned()));
     };
     holding.token = token.or(holding.token.take());
     holding.key = key.or(holding.key.take());
     if status.as_deref() != Some(Status::Active.as_str()) {
-        return Ok(());
+        return Ok(last_admin);
     }
     // By the configuration it lives on for a while: what was asked for here is that it ends.
     let Some(token) = &mut holding.token else {
@@ -114,5 +121,5 @@ fn end(client: &Client, holding: &mut Holding, leak: &Leak) -> Result<(), Failur
     let reason = Some(format!("found by {SOURCE}"));
     let answer = client.post(&format!("/v1/tokens/{}/revoke", token.id), &Revoke { reason })?;
     *token = answer.json::<RevokedToken>()?.token;
-    Ok(())
+    Ok(false)
 }

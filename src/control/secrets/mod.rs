@@ -19,7 +19,7 @@ pub use wish::{AskedGrant, EditSecret, ListSecrets, PutSecret};
 const ATTEMPTS: usize = 5;
 const NOUN: &str = "secret";
 
-/// A secret as it may be seen.
+/// A secret as its caller may see it: of apps, those that they see.
 #[derive(Debug)]
 pub struct SecretView {
     pub secret: Secret,
@@ -77,7 +77,7 @@ impl Control {
             };
             match self.store.put_secret(caller.act(self.now()), new).await {
                 Err(NotDone::Refused(Refused::Stale)) => {}
-                done => return Ok((self.secret_in_force(done).await?, seen.is_none())),
+                done => return Ok((self.secret_in_force(caller, done).await?, seen.is_none())),
             }
         }
         Err(Fault::Stale)
@@ -93,7 +93,7 @@ impl Control {
         faults.none()?;
         let found = self.store.secrets(caller.app().cloned(), before, length + 1).await?;
         let found = page(found, length, |(number, _)| number.to_string());
-        let items = found.items.into_iter().map(|(_, secret)| self.secret_view(secret)).collect();
+        let items = found.items.into_iter().map(|(_, secret)| self.secret_view(caller, secret)).collect();
         Ok(Page { items, next_cursor: found.next_cursor })
     }
 
@@ -101,7 +101,7 @@ impl Control {
     /// When there is no such secret that the caller may see, or the store cannot be read.
     pub async fn show_secret(&self, caller: &Caller, name: &str) -> Result<SecretView, Fault> {
         caller.require(Scope::Read)?;
-        Ok(self.secret_view(self.visible_secret(caller, name).await?.secret))
+        Ok(self.secret_view(caller, self.visible_secret(caller, name).await?.secret))
     }
 
     /// # Errors
@@ -139,7 +139,7 @@ impl Control {
             };
             match self.store.edit_secret(caller.act(self.now()), before.name.clone(), edit).await {
                 Err(NotDone::Refused(Refused::Stale)) => {}
-                done => return self.secret_in_force(done).await,
+                done => return self.secret_in_force(caller, done).await,
             }
         }
         Err(Fault::Stale)
@@ -154,7 +154,7 @@ impl Control {
         let Secret { name, scope, .. } = self.visible_secret(caller, name).await?.secret;
         may_write(caller, &scope)?;
         let done = self.store.revoke_secret(caller.act(self.now()), name).await;
-        self.secret_in_force(done.map(|done| (done.of, done.revision))).await
+        self.secret_in_force(caller, done.map(|done| (done.of, done.revision))).await
     }
 
     /// # Errors
@@ -164,13 +164,17 @@ impl Control {
         let Secret { name, scope, .. } = self.visible_secret(caller, name).await?.secret;
         may_write(caller, &scope)?;
         let done = self.store.delete_secret(caller.act(self.now()), name).await;
-        self.secret_in_force(done).await
+        self.secret_in_force(caller, done).await
     }
 
-    async fn secret_in_force(&self, done: Result<(SealedSecret, u64), NotDone>) -> Result<SecretView, Fault> {
+    async fn secret_in_force(
+        &self,
+        caller: &Caller,
+        done: Result<(SealedSecret, u64), NotDone>,
+    ) -> Result<SecretView, Fault> {
         let (stored, revision) = done.map_err(|e| Fault::refused(e, NOUN))?;
         self.reached.wait(revision).await;
-        Ok(self.secret_view(stored.secret))
+        Ok(self.secret_view(caller, stored.secret))
     }
 
     async fn visible_secret(&self, caller: &Caller, name: &str) -> Result<SealedSecret, Fault> {
@@ -183,9 +187,12 @@ impl Control {
         found.filter(in_reach).ok_or(Fault::NotFound(NOUN))
     }
 
-    fn secret_view(&self, secret: Secret) -> SecretView {
+    fn secret_view(&self, caller: &Caller, mut secret: Secret) -> SecretView {
+        let sees = |app: &AppName| caller.app().is_none_or(|bound| bound == app);
+        secret.scope.apps.retain(sees);
         let config = self.config.load();
-        let all = config.apps.iter().flat_map(|app| app.environments.iter().map(move |one| (app, one)));
+        let seen = config.apps.iter().filter(|app| sees(&app.name));
+        let all = seen.flat_map(|app| app.environments.iter().map(move |one| (app, one)));
         let used_by = all
             .filter(|(_, environment)| environment.secrets().any(|name| *name == secret.name))
             .map(|(app, environment)| (app.name.clone(), environment.name.clone()))

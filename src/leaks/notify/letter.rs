@@ -17,8 +17,13 @@ pub(super) struct Letter {
 /// The document that a webhook gets (Standard Webhooks, "Payload structure").
 pub(super) fn document(notice: &Notice, rules: &Tokens) -> Value {
     let mut data = notice.data.clone();
-    // Receivers such as chats make links of what a member wrote.
-    let leak = data.get_mut("leak").and_then(Value::as_object_mut);
+    // Receivers such as chats make links of what a member or a stranger wrote.
+    let mut leak = data.get_mut("leak").and_then(Value::as_object_mut);
+    if let Some(agent) =
+        leak.as_mut().and_then(|leak| leak.get_mut("agent")).filter(|agent| agent.is_string())
+    {
+        *agent = json!(without_links(text(agent)));
+    }
     if let Some(leak) = leak.filter(|leak| leak.get("by").is_some_and(Value::is_string)) {
         for place in leak.get_mut("places").and_then(Value::as_array_mut).into_iter().flatten() {
             *place = json!(without_links(text(place)));
@@ -97,6 +102,8 @@ fn facts(letter: &mut Lines, data: &Value, thing: &Value) {
         letter.say(&format!("And in {more} more places: portcullis leak list"));
     }
     letter.fact("Came from", text(&data["leak"]["from"]));
+    // Strangers call themselves what they like.
+    letter.fact("Calls itself", &without_links(text(&data["leak"]["agent"])));
     letter.fact("Ends", text(&data["ends_at"]));
     let used = match (text(&thing["last_used_at"]), text(&thing["last_used_from"])) {
         ("", _) => "never".to_owned(),
@@ -346,7 +353,11 @@ mod tests {
     fn a_warning_says_from_where() {
         let mut notice = notice(Event::TokenSuspected);
         notice.data["leak"]["from"] = json!("198.51.100.9");
-        assert!(letter(&notice, &rules()).text.contains("Came from: 198.51.100.9\n"));
+        notice.data["leak"]["agent"] = json!("Bot/1.0 (+https://evil.example/)");
+        let told = "Came from: 198.51.100.9\nCalls itself: Bot/1[.]0 (+https[:]//evil[.]example/)\n";
+        assert!(letter(&notice, &rules()).text.contains(told));
+        let agent = document(&notice, &rules())["data"]["leak"]["agent"].clone();
+        assert_eq!(agent, "Bot/1[.]0 (+https[:]//evil[.]example/)");
     }
 
     #[test]

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::unwritten::Unwritten;
-use super::super::{OpenError, SealedSecret};
+use super::super::{Inspected, OpenError};
+use super::tokens::list;
 use super::{backup, migrate, search, secrets, sightings};
 use crate::model::{Hindsight, OnPublish};
 
@@ -91,13 +93,13 @@ fn look_through(path: PathBuf, hindsight: Arc<Hindsight>) -> io::Result<Verdict>
     })
 }
 
-/// Judges the store without touching it, and tells its secrets; `None` where that is not possible. One that is in use,
+/// Judges the store without touching it, and tells its secrets and how many tokens live of each name; `None` where that is not possible. One that is in use,
 /// or was when its gateway was killed, is judged by `open`.
-pub(in crate::store) fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>, OpenError> {
+pub(in crate::store) fn inspect(path: &Path, names: &[&str]) -> Result<Option<Inspected>, OpenError> {
     let io = |cause| OpenError::Io { path: path.to_owned(), cause };
     match File::open(path) {
         Ok(_) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Inspected::default())),
         Err(e) => return Err(io(e)),
     }
     let path = real_file(path).map_err(io)?;
@@ -109,7 +111,7 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>
         // Whoever uses it has made all that reading needs.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         return Ok(Connection::open_with_flags(&path, flags)
-            .and_then(|connection| secrets::all(&connection))
+            .and_then(|connection| read(&connection, names))
             .ok());
     }
     if unsettled {
@@ -124,7 +126,15 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<Option<Vec<SealedSecret>>
     let version = migrate::judge(&connection, &path)?;
     migrate::look_through(&connection, &path)?;
     // One that is older holds none.
-    Ok(if migrate::is_current(version) { secrets::all(&connection).ok() } else { Some(Vec::new()) })
+    Ok(if migrate::is_current(version) { read(&connection, names).ok() } else { Some(Inspected::default()) })
+}
+
+fn read(connection: &Connection, names: &[&str]) -> rusqlite::Result<Inspected> {
+    let hindsight = Arc::<Hindsight>::default();
+    hindsight.restore(sightings::read(connection)?);
+    register(connection, &hindsight)?;
+    let living = list::living(connection, names, Timestamp::now())?;
+    Ok(Inspected { secrets: secrets::all(connection)?, living: Some(living) })
 }
 
 /// The path without symbolic links, of something that is a file.
@@ -159,6 +169,12 @@ pub(super) fn connect(path: &Path, hindsight: &Arc<Hindsight>) -> rusqlite::Resu
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    register(&connection, hindsight)?;
+    Ok(connection)
+}
+
+/// Makes known to SQL what rows are judged by.
+fn register(connection: &Connection, hindsight: &Arc<Hindsight>) -> rusqlite::Result<()> {
     // What publishing does to a token is decided in one place, for the gateway and for lists.
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("has_ended", 3, flags, |context| {
@@ -166,9 +182,8 @@ pub(super) fn connect(path: &Path, hindsight: &Arc<Hindsight>) -> rusqlite::Resu
         let (at, now): (i64, i64) = (context.get(1)?, context.get(2)?);
         Ok(rule.is_some_and(|rule| rule.has_ended(at, now)))
     })?;
-    search::register(&connection)?;
-    sightings::register(&connection, hindsight.clone())?;
-    Ok(connection)
+    search::register(connection)?;
+    sightings::register(connection, hindsight.clone())
 }
 
 fn private() -> OpenOptions {

@@ -12,9 +12,9 @@ use super::super::{Act, Graces, Held, LeakFilter, Outlets, Piece, Reaction, Repo
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{Unreadable, audit, keys, moment, networks, parsed, reads, shares, time, tokens};
+use super::{Unreadable, audit, keys, members, moment, networks, parsed, reads, shares, time, tokens};
 use crate::credential::Digest;
-use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
+use crate::model::{Agent, Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 
 /// Places that are kept of one credential. Further ones are only counted.
 const PLACES: i64 = 100;
@@ -25,7 +25,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The newest row of a credential (?1) and a kind (?2).
 const NEWEST: &str = "id = (SELECT max(id) FROM leaks WHERE subject = ?1 AND kind = ?2)";
 const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name AS member, l.app, l.environment, l.label,
-    l.hint, l.done, l.ends_at, l.client, l.count, l.first_at, l.last_at FROM leaks l LEFT JOIN members m ON m.id = l.member";
+    l.hint, l.done, l.ends_at, l.client, l.agent, l.count, l.first_at, l.last_at FROM leaks l LEFT JOIN members m ON m.id = l.member";
 
 /// Ends what was reported, or has it end soon; notes where it was found, and has its owner told. In the order of the
 /// report, `None` where nothing is known of one.
@@ -76,7 +76,6 @@ fn token_leaked(
 ) -> Result<Reaction, Halt> {
     let mut revision = work.revision();
     let lives = before.status(act.at) == Status::Active;
-    let lifetime = before.lifetime;
     // Of several places the first had it ended, and the others tell of the same.
     let just = before.revoked.as_ref().is_some_and(|ended| ended.at == stored(act.at));
     let lived = || Token { revoked: None, ..before.clone() }.status(act.at) == Status::Active;
@@ -111,19 +110,18 @@ fn token_leaked(
         done,
         ends_at,
         client: None,
+        agent: None,
         count: 1,
         fresh,
     };
     let new = note(work, act, reported, &row, Room::ForTheFirst)?;
     if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
-        // As it was minted, for a replacement to live as long.
-        let about = Token { lifetime, ..after.clone() };
-        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&about), told, outlets, true)?;
+        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&after), told, outlets, true)?;
         note_told(work.conn, act, &row)?;
     }
     let of = Held::Token(Box::new(after));
-    Ok(Reaction { of: Revocation { of, revision, fresh }, done })
+    Ok(Reaction { of: Revocation { of, revision, fresh }, done, last_admin: false })
 }
 
 fn key_leaked(
@@ -140,6 +138,7 @@ fn key_leaked(
         Status::Active => (LeakDone::Revoked, true),
         Status::Expired | Status::Revoked | Status::Replaced => (LeakDone::AlreadyEnded, false),
     };
+    let last_admin = fresh && members::is_last_admin(work, act, before.id)?;
     // As with tokens: only what was revoked stays ended whatever the clock says.
     let revision = if before.revoked_at.is_none() { keys::end(work, act, &before)? } else { work.revision() };
     let after = keys::get(work.conn, before.id)?.unwrap_or(before);
@@ -154,6 +153,7 @@ fn key_leaked(
         done,
         ends_at: None,
         client: None,
+        agent: None,
         count: 1,
         fresh,
     };
@@ -164,7 +164,7 @@ fn key_leaked(
         note_told(work.conn, act, &row)?;
     }
     let of = Held::Key(Box::new(after));
-    Ok(Reaction { of: Revocation { of, revision, fresh }, done })
+    Ok(Reaction { of: Revocation { of, revision, fresh }, done, last_admin })
 }
 
 /// Notes signs that tokens may have leaked; their owners are told of each once.
@@ -202,6 +202,7 @@ pub(in crate::store) fn suspect(
             done: LeakDone::Warned,
             ends_at: None,
             client: Some(suspect.client),
+            agent: suspect.agent.as_ref().map(Agent::as_str),
             count: suspect.count,
             fresh: false,
         };
@@ -265,6 +266,8 @@ struct Entry<'a> {
     done: LeakDone,
     ends_at: Option<Timestamp>,
     client: Option<IpAddr>,
+    /// What that calls itself.
+    agent: Option<&'a str>,
     count: u64,
     /// Whether this report did what was done.
     fresh: bool,
@@ -274,7 +277,7 @@ fn told(act: &Act, reported: &Reported, row: &Entry<'_>) -> serde_json::Value {
     json!({
         "leak": {
             "kind": row.kind.as_str(), "source": reported.source, "place": reported.place, "count": row.count,
-            "from": row.client,
+            "from": row.client, "agent": row.agent,
             "places": reported.places.first,
             "more_places": reported.places.count.saturating_sub(reported.places.first.len() as u64),
             // The member whose words these are.
@@ -312,7 +315,8 @@ fn note(
     let known = work
         .conn
         .prepare_cached(
-            "UPDATE leaks SET count = count + ?1, last_at = max(last_at, ?2), client = coalesce(?7, client)
+            "UPDATE leaks SET count = count + ?1, last_at = max(last_at, ?2), client = coalesce(?7, client),
+             agent = iif(?7 IS NULL, agent, ?8)
              WHERE subject = ?3 AND kind = ?4 AND source = ?5 AND place = ?6",
         )?
         .execute((
@@ -323,6 +327,7 @@ fn note(
             &reported.source,
             &reported.place,
             &client,
+            row.agent,
         ))?;
     if row.fresh {
         // What earlier reports did is not what holds any more.
@@ -366,8 +371,8 @@ fn note(
     }
     let sql = format!(
         "INSERT INTO leaks (id, kind, subject, source, place, member, app, environment, label, hint, done, ends_at,
-             count, first_at, last_at, client)
-         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14)",
+             count, first_at, last_at, client, agent)
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
         row.table
     );
     work.conn.prepare_cached(&sql)?.execute((
@@ -385,6 +390,7 @@ fn note(
         i64::try_from(row.count).unwrap_or(i64::MAX),
         act.at.as_millisecond(),
         client,
+        row.agent,
     ))?;
     log(work.conn, act, reported, row)?;
     Ok(true)
@@ -465,6 +471,7 @@ fn leak(row: &Row<'_>) -> rusqlite::Result<Leak> {
         done: parsed(row, "done", |name| LeakDone::parse(name).ok_or(Unreadable("outcome")))?,
         ends_at: time(row, "ends_at")?,
         client: row.get("client")?,
+        agent: row.get("agent")?,
         count: row.get::<_, i64>("count")?.unsigned_abs(),
         first_at: moment(row, "first_at")?,
         last_at: moment(row, "last_at")?,

@@ -10,7 +10,7 @@ use super::repeats::{begin, made};
 use super::tokens::standing;
 use super::work::{Halt, Work};
 use super::{audit, moment, parsed, parsed_if};
-use crate::model::{Email, Event, Member, MemberName, Scope};
+use crate::model::{Email, Event, KeyId, Member, MemberName, Scope};
 
 const SELECT: &str = "SELECT id, name, email, created_at, revision FROM members";
 const KEY_IN_FORCE: &str =
@@ -120,11 +120,29 @@ pub(super) fn keep_an_admin(
     act: &Act,
     goes: impl Fn(&str, i64) -> bool,
 ) -> Result<(), Halt> {
+    let (going, staying) = admins(work, act, goes)?;
+    if going.0 && !staying.0 || going.1 && !staying.1 {
+        return Err(Refused::LastAdmin.into());
+    }
+    Ok(())
+}
+
+/// Whether no other key may do everything everywhere, as this one may.
+pub(super) fn is_last_admin(work: &Work<'_>, act: &Act, key: KeyId) -> rusqlite::Result<bool> {
+    let (going, staying) = admins(work, act, |id, _| id == key.to_string())?;
+    Ok(going.0 && !staying.0)
+}
+
+/// Of the keys that go and those that stay and may do everything everywhere: whether there is one, and whether one lasts.
+fn admins(
+    work: &Work<'_>,
+    act: &Act,
+    goes: impl Fn(&str, i64) -> bool,
+) -> rusqlite::Result<((bool, bool), (bool, bool))> {
     let sql = format!(
         "SELECT k.id, k.member, k.scopes, k.expires_at IS NULL AS lasts FROM keys k
          JOIN members m ON m.id = k.member WHERE m.removed_at IS NULL AND k.app IS NULL AND {KEY_IN_FORCE}"
     );
-    // Of those that go and those that stay: whether there is one, and whether one lasts.
     let (mut going, mut staying) = ((false, false), (false, false));
     let mut query = work.conn.prepare_cached(&sql)?;
     let mut rows = query.query([act.at.as_millisecond()])?;
@@ -136,10 +154,7 @@ pub(super) fn keep_an_admin(
             if goes(&row.get::<_, String>("id")?, row.get("member")?) { &mut going } else { &mut staying };
         *side = (true, side.1 || row.get("lasts")?);
     }
-    if going.0 && !staying.0 || going.1 && !staying.1 {
-        return Err(Refused::LastAdmin.into());
-    }
-    Ok(())
+    Ok((going, staying))
 }
 
 pub(in crate::store) fn get(conn: &Connection, name: &MemberName) -> rusqlite::Result<Option<Member>> {

@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("../schema/6.sql"),
     include_str!("../schema/7.sql"),
     include_str!("../schema/8.sql"),
+    include_str!("../schema/9.sql"),
 ];
 /// Marks a database as a store of this program ("PCLS").
 const APPLICATION: i64 = 0x5043_4C53;

@@ -171,7 +171,7 @@ fn shown_token(token: &Token, used: Option<Use<TokenId>>) -> Value {
         "rate_limit": token.rules.rate.map(|rate| rate.to_string()),
         "created_at": token.created_at, "created_by": token.created_by.as_ref().map(ToString::to_string),
         "on_publish": token.on_publish.to_string(),
-        "lifetime": token.lifetime.map(|lifetime| lifetime.to_string()), "ends_at": token.ends_at(),
+        "lifetime": token.minted_for.map(|lifetime| lifetime.to_string()), "ends_at": token.ends_at(),
         "last_used_at": used_at, "last_used_from": used_from,
     })
 }

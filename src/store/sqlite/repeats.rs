@@ -82,6 +82,12 @@ pub(super) fn made(work: &Work<'_>, act: &Act, subject: &str, ended: u64) -> rus
     Ok(())
 }
 
+/// The same of a call that has made nothing else by then.
+pub(in crate::store) fn remember(work: &Work<'_>, act: &Act) -> Result<(), Halt> {
+    begin(work, act)?;
+    Ok(made(work, act, "", 0)?)
+}
+
 fn caller(act: &Act) -> String {
     act.key.map_or_else(|| OPERATOR.to_owned(), |key| key.to_string())
 }

@@ -59,7 +59,7 @@ fn a_suspicion_is_told_from_a_leak() {
     let line = format!("GET /?project-protection-bypass={}", token.secret);
     let preview = [
         ("Host", "shop.localhost"),
-        ("User-Agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"),
+        ("User-Agent", "Slackbot-LinkExpanding 1.0 <b>(+https://api.slack.com/robots)"),
     ];
     assert_eq!(gateway.ask(crate::support::wire::request(&line, &preview)).status, 200);
     let page = until("the warning", || {
@@ -68,6 +68,10 @@ fn a_suspicion_is_told_from_a_leak() {
     });
     assert!(page.contains("opened by a crawler") && page.contains("owner warned"), "{page}");
     assert!(!page.contains("This token leaked"), "{page}");
+    for page in [page, visitor.page("/leaks")] {
+        let from = "from <bdi class=\"code\">127.0.0.1</bdi>, <bdi>Slackbot-LinkExpanding 1.0 &#60;b&#62;(";
+        assert!(page.contains(from) && !page.contains("<b>"), "{page}");
+    }
 }
 
 #[test]

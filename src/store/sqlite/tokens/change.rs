@@ -9,7 +9,7 @@ use super::super::feed::Notice;
 use super::super::outbox::{About, enqueue};
 use super::super::repeats::{begin, made};
 use super::super::work::{Halt, Work};
-use super::{get, listed};
+use super::{FOR_EVER, get, listed};
 use crate::credential::Digest;
 use crate::model::{Ended, Event, Lifetime, MemberName, Token, TokenId};
 
@@ -52,18 +52,16 @@ pub(in crate::store::sqlite) fn end(
     work.announce(Notice::Token(before.id))
 }
 
-/// Writes that a token ends at `end`, which is sooner than it would have.
+/// Writes that a token ends at `end`, which is sooner than it would have. One in its place is to live as long as it was
+/// to.
 pub(in crate::store::sqlite) fn shorten(
     work: &mut Work<'_>,
     before: &Token,
     end: Timestamp,
 ) -> rusqlite::Result<u64> {
-    let lifetime = Lifetime::between(before.created_at, end);
     work.conn
-        .prepare_cached(
-            "UPDATE tokens SET expires_at = ?, lifetime = ?, revision = revision + 1 WHERE id = ?",
-        )?
-        .execute((end.as_millisecond(), lifetime.to_string(), before.id.to_string()))?;
+        .prepare_cached("UPDATE tokens SET expires_at = ?, revision = revision + 1 WHERE id = ?")?
+        .execute((end.as_millisecond(), before.id.to_string()))?;
     work.announce(Notice::Token(before.id))
 }
 
@@ -137,7 +135,7 @@ pub(in crate::store) fn edit(
     work.conn
         .prepare_cached(
             "UPDATE tokens SET label = ?, description = ?, scopes = ?, allowed_addresses = ?, rate_limit = ?,
-             expires_at = ?, lifetime = ?, revision = revision + 1 WHERE id = ?",
+             expires_at = ?, lifetime = ?, minted_for = ?, revision = revision + 1 WHERE id = ?",
         )?
         .execute((
             after.label.as_str(),
@@ -147,6 +145,7 @@ pub(in crate::store) fn edit(
             after.rules.rate.map(|rate| rate.to_string()),
             after.expires_at.map(Timestamp::as_millisecond),
             after.lifetime.as_ref().map(Lifetime::to_string),
+            after.minted_for.as_ref().map_or_else(|| FOR_EVER.to_owned(), Lifetime::to_string),
             id.to_string(),
         ))?;
     let detail = json!({

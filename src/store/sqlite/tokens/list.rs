@@ -176,6 +176,27 @@ pub(in crate::store) fn ending(
         .collect()
 }
 
+/// How many tokens live at `now` of each name: an id, or app, environment and label.
+pub(in crate::store) fn living(
+    conn: &Connection,
+    names: &[&str],
+    now: Timestamp,
+) -> rusqlite::Result<Vec<u64>> {
+    let sql = format!(
+        "SELECT count(*) FROM {ALL} WHERE t.app = ?1 AND t.environment = ?2 AND t.label = ?3 AND {live}
+         UNION ALL SELECT count(*) FROM {ALL} WHERE t.id = ?4 AND {live}",
+        live = live("?5")
+    );
+    let mut counts = conn.prepare(&sql)?;
+    let count = |name: &&str| {
+        let mut parts = name.splitn(3, '/');
+        let mut part = || parts.next().unwrap_or_default();
+        let values = (part(), part(), part(), *name, now.as_millisecond());
+        counts.query_map(values, |row| row.get::<_, i64>(0))?.map(|count| Ok(count?.unsigned_abs())).sum()
+    };
+    names.iter().map(count).collect()
+}
+
 /// How many tokens live at `now`, were used, and end by `end`.
 pub(in crate::store) fn count_ending(
     conn: &Connection,

@@ -22,13 +22,15 @@ pub(super) const ALL: &str = "tokens t LEFT JOIN members m ON m.id = t.member
     LEFT JOIN deployments d ON d.app = t.app AND d.environment = t.environment AND d.seq = t.deployment_seq + 1";
 /// Whether it was taken back, by itself or with its member.
 pub(super) const REVOKED: &str = "(t.revoked_at IS NOT NULL OR m.removed_at IS NOT NULL)";
+/// What `minted_for` says of a token that had no end.
+const FOR_EVER: &str = "never";
 /// Why, where it went with its member.
 const WITH_MEMBER: &str = "its member was removed";
 
 const COLUMNS: &str = "t.id, t.label, t.description, t.app, t.environment, t.deployment, t.on_publish, t.scopes,
     t.allowed_addresses, t.rate_limit, t.hint, t.created_at, m.name AS member, m.removed_at, m.removed_by,
-    nullif(judged_at(t.id, 0), 0) AS seen_ended, t.expires_at, t.lifetime, t.counts_from, t.last_used_at, t.last_used_from, t.revoked_at, t.revoked_by,
-    t.revoke_reason, d.published_at, d.published_by, d.id AS published_id, t.predecessor, t.successor, t.revision";
+    nullif(judged_at(t.id, 0), 0) AS seen_ended, t.expires_at, t.lifetime, t.minted_for, t.counts_from, t.last_used_at, t.last_used_from,
+    t.revoked_at, t.revoked_by, t.revoke_reason, d.published_at, d.published_by, d.id AS published_id, t.predecessor, t.successor, t.revision";
 
 pub(in crate::store) fn get(conn: &Connection, id: TokenId) -> rusqlite::Result<Option<Token>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {ALL} WHERE t.id = ?"))?
@@ -97,6 +99,12 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         }
         (None, None) => None,
     };
+    let lifetime = parsed_if(row, "lifetime", Lifetime::parse)?;
+    let minted_for = match row.get_ref("minted_for")?.as_str_or_null()? {
+        None => lifetime,
+        Some(FOR_EVER) => None,
+        Some(_) => parsed_if(row, "minted_for", Lifetime::parse)?,
+    };
     let replaced = match time(row, "published_at")? {
         Some(at) => {
             let by = row.get::<_, Option<String>>("published_by")?.unwrap_or_default();
@@ -118,7 +126,8 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         created_by: parsed_if(row, "member", MemberName::parse)?,
         orphaned: removed_at.is_some(),
         expires_at: time(row, "expires_at")?,
-        lifetime: parsed_if(row, "lifetime", Lifetime::parse)?,
+        lifetime,
+        minted_for,
         counts_from: time(row, "counts_from")?,
         last_used_at: time(row, "last_used_at")?,
         last_used_from: parsed_if(row, "last_used_from", str::parse::<IpAddr>)?,
