@@ -12,7 +12,7 @@ EXAMPLES ?= 300
 PROGRAM = "$${CARGO_TARGET_DIR:-target}/debug/portcullis"
 
 .DEFAULT_GOAL := test
-.PHONY: demo run test soak bench screenshots
+.PHONY: demo run test soak bench release screenshots
 
 # A gateway to try: free ports, an echo app behind it, a temporary store, two tokens.
 # `exec` makes the program make's own child, so that a signal to make ends it cleanly.
@@ -26,6 +26,11 @@ run:
 	@scripts/setup cc
 	@cargo build --locked
 	@exec $(PROGRAM) serve --config "$(CONFIG)"
+
+# The program for production, some per cent faster than `cargo build --release` makes it: see scripts/release.
+release:
+	@scripts/setup cc wrk h2load llvm-tools
+	@scripts/release
 
 # What has to pass before anything lands. Debian keeps servers where only root looks for programs.
 test:

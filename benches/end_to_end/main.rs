@@ -91,6 +91,9 @@ enum Role {
         /// Of each kind.
         #[arg(long, default_value_t = 1000)]
         clients: usize,
+        /// How often each kind stalls.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
     },
     /// Memory of the gateway over time, under all kinds of work.
     Flat {
@@ -130,7 +133,7 @@ fn main() -> Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     child::pin_myself(Core::Others)?;
     match arguments.role {
-        Some(Role::Stalled { clients, ref kinds }) => stalled::run(clients, kinds),
+        Some(Role::Stalled { clients, rounds, ref kinds }) => stalled::run(clients, kinds, rounds),
         Some(Role::Flat { minutes }) => flat::run(minutes),
         Some(Role::Tokens { ref counts, seconds, ref record }) => {
             tokens::run(counts, seconds, record.as_deref())

@@ -13,20 +13,21 @@ use portcullis::credential::{Kind as Credential, Plaintext};
 use super::child::{Core, Process};
 use super::crowd::{Crowd, HEADER_TIMEOUT, IDLE_TIMEOUT, Kind, OTHER_HOST, stayed};
 use super::peer::{free_address, start_gateway};
+use super::sample::Spread;
 use super::site::{HOST, STORE, Site, mint, own};
 use super::steady::{Pace, Steady, percentile};
 
 /// How much later than its limit a client may be hung up on.
 const GRACE: Duration = Duration::from_secs(1);
-const CALM: Duration = Duration::from_secs(5);
+const CALM: Duration = Duration::from_secs(4);
 /// Of the honest ones.
 const PACE: Pace = Pace { connections: 32, requests_per_second: 500, warm_up: Duration::ZERO };
 /// The app of those that stall is another one: a thousand large answers keep it busy, and honest clients are not to wait
 /// for that.
 const OTHER_APP: &str = "bulk";
 
-/// Runs all kinds one after the other. Fails if a client was hung up on too late.
-pub(super) fn run(clients: usize, kinds: &[Kind]) -> Result<()> {
+/// Runs all kinds one after the other, again and again. Fails if a client was hung up on too late.
+pub(super) fn run(clients: usize, kinds: &[Kind], rounds: usize) -> Result<()> {
     let kinds = if kinds.is_empty() { Kind::value_variants() } else { kinds };
     let site = Site::prepare()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -44,35 +45,61 @@ pub(super) fn run(clients: usize, kinds: &[Kind]) -> Result<()> {
         // Before anything counts: connections to the app come into being.
         Honest::start(&gateway, paths, &request)?.after(CALM).await?;
 
-        println!("{clients} stalled clients of each kind, 500 honest requests a second\n");
+        let mut outcomes: Vec<(Kind, Vec<Turn>)> = kinds.iter().map(|kind| (*kind, Vec::new())).collect();
+        for _ in 0..rounds {
+            for (kind, turns) in &mut outcomes {
+                let calm = Honest::start(&gateway, paths, &request)?.after(CALM).await?;
+                let honest = Honest::start(&gateway, paths, &request)?;
+                let crowd = Crowd {
+                    kind: *kind,
+                    gateway: if *kind == Kind::HalfHandshake { encrypted } else { address },
+                    clients,
+                    bearer: stalling.reveal().to_owned(),
+                };
+                let last = stayed(crowd.start()?).await.with_context(|| format!("{kind}"))?;
+                turns.push(Turn { calm, stalled: honest.after(Duration::ZERO).await?, last });
+            }
+        }
+        println!("{clients} stalled clients of each kind, {rounds} times, 500 honest requests a second\n");
         println!(
-            "{:<18}{:>8}{:>14}{:>9}{:>9}{:>9}{:>9}{:>14}{:>8}",
-            "", "limit", "last closed", "p50 ms", "p99 ms", "to calm", "max ms", "unproxied p99", "CPU ms"
+            "{:<18}{:>8}{:>13}{:>8}{:>8}{:>13}{:>20}{:>20}{:>8}",
+            "", "limit", "last closed", "p50 ms", "p99 ms", "calm p99 ms", "to calm", "unproxied", "CPU ms"
         );
-        let calm = Honest::start(&gateway, paths, &request)?.after(CALM).await?;
-        calm.print(&format!("{:<18}{:>8}{:>14}", "calm", "", ""), &calm);
-
         let mut late = Vec::new();
-        for kind in kinds {
-            let honest = Honest::start(&gateway, paths, &request)?;
-            let crowd = Crowd {
-                kind: *kind,
-                gateway: if *kind == Kind::HalfHandshake { encrypted } else { address },
-                clients,
-                bearer: stalling.reveal().to_owned(),
-            };
-            let last = stayed(crowd.start()?).await.with_context(|| format!("{kind}"))?;
-            let limit = kind.limit();
-            let times = honest.after(Duration::ZERO).await?;
-            times.print(
-                &format!("{kind:<18}{:>6.1} s{:>12.2} s", limit.as_secs_f64(), last.as_secs_f64()),
-                &calm,
-            );
-            late.extend((last > limit + GRACE).then_some(*kind));
+        for (kind, turns) in &outcomes {
+            late.extend((!print(*kind, turns)).then_some(*kind));
         }
         ensure!(late.is_empty(), "hung up on too late: {late:?}");
         Ok(())
     })
+}
+
+/// One time that clients of a kind stalled, and the calm right before, for the machine changes its pace by the minute.
+struct Turn {
+    calm: Times,
+    stalled: Times,
+    /// When the last of them was hung up on.
+    last: Duration,
+}
+
+/// Prints a kind's turns; returns whether all clients were hung up on in time.
+fn print(kind: Kind, turns: &[Turn]) -> bool {
+    let limit = kind.limit();
+    let last = turns.iter().map(|turn| turn.last).max().unwrap_or_default();
+    let of = |figure: fn(&Turn) -> f64| Spread::of(turns.iter().map(figure));
+    println!(
+        "{:<18}{:>6.1} s{:>11.2} s{:>8.2}{:>8.2}{:>13.2}{:>20}{:>20}{:>8.0}",
+        kind.to_string(),
+        limit.as_secs_f64(),
+        last.as_secs_f64(),
+        of(|turn| ms(percentile(&turn.stalled.proxied, 50.0))).median,
+        of(|turn| ms(percentile(&turn.stalled.proxied, 99.0))).median,
+        of(|turn| ms(percentile(&turn.calm.proxied, 99.0))).median,
+        of(|turn| ratio(&turn.stalled.proxied, &turn.calm.proxied)).show(2),
+        of(|turn| ratio(&turn.stalled.unproxied, &turn.calm.unproxied)).show(2),
+        of(|turn| turn.stalled.cpu / 1e3).median,
+    );
+    last <= limit + GRACE
 }
 
 /// Honest clients, and as many past the gateway: what these wait for, nobody waits for because of the gateway.
@@ -110,14 +137,9 @@ struct Times {
     cpu: f64,
 }
 
-impl Times {
-    fn print(&self, of: &str, calm: &Self) {
-        let [p50, p99, most] = [50.0, 99.0, 100.0].map(|percent| ms(percentile(&self.proxied, percent)));
-        let ratio = p99 / ms(percentile(&calm.proxied, 99.0));
-        let unproxied = ms(percentile(&self.unproxied, 99.0));
-        let cpu = self.cpu / 1e3;
-        println!("{of}{p50:>9.2}{p99:>9.2}{ratio:>9.2}{most:>9.2}{unproxied:>14.2}{cpu:>8.0}");
-    }
+/// How many times as long 99 of 100 waited.
+fn ratio(stalled: &[Duration], calm: &[Duration]) -> f64 {
+    ms(percentile(stalled, 99.0)) / ms(percentile(calm, 99.0))
 }
 
 fn ms(duration: Duration) -> f64 {

@@ -1,6 +1,7 @@
 //! A client's connection, whatever protects it on the way.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,6 +10,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+/// Up to so many bytes that lie apart are brought together: to copy them costs less than to have the kernel gather them.
+const SHORT: usize = 1024;
 
 /// An open connection to a client.
 #[derive(Debug)]
@@ -78,7 +82,7 @@ impl AsyncWrite for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Plain(stream) => write_gathered(Pin::new(stream), cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -89,4 +93,20 @@ impl AsyncWrite for Socket {
             Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
+}
+
+fn write_gathered(
+    stream: Pin<&mut TcpStream>,
+    cx: &mut Context<'_>,
+    bufs: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    if bufs.iter().map(|part| part.len()).sum::<usize>() > SHORT {
+        return stream.poll_write_vectored(cx, bufs);
+    }
+    let mut room = [MaybeUninit::uninit(); SHORT];
+    let mut gathered = ReadBuf::uninit(&mut room);
+    for part in bufs {
+        gathered.put_slice(part);
+    }
+    stream.poll_write(cx, gathered.filled())
 }

@@ -1,5 +1,6 @@
 //! The gateway itself, with everything on.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -40,11 +41,16 @@ pub(in super::super) fn start_with(
 ) -> Result<(Process, SocketAddr)> {
     let path = home.join("proxy.toml");
     std::fs::write(&path, configuration)?;
-    let mut command = pinned(core, env!("CARGO_BIN_EXE_portcullis"));
+    let mut command = pinned(core, program());
     let mut process = Process::start(command.args(["serve", "--config"]).arg(path).stderr(Stdio::piped()))?;
     let stderr = process.child().stderr.take().context("no standard error")?;
     let address = Process::announced(stderr, |line| {
         line.strip_prefix("portcullis: gateway listens on http://")?.parse().ok()
     })?;
     Ok((process, address))
+}
+
+/// The one that was built with this benchmark, or another that is to be measured, or watched at work, in its place.
+fn program() -> OsString {
+    std::env::var_os("PORTCULLIS_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_portcullis").into())
 }
