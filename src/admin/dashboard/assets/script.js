@@ -58,14 +58,15 @@ const put = async (selector, address, options, isLatest) => {
   if (!part) { leave(address); return; }
   document.querySelector(selector).replaceChildren(...part.childNodes);
 };
-// Acts once nothing more comes for a moment.
-const calmly = (act) => {
+// Acts once nothing more comes for a moment. What cannot be had that way is left to another, which says why not.
+const calmly = (act, otherwise) => {
   let waiting;
   let round = 0;
   return () => {
     clearTimeout(waiting);
     const mine = ++round;
-    waiting = setTimeout(() => act(() => mine === round), 250);
+    const isLatest = () => mine === round;
+    waiting = setTimeout(() => act(isLatest).catch(() => { if (isLatest()) otherwise(); }), 250);
   };
 };
 
@@ -79,8 +80,9 @@ for (const form of document.querySelectorAll("[data-live]")) {
     history.replaceState(null, "", address);
     const rows = document.querySelectorAll(form.dataset.live + " tbody tr").length;
     const more = document.querySelector(form.dataset.live + " [rel=next]") ? " on this page" : "";
-    document.getElementById("found").textContent = rows + (rows === 1 ? " token" : " tokens") + more;
-  }));
+    const found = document.getElementById("found");
+    found.textContent = rows + " " + (rows === 1 ? found.dataset.one : found.dataset.many) + more;
+  }, () => form.submit()));
 }
 
 // Scopes tried while one types, by the server's own rules.
@@ -89,10 +91,16 @@ for (const form of document.querySelectorAll("[data-try]")) {
     const body = new URLSearchParams(new FormData(form));
     body.set("intent", "try");
     return put(form.dataset.try, form.getAttribute("action"), { method: "POST", body }, isLatest);
-  });
+  }, () => { document.querySelector(form.dataset.try).textContent = "Not tried: the server does not answer."; });
   form.addEventListener("input", (event) => {
     const field = event.target.name;
     if (["scopes", "try_method", "try_path"].includes(field) && form.elements.try_path.value !== "") tried();
+  });
+  // Enter there tries, and makes no token.
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !["try_method", "try_path"].includes(event.target.name)) return;
+    event.preventDefault();
+    tried();
   });
 }
 
