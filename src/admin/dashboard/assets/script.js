@@ -59,7 +59,7 @@ const put = async (selector, address, options, isLatest) => {
   document.querySelector(selector).replaceChildren(...part.childNodes);
 };
 // Acts once nothing more comes for a moment. What cannot be had that way is left to another, which says why not.
-const calmly = (act, otherwise) => {
+const calmly = (otherwise, act) => {
   let waiting;
   let round = 0;
   return () => {
@@ -72,7 +72,7 @@ const calmly = (act, otherwise) => {
 
 // Filters that act while one types.
 for (const form of document.querySelectorAll("[data-live]")) {
-  form.addEventListener("input", calmly(async (isLatest) => {
+  form.addEventListener("input", calmly(() => form.submit(), async (isLatest) => {
     const filled = [...new FormData(form)].filter(([, value]) => value !== "");
     const address = form.getAttribute("action") + (filled.length ? "?" + new URLSearchParams(filled) : "");
     await put(form.dataset.live, address, {}, isLatest);
@@ -82,16 +82,17 @@ for (const form of document.querySelectorAll("[data-live]")) {
     const more = document.querySelector(form.dataset.live + " [rel=next]") ? " on this page" : "";
     const found = document.getElementById("found");
     found.textContent = rows + " " + (rows === 1 ? found.dataset.one : found.dataset.many) + more;
-  }, () => form.submit()));
+  }));
 }
 
 // Scopes tried while one types, by the server's own rules.
 for (const form of document.querySelectorAll("[data-try]")) {
-  const tried = calmly((isLatest) => {
+  const untried = () => { document.querySelector(form.dataset.try).textContent = "Not tried: the server does not answer."; };
+  const tried = calmly(untried, (isLatest) => {
     const body = new URLSearchParams(new FormData(form));
     body.set("intent", "try");
     return put(form.dataset.try, form.getAttribute("action"), { method: "POST", body }, isLatest);
-  }, () => { document.querySelector(form.dataset.try).textContent = "Not tried: the server does not answer."; });
+  });
   form.addEventListener("input", (event) => {
     const field = event.target.name;
     if (["scopes", "try_method", "try_path"].includes(field) && form.elements.try_path.value !== "") tried();
