@@ -58,7 +58,7 @@ const put = async (selector, address, options, isLatest) => {
   if (!part) { leave(address); return; }
   document.querySelector(selector).replaceChildren(...part.childNodes);
 };
-// Acts once nothing more comes for a moment. What cannot be had that way is left to another, which says why not.
+// Acts once nothing more comes for a moment; `otherwise` where that fails.
 const calmly = (otherwise, act) => {
   let waiting;
   let round = 0;
