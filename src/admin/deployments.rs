@@ -6,7 +6,7 @@ use super::call::{Answer, Call, json};
 use super::fields::Fields;
 use super::tokens;
 use super::wire;
-use crate::control::{ListDeployments, Publish};
+use crate::control::{ListDeployments, Publish, Sight};
 use crate::model::Deployment;
 
 pub(super) fn list(call: Call) -> Answer {
@@ -44,7 +44,7 @@ pub(super) fn publish(call: Call) -> Answer {
         };
         let (control, caller) = (&call.state.control, call.caller()?);
         if dry_run.as_deref() == Some("true") {
-            let prospect = control.look_ahead(caller, asked).await?;
+            let prospect = control.look_ahead(caller, asked, Sight::FULL).await?;
             let now = control.now();
             let body = wire::Prospect {
                 would_end: prospect.would_end.tokens.iter().map(|token| tokens::shown(token, now)).collect(),

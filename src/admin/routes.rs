@@ -139,7 +139,6 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::POST, "/tokens", MINT, dashboard::creation::mint),
     page(&Method::GET, "/tokens/new", MINT, dashboard::creation::ask),
     page(&Method::GET, "/tokens/{id}", READ, dashboard::token::show),
-    // It shows a token, as the like shows a secret; who may not write sends it in vain.
     page(&Method::GET, "/tokens/{id}/edit", MINT, dashboard::token::ask),
     page(&Method::POST, "/tokens/{id}/edit", MINT, dashboard::token::edit),
     page(&Method::POST, "/tokens/{id}/rotate", MINT, dashboard::token::rotate),

@@ -10,8 +10,6 @@ use crate::store::{NewDeployment, Prospect, ProspectFilter, Repeat};
 
 /// Upstreams of one release, at most.
 const UPSTREAMS: usize = 64;
-/// Tokens that a look ahead shows of each kind.
-const SHOWN: usize = 1000;
 
 /// A release as asked for; `faults` is what was already found wrong with the request.
 #[derive(Debug, Default)]
@@ -22,6 +20,17 @@ pub struct Publish {
     pub upstreams: Option<Vec<String>>,
     pub once: Option<Once>,
     pub faults: Faults,
+}
+
+/// How many tokens a look ahead shows at most, of those that would end and of those that would live on.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    pub ending: usize,
+    pub living: usize,
+}
+
+impl Sight {
+    pub const FULL: Self = Self { ending: 1000, living: 1000 };
 }
 
 /// What publishing came to.
@@ -87,7 +96,7 @@ impl Control {
     ///
     /// # Errors
     /// When a field is wrong, there is no such environment, the caller may not, or the store cannot be read.
-    pub async fn look_ahead(&self, caller: &Caller, asked: Publish) -> Result<Prospect, Fault> {
+    pub async fn look_ahead(&self, caller: &Caller, asked: Publish, sight: Sight) -> Result<Prospect, Fault> {
         caller.require(Scope::Deploy)?;
         let place = self.place(caller, &asked.app, &asked.environment)?;
         let (id, _) = self.judge(caller, &place, asked)?;
@@ -97,7 +106,8 @@ impl Control {
             id,
             owner: caller.only_own().cloned(),
             now: self.now(),
-            limit: SHOWN,
+            ending: sight.ending,
+            living: sight.living,
         };
         let _turn = self.turns.take(caller).await;
         Ok(self.store.prospect(filter).await?)

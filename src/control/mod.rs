@@ -45,7 +45,7 @@ use crate::store::Store;
 pub use apps::{AppView, EnvironmentView, ListApps};
 pub use audit::{Backup, Entries, ListEntries, SearchEntries};
 pub use caller::Caller;
-pub use deployments::{ListDeployments, Publish, Release, Switched};
+pub use deployments::{ListDeployments, Publish, Release, Sight, Switched};
 pub use fault::{Fault, Faults, FieldFault};
 pub use keys::{ListKeys, MintKey, MintedKey};
 pub use leaks::{FoundLeak, LeakCount, LeakCounts, ListLeaks, Reacted, ReportLeaks};

@@ -42,7 +42,10 @@ pub fn authenticate(
     let (digest, carrier, session_ends) = match presented {
         Presented::Token { value, carrier } => (value.ok_or(UNKNOWN)?.digest(), carrier, NEVER),
         Presented::Session { digest, ends } => (digest, Carrier::Cookie, ends),
-        Presented::Nothing(absence) => return Err(Reject::new(Refusal::TokenMissing, missing(absence))),
+        Presented::Nothing(absence) => {
+            let signed_in = absence == Absence::Elsewhere;
+            return Err(Reject { signed_in, ..Reject::new(Refusal::TokenMissing, missing(absence)) });
+        }
     };
     let identity = index.get(&digest).ok_or(UNKNOWN)?;
     match judge(index, &identity, near, now) {
@@ -72,7 +75,8 @@ const fn missing(absence: Absence) -> &'static str {
             "this app is private, and the browser session is over: present the token again"
         }
         Absence::Elsewhere => {
-            "this app is private, and a browser session does not count for what the page of another origin asks for"
+            "this app is private, and a browser session does not count for what the page of another origin asks for, \
+             or one that keeps its origin to itself (Referrer-Policy: no-referrer)"
         }
     }
 }

@@ -43,21 +43,23 @@ pub fn is_navigation(request: &Request) -> bool {
         && is_for_a_person(&request.headers)
 }
 
-/// From whose page a request was sent.
+/// From whose page a request was sent. What the browser itself makes of that is believed: no page can set it, and what
+/// stands in front of us may have changed the host that an `Origin` would have to name.
 #[must_use]
 pub fn sender(headers: &HeaderMap, uri: &Uri, secure: bool) -> Sender {
-    let site = headers.get(FETCH_SITE).map(|site| site == "same-origin");
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    let first = origins.next();
-    // Forms of pages that give no referrer send it so.
-    let hidden = first.is_some_and(|origin| origin == "null");
-    let origin = first.filter(|_| !hidden).map(|origin| is_origin(origin, headers, uri, secure));
-    match (site, origin) {
-        (Some(false), _) | (_, Some(false)) => Sender::Another,
-        _ if origins.next().is_some() => Sender::Another,
-        (None, _) if hidden => Sender::Hidden,
+    let origin = origins.next();
+    if origins.next().is_some() {
+        return Sender::Another;
+    }
+    match (headers.get(FETCH_SITE), origin) {
+        (Some(site), _) if site == "same-origin" => Sender::Ours,
+        (Some(_), _) => Sender::Another,
         (None, None) => Sender::Unsaid,
-        (Some(true) | None, Some(true) | None) => Sender::Ours,
+        // Forms of pages that give no referrer send it so.
+        (None, Some(origin)) if origin == "null" => Sender::Hidden,
+        (None, Some(origin)) if is_origin(origin, headers, uri, secure) => Sender::Ours,
+        (None, Some(_)) => Sender::Another,
     }
 }
 
@@ -106,8 +108,11 @@ mod tests {
     use super::*;
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-        let fields = fields.iter();
-        fields.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        headers
     }
 
     #[test]
@@ -136,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_is_ours_if_all_that_is_said_agrees() {
+    fn a_sender_is_ours_if_the_browser_says_so_or_its_origin_does() {
         let host = ("host", "Shop.localhost:8080");
         let judge = |fields: &[(&'static str, &str)], secure| {
             sender(&headers(&[&[host], fields].concat()), &Uri::from_static("/"), secure)
@@ -155,6 +160,20 @@ mod tests {
             (&[("origin", "null"), ("sec-fetch-site", "same-site")], true, Sender::Another),
             (&[("origin", "")], true, Sender::Another),
             (&[("sec-fetch-site", "same-origin")], true, Sender::Ours),
+            (
+                &[("sec-fetch-site", "same-origin"), ("origin", "https://shop.localhost:9999")],
+                true,
+                Sender::Ours,
+            ),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "https://shop.localhost:8080"),
+                    ("origin", "https://evil.example"),
+                ],
+                true,
+                Sender::Another,
+            ),
             (&[("sec-fetch-site", "same-site")], true, Sender::Another),
             (
                 &[("sec-fetch-site", "cross-site"), ("origin", "https://shop.localhost:8080")],

@@ -28,6 +28,9 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 });
 
+const SIGNED_IN: &str =
+    "You are signed in, and nothing was done. If you meant to do it, open the app and do it there.";
+
 /// Whom an answer of ours is for.
 #[derive(Clone, Debug)]
 pub(super) enum Audience {
@@ -47,6 +50,8 @@ struct Refused<'a> {
     detail: &'static str,
     advice: &'static str,
     form: Option<PasteForm<'a>>,
+    /// Whether the app opens without more, by a link of our own.
+    opens: bool,
     request_id: &'a str,
 }
 
@@ -77,6 +82,7 @@ pub(super) fn refusal(reject: &Reject, record: &Record) -> Option<String> {
     let route = record.route();
     let may_sign_in = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
         && settings.seal.is_some()
+        && !reject.signed_in
         && route.is_some_and(|route| route.browser_sessions);
     let here = || {
         let target =
@@ -86,13 +92,14 @@ pub(super) fn refusal(reject: &Reject, record: &Record) -> Option<String> {
     let landing = elsewhere.clone().or_else(here).unwrap_or_else(Landing::front);
     let page = Refused {
         style: STYLE,
-        heading: heading(reject.refusal),
+        heading: if reject.signed_in { "Go on in the app itself" } else { heading(reject.refusal) },
         place: route.map(|route| place(route)),
         status,
         code: reject.refusal.as_str(),
         detail: reject.detail,
-        advice: advice(reject.refusal, may_sign_in),
+        advice: if reject.signed_in { SIGNED_IN } else { advice(reject.refusal, may_sign_in) },
         form: may_sign_in.then(|| PasteForm { action: signin::PATH, landing: landing.as_str() }),
+        opens: reject.signed_in,
         request_id: record.request_id.to_str().unwrap_or_default(),
     };
     page.render().ok()

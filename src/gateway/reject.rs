@@ -12,6 +12,8 @@ pub struct Reject {
     pub token: Option<TokenId>,
     /// The connection can serve no further request.
     pub close: bool,
+    /// The sender has a browser session, which does not count for this request.
+    pub signed_in: bool,
     /// Seconds after which another try makes sense.
     pub retry_after: Option<u32>,
 }
@@ -38,7 +40,7 @@ impl Reject {
             Refusal::InsufficientScope => Challenge::Error("insufficient_scope"),
             _ => Challenge::None,
         };
-        Self { refusal, detail, challenge, token: None, close: false, retry_after: None }
+        Self { refusal, detail, challenge, token: None, close: false, signed_in: false, retry_after: None }
     }
 
     /// A request whose end is in doubt, or that broke the connection's framing.

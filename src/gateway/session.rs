@@ -32,14 +32,14 @@ const LABEL: &str = "portcullis browser session 1";
 
 const NONCE: usize = 24;
 const DIGEST: usize = 32;
-/// Digest, time of issue, and where it may be sent from.
-const CONTENT: usize = DIGEST + 8 + 1;
+/// Digest, and time of issue.
+const CONTENT: usize = DIGEST + 8;
 const TAG: usize = 16;
 const SEALED: usize = NONCE + CONTENT + TAG;
 /// The same in base64.
 const TEXT: usize = (SEALED * 4).div_ceil(3);
 
-/// Where a session may be sent from.
+/// Where a session's cookie may be sent from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Only from pages of its own site (`SameSite=Lax`).
@@ -57,7 +57,6 @@ pub struct Session {
     pub token: Digest,
     /// When it began, in Unix milliseconds.
     pub since: i64,
-    pub reach: Reach,
 }
 
 impl std::fmt::Debug for Seal {
@@ -77,11 +76,7 @@ impl Seal {
     pub fn seal(&self, session: &Session, host: &str) -> Option<String> {
         let mut content = [0; CONTENT];
         content[..DIGEST].copy_from_slice(session.token.as_bytes());
-        content[DIGEST..DIGEST + 8].copy_from_slice(&session.since.to_be_bytes());
-        content[CONTENT - 1] = match session.reach {
-            Reach::Site => 0,
-            Reach::Frames => 1,
-        };
+        content[DIGEST..].copy_from_slice(&session.since.to_be_bytes());
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).ok()?;
         let (key, host) = (&self.0, host.as_bytes());
@@ -100,14 +95,9 @@ impl Seal {
         let tag = Tag::try_from(&tag[..]).ok()?;
         let (nonce, host) = (XNonce::from(*nonce), host.as_bytes());
         self.0.decrypt_inout_detached(&nonce, host, (&mut content[..]).into(), &tag).ok()?;
-        let (token, rest) = content.split_first_chunk::<DIGEST>()?;
-        let (since, reach) = rest.split_first_chunk::<8>()?;
-        let reach = match reach {
-            [0] => Reach::Site,
-            [1] => Reach::Frames,
-            _ => return None,
-        };
-        Some(Session { token: Digest::from_bytes(*token), since: i64::from_be_bytes(*since), reach })
+        let (token, since) = content.split_first_chunk::<DIGEST>()?;
+        let since = i64::from_be_bytes(since.try_into().ok()?);
+        Some(Session { token: Digest::from_bytes(*token), since })
     }
 }
 
@@ -120,22 +110,18 @@ impl Session {
     const fn is_over(&self, now: i64) -> bool {
         self.ends() <= now || self.since.saturating_sub(now) > AHEAD
     }
+}
 
-    /// Whether a request may be made with it. A browser sends cookies along with what other pages make it ask for.
-    /// Those of a session with [`Reach::Site`] it keeps back by itself, except for links, which is what they are for, and
-    /// from neighbours on the same site.
-    fn covers(&self, request: &Request) -> bool {
-        let changes = !matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let upgrades = upgrade::is_websocket(request);
-        if !changes && !upgrades {
-            return true;
-        }
-        match sender(&request.headers, &request.uri, request.secure) {
-            Sender::Ours | Sender::Unsaid => true,
-            // Pages of other sites are kept away by `SameSite`.
-            Sender::Hidden => !upgrades && self.reach == Reach::Site,
-            Sender::Another => false,
-        }
+/// Whether a session counts for a request. A browser sends cookies along with what other pages make it ask for, and
+/// `SameSite` keeps back neither links, which is what sessions are for, nor neighbours on the same site.
+fn counts_for(request: &Request) -> bool {
+    let changes = !matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if !changes && !upgrade::is_websocket(request) {
+        return true;
+    }
+    match sender(&request.headers, &request.uri, request.secure) {
+        Sender::Ours | Sender::Unsaid => true,
+        Sender::Another | Sender::Hidden => false,
     }
 }
 
@@ -160,7 +146,7 @@ pub fn present(
     if session.is_over(now) {
         return Presented::Nothing(Absence::SessionOver);
     }
-    if !session.covers(request) {
+    if !counts_for(request) {
         return Presented::Nothing(Absence::Elsewhere);
     }
     Presented::Session { digest: session.token, ends: session.ends() }
@@ -235,12 +221,12 @@ mod tests {
         Seal::new(&Key::generate().unwrap())
     }
 
-    const SESSION: Session = Session { token: Digest::from_bytes([7; 32]), since: 1_000, reach: Reach::Site };
+    const SESSION: Session = Session { token: Digest::from_bytes([7; 32]), since: 1_000 };
 
     #[test]
     fn what_is_sealed_opens_with_the_same_key_at_the_same_host() {
         let seal = seal();
-        for session in [SESSION, Session { since: i64::MAX, reach: Reach::Frames, ..SESSION }] {
+        for session in [SESSION, Session { since: i64::MAX, ..SESSION }] {
             let value = seal.seal(&session, "shop.localhost").unwrap();
             assert_eq!(value.len(), TEXT);
             assert_eq!(seal.open(value.as_bytes(), "shop.localhost"), Some(session));

@@ -69,7 +69,7 @@ pub(super) fn exchange(
     let parameter = settings.ways.query_parameter.as_deref()?;
     // What browsers would take for another host is left as it is.
     let landing = landing(request.uri.path_and_query()?, Some(parameter))?;
-    let session = Session { token, since: now, reach };
+    let session = Session { token, since: now };
     let value = seal.seal(&session, request.host())?;
     Some(Redirect { landing, cookie: session::set_cookie(&value, request.secure, reach)? })
 }
@@ -176,7 +176,7 @@ impl<'a> Entrance<'a> {
         };
         record.token = Some(id);
         self.worker.used(id, LastUse { at: now, client: self.client.address });
-        let session = Session { token: digest, since: now, reach: Reach::Site };
+        let session = Session { token: digest, since: now };
         let sealed = self.seal.seal(&session, request.host());
         let cookie = sealed.and_then(|value| session::set_cookie(&value, self.secure, Reach::Site));
         let Some(cookie) = cookie else {

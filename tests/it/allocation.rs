@@ -9,7 +9,7 @@ use portcullis::config;
 use portcullis::credential::{Digest, Kind, Plaintext};
 use portcullis::gateway::head::{BodyLength, Head};
 use portcullis::gateway::request::Request;
-use portcullis::gateway::session::{Reach, Seal, Session};
+use portcullis::gateway::session::{Seal, Session};
 use portcullis::gateway::{Moment, Settings, decide};
 use portcullis::index::{Identity, Index, NEVER, Standing, Writer};
 use portcullis::model::{
@@ -113,7 +113,7 @@ fn a_decision_allocates_nothing() {
     let shop = ("Host", "shop.localhost");
     let session = |token: &str, since| {
         let token = Plaintext::parse(Kind::Token, token.as_bytes()).unwrap().digest();
-        let sealed = seal.seal(&Session { token, since, reach: Reach::Site }, "shop.localhost").unwrap();
+        let sealed = seal.seal(&Session { token, since }, "shop.localhost").unwrap();
         format!("a=b; portcullis=c; portcullis={sealed}; d=e")
     };
     let sessions = [session(&good, 0), session(&revoked, 0), session(&good, -24 * 60 * 60 * 1000)];

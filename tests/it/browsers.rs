@@ -155,6 +155,67 @@ fn it_works_over_tls_through_a_pasted_token_and_in_a_frame_that_asked_for_it() {
 }
 
 #[test]
+fn an_apps_own_worker_sees_what_is_brought_there_which_of_a_link_is_used_up() {
+    let gateway = Gateway::before(&single_page_app());
+    let token = gateway.mint("production");
+    let browser = Browser::start();
+    let origin = origin(&gateway);
+    browser.visit(&format!("{origin}/start?project-protection-bypass={}", token.secret));
+    works(&browser);
+    let seen = || browser.eval("return await (await fetch('/api/seen')).text()").as_str().unwrap().to_owned();
+    assert!(!seen().contains("pct_"), "it was not there yet");
+    // No server can keep a navigation from a worker of the same origin: README.md says so, and advises links.
+    browser.visit(&format!("{origin}/start?project-protection-bypass={}", token.secret));
+    browser.wait_until("return document.getElementById('state')?.textContent === 'ready'");
+    assert!(seen().contains(&token.secret));
+    gateway.revoke(&token.id);
+    let order = json!({ "app": "shop", "environment": "production", "expires_in": "1h", "path": "/start" });
+    let path = gateway.admin("POST /v1/shares", Some(order)).json()["path"].as_str().unwrap().to_owned();
+    browser.visit(&format!("{origin}{path}"));
+    browser.click("button");
+    browser.wait_until("return document.getElementById('state')?.textContent === 'ready'");
+    let seen = seen();
+    assert!(seen.contains(&path) && seen.matches("pct_").count() == 1, "{seen}");
+    let other = Browser::start();
+    other.visit(&format!("{origin}{path}"));
+    assert_eq!(other.text("h1"), "Access has expired");
+}
+
+#[test]
+fn a_neighbours_form_does_nothing_and_leads_to_the_app() {
+    let shop = single_page_app();
+    let neighbour = App::start(|exchange| {
+        let action = exchange.head.target().trim_start_matches("/?").to_owned();
+        let form = format!("<form method=post action=\"{action}\"><button>Win</button></form>");
+        let body = format!("<!doctype html><meta name=referrer content=no-referrer>{form}");
+        let length = body.len();
+        exchange.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+    });
+    let gateway = Setup::new(&shop)
+        .set("apps.shop.environments.production", "hosts", "[\"shop.corp.test\"]")
+        .set("apps.other.environments.production", "hosts", "[\"other.corp.test\"]")
+        .set("apps.other.environments.production", "upstreams", &format!("[\"{}\"]", neighbour.url()))
+        .set("apps.other.environments.production", "public_paths", "[\"/*\"]")
+        .start();
+    let token = gateway.mint("production");
+    // Of a name that is not on this very machine browsers say less without encryption.
+    let browser = Browser::start_with(&["--host-resolver-rules=MAP *.corp.test 127.0.0.1"]);
+    let at = |host: &str| format!("http://{host}.corp.test:{}", gateway.address().port());
+    browser.visit(&format!("{}/start?project-protection-bypass={}", at("shop"), token.secret));
+    browser.wait_until("return document.getElementById('state') !== null");
+    browser.visit(&format!("{}/?{}/transfer", at("other"), at("shop")));
+    browser.click("button");
+    browser.wait_for("h1", "Go on in the app itself");
+    assert!(!browser.has("form"), "a token would not help");
+    axe::judge_each_look(&browser, "gateway-neighbour");
+    browser.click("main a");
+    browser.wait_until("return document.getElementById('state') !== null");
+    assert!(!shop.requests().iter().any(|request| request.head.target() == "/transfer"));
+}
+
+#[test]
 fn a_link_that_signs_in_leads_to_the_app_at_a_click() {
     let app = single_page_app();
     let gateway = Gateway::before(&app);

@@ -109,6 +109,11 @@ impl Filled {
         }
     }
 
+    /// What a trial tries, line by line.
+    fn attempt(&self) -> String {
+        [&self.method, &self.path, &self.scopes].map(|text| text.trim()).join("\n")
+    }
+
     fn narrows(&self) -> bool {
         [&self.scopes, &self.networks, &self.rate, &self.on_publish].iter().any(|field| !field.is_empty())
     }
@@ -129,9 +134,14 @@ pub(in crate::admin) fn mint(ask: Ask) -> Answer {
     Box::pin(async move {
         let sent = &ask.form;
         let filled = Filled::new(sent);
-        // Enter stands for the button that what was filled in is for.
-        let tries =
-            sent.raw("intent") == "try" || (sent.raw("intent") == "enter" && !filled.path.trim().is_empty());
+        // Enter stands for the button that what was filled in is for: once it was tried, that is to make the token.
+        let tries = match sent.raw("intent") {
+            "try" => true,
+            "enter" => {
+                !filled.path.trim().is_empty() && !filled.attempt().lines().eq(sent.raw("tried").lines())
+            }
+            _ => false,
+        };
         if tries {
             let trial = attempt(&sent.lines("scopes"), &filled.method, &filled.path);
             return form(&ask, StatusCode::OK, filled, Wrong::default(), Some(trial)).await;

@@ -11,11 +11,11 @@ use super::tokens::Row;
 use super::words::{self, Moment, counted, in_short};
 use super::{Answer, Ask};
 use crate::admin::problem::Problem;
-use crate::control::{Fault, ListDeployments, Publish};
+use crate::control::{Fault, ListDeployments, Publish, Sight};
 use crate::model::Deployment;
 
 /// Of the tokens that a publish would end, those that are named.
-const NAMED: usize = 20;
+const NAMED: Sight = Sight { ending: 20, living: 0 };
 
 #[derive(Template)]
 #[template(path = "deployments.html")]
@@ -122,7 +122,7 @@ pub(in crate::admin) fn publish(ask: Ask) -> Answer {
         };
         let attempt = async {
             if ask.form.raw("intent") != "end" {
-                let prospect = control.look_ahead(caller, asked()).await?;
+                let prospect = control.look_ahead(caller, asked(), NAMED).await?;
                 if prospect.would_end.count > 0 {
                     return Ok(Err(prospect));
                 }
@@ -151,13 +151,7 @@ pub(in crate::admin) fn publish(ask: Ask) -> Answer {
                     upstreams: upstreams.join("\n"),
                     ending: prospect.would_end.count,
                     living: prospect.would_keep.count,
-                    rows: prospect
-                        .would_end
-                        .tokens
-                        .iter()
-                        .take(NAMED)
-                        .map(|token| Row::new(token, now))
-                        .collect(),
+                    rows: prospect.would_end.tokens.iter().map(|token| Row::new(token, now)).collect(),
                     once: random::draw().map_err(Fault::from)?,
                 };
                 html(StatusCode::OK, &page)

@@ -31,6 +31,9 @@ const PLAIN: &str = "portcullis-admin";
 const PROOF: &str = "proof";
 /// The field that makes a form that is sent twice count once.
 const ONCE: &str = "once";
+/// What whoever has a cookie that opens nothing is told, as it may keep them out for ever.
+const STRAY: &str = "This browser sent a cookie that opens no session: it has ended, or another program on this host set it. \
+    If you are back here right after signing in, delete the browser's cookies for this host.";
 
 /// The form that signs in, for whom a session has ended under a form.
 const ENDED: &str = "/sign-in?ended=yes";
@@ -57,6 +60,8 @@ pub(super) struct Visit {
     pub(super) session: Option<Session>,
     /// The session that another one is to take the place of, where somebody signs in.
     pub(super) earlier: Option<Session>,
+    /// Whether there is a cookie but no session.
+    stray: bool,
 }
 
 impl Ask {
@@ -77,8 +82,10 @@ impl Ask {
 
     /// What surrounds a page.
     pub(super) fn frame(&self, here: &'static str, title: impl Into<String>) -> Frame {
-        let notice = self.visit.session.as_ref();
-        let notice = notice.and_then(|session| self.state.dashboard.sessions.take_notice(&session.id));
+        let notice = match &self.visit.session {
+            Some(session) => self.state.dashboard.sessions.take_notice(&session.id),
+            None => self.visit.stray.then(|| STRAY.to_owned()),
+        };
         Frame::new(here, title.into(), self.caller.as_ref(), self.visit.session.as_ref(), notice)
     }
 
@@ -123,10 +130,13 @@ pub(in crate::admin) async fn answer(
         encrypted: is_encrypted(&head),
         session: None,
         earlier: None,
+        stray: false,
     };
     let mut caller = None;
     let attempt = async {
-        let session = session(&state.dashboard.sessions, &head);
+        let cookies = cookies(&head);
+        let session = session(&state.dashboard.sessions, &cookies);
+        visit.stray = session.is_none() && cookies.iter().any(|values| !values.is_empty());
         if need == Need::Open {
             visit.earlier = session;
         } else {
@@ -200,15 +210,19 @@ fn way_in(head: &Parts) -> String {
 
 /// The session that the cookie stands for. Other servers on this host can set cookies beside ours: what is no session
 /// does not hide ours, and where there are two, nobody can tell whose is whose.
-fn session(sessions: &Sessions, head: &Parts) -> Option<Session> {
+fn session(sessions: &Sessions, cookies: &[Vec<&str>]) -> Option<Session> {
     let now = Instant::now();
-    let mut found = cookies(head).into_iter().filter_map(|secret| sessions.find(secret, now));
-    let session = found.next()?;
-    found.all(|other| other.id == session.id).then_some(session)
+    let found = |values: &Vec<&str>| -> Vec<Session> {
+        values.iter().filter_map(|secret| sessions.find(secret, now)).collect()
+    };
+    let mut found = cookies.iter().map(found).find(|found| !found.is_empty())?;
+    let session = found.pop()?;
+    found.iter().all(|other| other.id == session.id).then_some(session)
 }
 
-/// The values of the session's cookie. Where the browser speaks TLS, only such as nobody else can have set.
-fn cookies(head: &Parts) -> Vec<&str> {
+/// The values of the session's cookie by either name, those that count first before the others. Where the browser speaks
+/// TLS with us, only such as nobody else can have set.
+fn cookies(head: &Parts) -> Vec<Vec<&str>> {
     let pairs = || {
         let values = head.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
@@ -216,8 +230,7 @@ fn cookies(head: &Parts) -> Vec<&str> {
     let named =
         |wanted| pairs().filter(|(name, _)| *name == wanted).map(|(_, value)| value).collect::<Vec<_>>();
     let direct = head.extensions.get::<Encrypted>().is_some_and(|Encrypted(yes)| *yes);
-    let sealed = named(SEALED);
-    if direct || !sealed.is_empty() { sealed } else { named(PLAIN) }
+    if direct { vec![named(SEALED)] } else { vec![named(SEALED), named(PLAIN)] }
 }
 
 /// Whether the browser speaks TLS, here or with a proxy in front of us: a browser says so with each form.
@@ -227,7 +240,8 @@ fn is_encrypted(head: &Parts) -> bool {
     direct || origin.is_some_and(|origin| origin.starts_with("https://"))
 }
 
-/// Whether a form came from one of our own pages, as far as the browser says. One that says nothing is not believed.
+/// Whether a form came from one of our own pages, as far as the browser says: by what it makes of that itself, which no
+/// page can set, or else by the origin that it names. One that says nothing is not believed.
 fn is_own(headers: &HeaderMap) -> bool {
     let one = |name| {
         let mut values = headers.get_all(name).iter();
@@ -241,11 +255,12 @@ fn is_own(headers: &HeaderMap) -> bool {
         let authority = authority.and_then(|authority| authority.parse::<Authority>().ok());
         authority.is_some_and(|authority| authority.as_str().eq_ignore_ascii_case(host))
     };
-    let said = site.is_some() || origin.is_some();
-    said && site_once
+    site_once
         && origin_once
-        && site.is_none_or(|site| site == "same-origin")
-        && origin.is_none_or(same)
+        && match site {
+            Some(site) => site == "same-origin",
+            None => origin.is_some_and(same),
+        }
 }
 
 fn is_proven(visit: &Visit, form: &Form) -> bool {
@@ -273,6 +288,8 @@ mod tests {
             &[("origin", "https://ADMIN.example:9180")],
             &[("sec-fetch-site", "same-origin")],
             &[("sec-fetch-site", "same-origin"), ("origin", "http://admin.example:9180")],
+            // What stands in front of us may change the host.
+            &[("sec-fetch-site", "same-origin"), ("origin", "https://dashboard.example")],
         ] {
             assert!(own(fields), "{fields:?}");
         }
@@ -287,8 +304,8 @@ mod tests {
             &[("sec-fetch-site", "same-site")],
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "none")],
-            &[("sec-fetch-site", "same-origin"), ("origin", "http://evil.example")],
             &[("sec-fetch-site", "cross-site"), ("origin", "http://admin.example:9180")],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
             &[("origin", "http://admin.example:9180"), ("origin", "http://evil.example")],
         ] {
             assert!(!own(fields), "{fields:?}");
@@ -300,11 +317,12 @@ mod tests {
         let read = |encrypted, sent: &'static str| {
             let request = http::Request::builder().header("cookie", sent).extension(Encrypted(encrypted));
             let (head, ()) = request.body(()).unwrap().into_parts();
-            cookies(&head).join(" ")
+            cookies(&head).iter().map(|values| values.join(" ")).collect::<Vec<_>>().join("|")
         };
-        assert_eq!(read(false, "a=b; portcullis-admin=x; portcullis-admin=y"), "x y");
+        assert_eq!(read(false, "a=b; portcullis-admin=x; portcullis-admin=y"), "|x y");
+        assert_eq!(read(false, "portcullis-admin=x; __Host-portcullis-admin=y"), "y|x");
         assert_eq!(read(true, "portcullis-admin=x"), "");
         assert_eq!(read(true, "portcullis-admin=x; __Host-portcullis-admin=y"), "y");
-        assert_eq!(read(false, "portcullis-admin"), "");
+        assert_eq!(read(false, "portcullis-admin"), "|");
     }
 }

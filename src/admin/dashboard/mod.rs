@@ -27,11 +27,13 @@ mod words;
 
 use std::pin::Pin;
 
+use askama::Template;
 use axum::response::Response;
+use http::StatusCode;
 
 use self::failures::Failures;
 use self::link::Links;
-use self::page::May;
+use self::page::{Frame, May};
 use self::session::Sessions;
 use super::problem::Problem;
 
@@ -49,15 +51,22 @@ pub(super) struct Dashboard {
 pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub(super) type Handler = fn(Ask) -> Answer;
 
+/// The page of whoever may do things that have no page.
+#[derive(Template)]
+#[template(path = "pageless.html")]
+struct Pageless {
+    frame: Frame,
+}
+
 /// The first page: of those that the caller may see.
 pub(super) fn home(ask: Ask) -> Answer {
     Box::pin(async move {
         let may = May::of(ask.caller()?);
-        let only_writes = |may_write: bool| !may.read && may_write;
         Ok(page::go(match () {
-            () if only_writes(may.mint) => "/tokens/new",
-            () if only_writes(may.secrets) => "/secrets/new",
-            () => "/tokens",
+            () if may.read => "/tokens",
+            () if may.mint => "/tokens/new",
+            () if may.secrets => "/secrets/new",
+            () => return page::html(StatusCode::OK, &Pageless { frame: ask.frame("", "No pages") }),
         }))
     })
 }

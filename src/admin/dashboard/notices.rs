@@ -79,6 +79,6 @@ pub(in crate::admin) fn list(ask: Ask) -> Answer {
 pub(in crate::admin) fn retry(ask: Ask) -> Answer {
     Box::pin(async move {
         ask.state.control.retry_notice(ask.caller()?, ask.name(0), None).await?;
-        Ok(ask.done("/leaks/notices", "The notice is sent again."))
+        Ok(ask.done("/leaks/notices", "The notice will be tried again now."))
     })
 }

@@ -51,10 +51,58 @@ async fn a_look_ahead_reads_only_what_it_shows() {
         id: DeploymentId::parse("blue").unwrap(),
         owner: None,
         now: Timestamp::now(),
-        limit: 1,
+        ending: 1,
+        living: 1,
     };
     let ended = store.prospect(filter).await.unwrap().would_end;
     assert_eq!((ended.count, ended.tokens[0].id, ended.tokens.len()), (4, shown.id, 1));
+}
+
+#[tokio::test]
+async fn a_look_ahead_counts_what_lives_then_wherever_the_clock_stands() {
+    let (_folder, path) = fresh();
+    let store = Store::open(&path).unwrap();
+    let start = Timestamp::now();
+    let after = |minutes: i64| start + minutes.minutes();
+    for (minutes, on_publish) in
+        [(10, OnPublish::Stop), (20, OnPublish::Keep), (30, OnPublish::Stop), (40, OnPublish::Stop)]
+    {
+        let new = NewToken { expires_at: Some(after(minutes)), on_publish, ..token() };
+        store.mint_token(act(), new, Limits::default()).await.unwrap();
+    }
+    let counts = async |minutes: i64, id: &str| {
+        let filter = ProspectFilter {
+            app: AppName::parse("shop").unwrap(),
+            environment: EnvironmentName::parse("production").unwrap(),
+            id: DeploymentId::parse(id).unwrap(),
+            owner: None,
+            now: after(minutes),
+            ending: 10,
+            living: 10,
+        };
+        let Prospect { would_end, would_keep } = store.prospect(filter).await.unwrap();
+        assert_eq!(
+            (would_end.count, would_keep.count),
+            (would_end.tokens.len() as u64, would_keep.tokens.len() as u64)
+        );
+        (would_end.count, would_keep.count)
+    };
+    let at_all_times = async || {
+        [
+            counts(0, "blue").await,
+            counts(15, "blue").await,
+            counts(25, "blue").await,
+            counts(25, "initial").await,
+        ]
+    };
+    let expected = [(3, 1), (2, 1), (2, 0), (0, 2)];
+    assert_eq!(at_all_times().await, expected);
+    // The counts that are kept go by the writer's clock, ahead of some of those times and behind others.
+    let act = Act { at: after(22), ..act() };
+    let limits = Limits { in_all: 10, ..Limits::default() };
+    let gone = NewToken { expires_at: Some(start), ..token() };
+    store.mint_token(act, gone, limits).await.unwrap();
+    assert_eq!(at_all_times().await, expected);
 }
 
 #[tokio::test]

@@ -15,12 +15,12 @@ use crate::support::visitor::link;
 const LEAVING: &str =
     "const e = new Event('beforeunload', { cancelable: true }); dispatchEvent(e); return e.defaultPrevented";
 
-fn origin(gateway: &Gateway) -> String {
+pub(super) fn origin(gateway: &Gateway) -> String {
     format!("http://{}", gateway.admin_address())
 }
 
 /// A browser that came in by a link.
-fn signed_in(gateway: &Gateway) -> Browser {
+pub(super) fn signed_in(gateway: &Gateway) -> Browser {
     let browser = Browser::start();
     browser.visit(&format!("{}{}", origin(gateway), link(gateway)));
     browser.click("main button.main");

@@ -34,6 +34,10 @@ fn only_a_form_of_this_session_from_this_site_counts() {
     assert_eq!(gateway.admin(&format!("GET /v1/tokens/{id}"), None).json()["status"], "active");
     assert_eq!(ann.post_with(&revoke, &[("Origin", &own)], &[("proof", &proof)]).status, 303);
     assert_eq!(gateway.admin(&format!("GET /v1/tokens/{id}"), None).json()["status"], "revoked");
+    // Behind a proxy that changes the host it is for the browser to say.
+    let moved = [("Origin", "https://dashboard.example"), ("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(ann.post_with(&revoke, &moved, &[("proof", &proof)]).status, 303);
+    assert_eq!(ann.post_with(&revoke, &moved[..1], &[("proof", &proof)]).status, 403);
 
     let signed_in =
         Visitor::stranger(&gateway).post_with("/sign-in", &[("Origin", "http://evil.example")], &[]);

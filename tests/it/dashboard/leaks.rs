@@ -95,6 +95,6 @@ fn notices_that_did_not_arrive_are_listed_for_who_looks_after_all() {
     let again = between(&page, "action=\"/leaks/notices/", "\"");
     let before = hook.calls().len();
     assert_eq!(visitor.submit(&format!("/leaks/notices/{again}"), &[]).status, 303);
-    assert!(visitor.page("/leaks/notices").contains("The notice is sent again."));
+    assert!(visitor.page("/leaks/notices").contains("The notice will be tried again now."));
     hook.wait_for(before + 1);
 }

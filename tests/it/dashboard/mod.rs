@@ -8,4 +8,5 @@ mod members;
 mod pages;
 mod secrets;
 mod sessions;
+mod typing;
 mod weight;

@@ -113,11 +113,18 @@ fn what_is_wrong_is_said_beside_its_field() {
     let trial = [("intent", "try"), ("scopes", "GET /a/*"), ("try_path", "/a/b"), ("try_method", "POST")];
     let tried = visitor.submit("/tokens", &trial);
     assert!(tried.status == 200 && tried.text().contains("no scope allows it"), "{tried:?}");
-    // Enter stands for what was filled in, and a scope that is tried makes no token.
-    let trial = [&[("intent", "enter")], &trial[1..]].concat();
-    let tried = visitor.submit("/tokens", &trial);
-    assert!(tried.status == 200 && tried.text().contains("no scope allows it"), "{tried:?}");
+    // Enter stands for what was filled in: a scope that is tried makes no token, until it was tried.
+    let enter = |path, tried| {
+        let more = [("intent", "enter"), ("place", "shop/production"), ("expires", "1h"), ("tried", tried)];
+        visitor.submit("/tokens", &[&more, &trial[1..2], &trial[3..], &[("try_path", path)]].concat())
+    };
+    let first = enter("/a/b", "");
+    assert!(first.status == 200 && first.text().contains("no scope allows it"), "{first:?}");
+    let shown = between(first.text(), "name=\"tried\" value=\"", "\"").replace('\n', "\r\n");
+    let other = enter("/a/c", &shown);
+    assert!(other.status == 200 && other.text().contains("no scope allows it"), "{other:?}");
     assert!(visitor.page("/tokens").contains("No tokens yet"));
+    assert_eq!(enter("/a/b", &shown).status, 201);
 }
 
 #[test]

@@ -97,6 +97,21 @@ fn cookies_that_others_set_beside_ours_neither_hide_it_nor_take_its_place() {
     assert!(!is_out(&["portcullis-admin=junk", &ann]));
     assert!(!is_out(&[&ann, &ann, "portcullis-admin"]));
     assert!(is_out(&[&ann, &bob]), "nobody can tell which of them is theirs");
+    // Another program on this host can set one by the name that is for TLS, too.
+    assert!(!is_out(&["__Host-portcullis-admin=junk", "__Host-portcullis-admin=", &ann]));
+    let both = [&*bob.replace("portcullis-admin", "__Host-portcullis-admin"), &ann].join("; ");
+    let first = Visitor::with_cookie(&gateway, &both);
+    assert_eq!(
+        first.proof(),
+        Visitor::with_cookie(&gateway, &bob).proof(),
+        "that only TLS can set goes first"
+    );
+    // What keeps somebody out is not kept from them.
+    for cookies in [&*format!("{ann}; {bob}"), "portcullis-admin=junk", "__Host-portcullis-admin=junk"] {
+        let page = Visitor::with_cookie(&gateway, cookies).page("/sign-in");
+        assert!(page.contains("a cookie that opens no session"), "{cookies}: {page}");
+    }
+    assert!(!Visitor::stranger(&gateway).page("/sign-in").contains("cookie"));
 }
 
 #[test]
@@ -167,6 +182,16 @@ fn who_may_only_write_is_led_to_where_they_may() {
     assert_eq!(bob.get("/").get("location"), Some("/tokens/new"));
     let made = bob.submit("/tokens", &[("place", "shop/production"), ("expires", "1h")]);
     assert!(made.status == 201 && !made.text().contains("\"/tokens/tok_"), "{made:?}");
+    let (eve, _) = Visitor::member(&gateway, "eve", &["deploy"], None);
+    let home = eve.page("/");
+    assert!(home.contains("no pages here") && home.contains("app publish"), "{home}");
+    assert!(!home.contains("token delete"), "{home}");
+    let path = "/apps/shop/environments/production/deployments";
+    let released = eve.submit(path, &[("id", "initial")]);
+    assert_eq!((released.status, released.get("location")), (303, Some("/")), "{released:?}");
+    assert!(eve.page("/").contains("initial is released anew"));
+    let (fay, _) = Visitor::member(&gateway, "fay", &["delete"], None);
+    assert!(fay.page("/").contains("token delete"));
     let (dan, _) = Visitor::member(&gateway, "dan", &["read"], None);
     assert_eq!(dan.get("/secrets/SHOP_KEY/edit").status, 403, "no form whose end is a refusal");
     let answer = dan.get("/sign-out");

@@ -60,15 +60,26 @@ impl Browser {
     /// Starts a browser that believes any certificate.
     #[track_caller]
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments.
+    #[track_caller]
+    pub(crate) fn start_with(more: &[&str]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         // Several at once can be after the same port: it listens on both kinds of loopback, and tries no second one.
         let (driver, port) =
             (0..5).find_map(|_| drive(profile.path())).expect("chromedriver should tell its port");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut browser = Self { driver, address, session: String::new(), _profile: profile };
-        let options = json!({
-            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"],
-        });
+        let usual = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+        ];
+        let options = json!({ "args": usual.iter().chain(more).collect::<Vec<_>>() });
         let wanted = json!({ "alwaysMatch": { "acceptInsecureCerts": true, "goog:chromeOptions": options } });
         let begun = browser.ask("POST /session", Some(json!({ "capabilities": wanted })));
         browser.session = format!("/session/{}", begun["sessionId"].as_str().unwrap());

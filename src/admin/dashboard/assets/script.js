@@ -58,20 +58,21 @@ const put = async (selector, address, options, isLatest) => {
   if (!part) { leave(address); return; }
   document.querySelector(selector).replaceChildren(...part.childNodes);
 };
-// Acts once nothing more comes for a moment.
-const calmly = (act) => {
+// Acts once nothing more comes for a moment; `otherwise` where that fails.
+const calmly = (otherwise, act) => {
   let waiting;
   let round = 0;
   return () => {
     clearTimeout(waiting);
     const mine = ++round;
-    waiting = setTimeout(() => act(() => mine === round), 250);
+    const isLatest = () => mine === round;
+    waiting = setTimeout(() => act(isLatest).catch(() => { if (isLatest()) otherwise(); }), 250);
   };
 };
 
 // Filters that act while one types.
 for (const form of document.querySelectorAll("[data-live]")) {
-  form.addEventListener("input", calmly(async (isLatest) => {
+  form.addEventListener("input", calmly(() => form.submit(), async (isLatest) => {
     const filled = [...new FormData(form)].filter(([, value]) => value !== "");
     const address = form.getAttribute("action") + (filled.length ? "?" + new URLSearchParams(filled) : "");
     await put(form.dataset.live, address, {}, isLatest);
@@ -79,13 +80,15 @@ for (const form of document.querySelectorAll("[data-live]")) {
     history.replaceState(null, "", address);
     const rows = document.querySelectorAll(form.dataset.live + " tbody tr").length;
     const more = document.querySelector(form.dataset.live + " [rel=next]") ? " on this page" : "";
-    document.getElementById("found").textContent = rows + (rows === 1 ? " token" : " tokens") + more;
+    const found = document.getElementById("found");
+    found.textContent = rows + " " + (rows === 1 ? found.dataset.one : found.dataset.many) + more;
   }));
 }
 
 // Scopes tried while one types, by the server's own rules.
 for (const form of document.querySelectorAll("[data-try]")) {
-  const tried = calmly((isLatest) => {
+  const untried = () => { document.querySelector(form.dataset.try).textContent = "Not tried: the server does not answer."; };
+  const tried = calmly(untried, (isLatest) => {
     const body = new URLSearchParams(new FormData(form));
     body.set("intent", "try");
     return put(form.dataset.try, form.getAttribute("action"), { method: "POST", body }, isLatest);
@@ -93,6 +96,12 @@ for (const form of document.querySelectorAll("[data-try]")) {
   form.addEventListener("input", (event) => {
     const field = event.target.name;
     if (["scopes", "try_method", "try_path"].includes(field) && form.elements.try_path.value !== "") tried();
+  });
+  // Enter there tries, and makes no token.
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !["try_method", "try_path"].includes(event.target.name)) return;
+    event.preventDefault();
+    tried();
   });
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::super::super::{Ahead, TokenFilter};
 use super::upkeep::noted;
-use super::{ALL, COLUMNS, REVOKED, get, judged_at, live, replaced, token, token_id};
+use super::{ALL, COLUMNS, REVOKED, judged_at, live, replaced, standing, token, token_id};
 use crate::model::{AppName, DeploymentId, EnvironmentName, MemberName, Replaced, Status, Token, TokenId};
 
 pub(in crate::store) fn list(conn: &Connection, filter: &TokenFilter) -> rusqlite::Result<Vec<Token>> {
@@ -93,7 +93,7 @@ pub struct Sighted {
     pub count: u64,
 }
 
-/// What to look ahead for, and who may see how much of it.
+/// What to look ahead for, who may see how much of it, and how many tokens to show of each kind.
 #[derive(Clone, Debug)]
 pub struct ProspectFilter {
     pub app: AppName,
@@ -101,42 +101,53 @@ pub struct ProspectFilter {
     pub id: DeploymentId,
     pub owner: Option<MemberName>,
     pub now: Timestamp,
-    pub limit: usize,
+    pub ending: usize,
+    pub living: usize,
 }
 
 pub(in crate::store) fn prospect(conn: &Connection, filter: &ProspectFilter) -> rusqlite::Result<Prospect> {
-    let (_, current) = super::super::environments::current(conn, &filter.app, &filter.environment)?;
+    let (seq, current) = super::super::environments::current(conn, &filter.app, &filter.environment)?;
     let fresh = current != filter.id;
+    let fates = standing::fates(conn, filter.now, &filter.app, &filter.environment, seq)?;
+    let ending = if fresh { fates.pinned } else { 0 };
+    let living = fates.live.saturating_sub(ending);
+    let seen = |ends: bool, count: u64, most: usize| -> rusqlite::Result<Sighted> {
+        let most = usize::try_from(count).map_or(most, |count| most.min(count));
+        let mut tokens = if most > 0 { sighted(conn, filter, fresh, ends, most)? } else { Vec::new() };
+        for token in tokens.iter_mut().filter(|token| !ends && fresh && token.replaced.is_none()) {
+            let (deployment, by) = (filter.id.to_string(), String::new());
+            token.replaced = Some(Replaced { at: filter.now, deployment, by });
+        }
+        Ok(Sighted { tokens, count })
+    };
+    Ok(Prospect {
+        would_end: seen(true, ending, filter.ending)?,
+        would_keep: seen(false, living, filter.living)?,
+    })
+}
+
+/// Of the live tokens that would end, or that would not, those that may be seen, newest first.
+fn sighted(
+    conn: &Connection,
+    filter: &ProspectFilter,
+    fresh: bool,
+    ends: bool,
+    most: usize,
+) -> rusqlite::Result<Vec<Token>> {
     let live = live("?3");
     // What outlived an earlier publish by its grace or its rule outlives this one as it does now.
     let sql = format!(
-        "SELECT t.id, ?5 AND d.published_at IS NULL AS pinned, has_ended(t.on_publish, ?3, ?3) AS stops,
-         ?4 IS NULL OR m.removed_at IS NULL AND m.name IS ?4 AS visible FROM {ALL}
-         WHERE t.app = ?1 AND t.environment = ?2 AND {live} ORDER BY t.rowid DESC"
+        "SELECT {COLUMNS} FROM {ALL} WHERE t.app = ?1 AND t.environment = ?2
+         AND (?4 IS NULL OR m.removed_at IS NULL AND m.name IS ?4)
+         AND (?5 AND d.published_at IS NULL AND has_ended(t.on_publish, ?3, ?3)) = ?6 AND {live}
+         ORDER BY t.rowid DESC LIMIT ?7"
     );
     let now = filter.now.as_millisecond();
     let owner = filter.owner.as_ref().map(MemberName::as_str);
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query((filter.app.as_str(), filter.environment.as_str(), now, owner, fresh))?;
-    let mut prospect = Prospect::default();
-    while let Some(row) = rows.next()? {
-        let (pinned, stops, visible) =
-            (row.get::<_, bool>(1)?, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?);
-        let ends = pinned && stops;
-        let side = if ends { &mut prospect.would_end } else { &mut prospect.would_keep };
-        side.count += 1;
-        // Only what is shown is worth reading whole.
-        if !visible || side.tokens.len() == filter.limit {
-            continue;
-        }
-        let Some(mut found) = get(conn, token_id(row, "id")?)? else { continue };
-        if pinned && !ends {
-            let (deployment, by) = (filter.id.to_string(), String::new());
-            found.replaced = Some(Replaced { at: filter.now, deployment, by });
-        }
-        side.tokens.push(found);
-    }
-    Ok(prospect)
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    conn.prepare_cached(&sql)?
+        .query_map((filter.app.as_str(), filter.environment.as_str(), now, owner, fresh, ends, most), token)?
+        .collect()
 }
 
 /// Some tokens that ended at or before `cutoff`, in whatever way.

@@ -2,7 +2,7 @@
 //! hold up every other write. By the clock alone: where it was set back, what was seen to have ended counts again.
 
 use jiff::Timestamp;
-use rusqlite::named_params;
+use rusqlite::{Connection, named_params};
 
 use super::super::super::{Limits, Refused};
 use super::super::work::{Halt, Work};
@@ -13,9 +13,44 @@ const GROUPS: &str = "standing s LEFT JOIN members m ON m.id = s.member
     LEFT JOIN deployments d ON d.app = s.app AND d.environment = s.environment AND d.seq = s.deployment_seq + 1
     WHERE m.removed_at IS NULL AND (d.published_at IS NULL OR NOT has_ended(s.on_publish, d.published_at, :now))";
 
+const OF_ENVIRONMENT: &str = "s.app = :app AND s.environment = :environment";
+/// Groups that end when the deployment with this number is replaced.
+const PINNED: &str =
+    "s.deployment_seq = :seq AND s.on_publish <> 'keep' AND has_ended(s.on_publish, :now, :now)";
+
 /// How many live tokens a member made.
 pub(in crate::store) fn of_member(work: &Work<'_>, now: Timestamp, member: i64) -> rusqlite::Result<u64> {
     live(work, now, Some(member))
+}
+
+/// How many of an environment's tokens live, and how many of them a publish ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fates {
+    pub(super) live: u64,
+    pub(super) pinned: u64,
+}
+
+/// The same beside the writer: what has expired since the counts were last brought up to date is taken from them here.
+pub(super) fn fates(
+    conn: &Connection,
+    now: Timestamp,
+    app: &AppName,
+    environment: &EnvironmentName,
+    seq: u32,
+) -> rusqlite::Result<Fates> {
+    let sql = format!(
+        "WITH standing AS (SELECT * FROM main.standing UNION ALL {})
+         SELECT coalesce(sum(s.tokens), 0) AS live, coalesce(sum(s.tokens) FILTER (WHERE {PINNED}), 0) AS pinned
+         FROM {GROUPS} AND {OF_ENVIRONMENT}",
+        expired("t.app = :app AND t.environment = :environment")
+    );
+    let named = named_params! {
+        ":now": now.as_millisecond(), ":app": app.as_str(), ":environment": environment.as_str(), ":seq": seq,
+    };
+    conn.prepare_cached(&sql)?.query_row(named, |row| {
+        let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        Ok(Fates { live: count("live")?, pinned: count("pinned")? })
+    })
 }
 
 /// How many live tokens end when the deployment with this number is replaced.
@@ -27,10 +62,7 @@ pub(in crate::store) fn of_deployment(
     seq: u32,
 ) -> rusqlite::Result<u64> {
     catch_up(work, now)?;
-    let sql = format!(
-        "SELECT coalesce(sum(s.tokens), 0) FROM {GROUPS} AND s.app = :app AND s.environment = :environment
-         AND s.deployment_seq = :seq AND s.on_publish <> 'keep' AND has_ended(s.on_publish, :now, :now)"
-    );
+    let sql = format!("SELECT coalesce(sum(s.tokens), 0) FROM {GROUPS} AND {OF_ENVIRONMENT} AND {PINNED}");
     let named = named_params! {
         ":now": now.as_millisecond(), ":app": app.as_str(), ":environment": environment.as_str(), ":seq": seq,
     };
@@ -110,18 +142,25 @@ fn in_place(work: &Work<'_>, now: Timestamp, member: Option<i64>) -> rusqlite::R
 /// That holds whatever becomes of the command.
 fn catch_up(work: &Work<'_>, now: Timestamp) -> rusqlite::Result<()> {
     let now = now.as_millisecond();
-    let at: i64 = work.conn.prepare_cached("SELECT at FROM standing_at")?.query_row([], |row| row.get(0))?;
-    work.conn
-        .prepare_cached(
-            "INSERT INTO standing
-             SELECT app, environment, deployment_seq, on_publish, coalesce(member, 0), ?3 * count(*) FROM tokens
-             WHERE expires_at > ?1 AND expires_at <= ?2 AND revoked_at IS NULL GROUP BY 1, 2, 3, 4, 5
-             ON CONFLICT DO UPDATE SET tokens = tokens + excluded.tokens",
-        )?
-        .execute((at.min(now), at.max(now), if at <= now { -1 } else { 1 }))?;
+    let sql = format!(
+        "INSERT INTO standing {} ON CONFLICT DO UPDATE SET tokens = tokens + excluded.tokens",
+        expired("true")
+    );
+    work.conn.prepare_cached(&sql)?.execute(named_params! { ":now": now })?;
     work.conn.prepare_cached("DELETE FROM standing WHERE tokens = 0")?.execute([])?;
     work.conn.prepare_cached("UPDATE standing_at SET at = ?")?.execute([now])?;
     Ok(())
+}
+
+/// What the counts of these tokens' groups have to be changed by.
+fn expired(whose: &str) -> String {
+    format!(
+        "SELECT t.app, t.environment, t.deployment_seq, t.on_publish, coalesce(t.member, 0),
+             iif(at <= :now, -1, 1) * count(*)
+         FROM standing_at CROSS JOIN tokens t
+         WHERE t.expires_at > min(at, :now) AND t.expires_at <= max(at, :now) AND t.revoked_at IS NULL AND {whose}
+         GROUP BY 1, 2, 3, 4, 5"
+    )
 }
 
 #[cfg(test)]
