@@ -15,12 +15,12 @@ use crate::support::visitor::link;
 const LEAVING: &str =
     "const e = new Event('beforeunload', { cancelable: true }); dispatchEvent(e); return e.defaultPrevented";
 
-fn origin(gateway: &Gateway) -> String {
+pub(super) fn origin(gateway: &Gateway) -> String {
     format!("http://{}", gateway.admin_address())
 }
 
 /// A browser that came in by a link.
-fn signed_in(gateway: &Gateway) -> Browser {
+pub(super) fn signed_in(gateway: &Gateway) -> Browser {
     let browser = Browser::start();
     browser.visit(&format!("{}{}", origin(gateway), link(gateway)));
     browser.click("main button.main");
@@ -372,6 +372,7 @@ fn every_page_is_for_everybody_and_looks_it() {
         ("secret", "/secrets/SHOP_KEY".to_owned()),
         ("secret-edit", "/secrets/BILLING_OAUTH/edit".to_owned()),
         ("leaks", "/leaks".to_owned()),
+        ("leak-report", "/leaks/report".to_owned()),
         ("leaked-token", format!("/tokens/{leaked}")),
         ("notices", "/leaks/notices".to_owned()),
         ("audit", "/audit".to_owned()),
