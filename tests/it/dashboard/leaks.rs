@@ -108,7 +108,7 @@ fn the_form_that_reports_a_leak_is_for_those_who_may_and_says_nothing_back() {
     let unproven = operator.post("/leaks/report", &[("value", &token.secret), ("source", "hand")]);
     assert_eq!(unproven.status, 403);
     let encoded = format!("a%70{}", &token.secret[1..]);
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(30_000);
     for (value, source, url) in [
         ("", "hand", ""),
         ("pct_x", "hand", ""),
