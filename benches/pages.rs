@@ -127,9 +127,10 @@ fn fill(home: &Path) {
                     if number >= TOKENS {
                         break;
                     }
+                    let environment = ["development", "production"][number % 2];
                     let body = json!({
                         "label": format!("token number {number} of many"), "app": "shop",
-                        "environment": ["development", "production"][number % 2],
+                        "environment": environment,
                         "expires_in": if number % 3 == 0 { "1y" } else { "7d" }, "scopes": ["GET /healthz"],
                     });
                     let minted: Value = operator.post("/v1/tokens", &body).unwrap().json().unwrap();

@@ -159,7 +159,7 @@ pub(in crate::admin) async fn answer(
     answered.unwrap_or_else(|problem| {
         // The key may have ended while the form was being filled in.
         if problem.status() == StatusCode::UNAUTHORIZED && need != Need::Open {
-            return page::go(&way_back(route, head.uri.path()));
+            return page::go(&way_in(route, &head));
         }
         page::refusal(&problem, caller.as_ref().zip(visit.session.as_ref()), id)
     })
@@ -189,20 +189,14 @@ fn way_in(route: &Route, head: &Parts) -> String {
     if matches!(route.path, "/" | "/sign-out") {
         return "/sign-in".to_owned();
     }
-    if route.method != Method::GET {
-        return way_back(route, head.uri.path());
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if route.method == Method::GET {
+        query.append_pair("next", wanted);
+    } else {
+        // The session has ended under a form.
+        query.append_pair("ended", "yes").append_pair("next", &page_of(route.path, head.uri.path()));
     }
-    sign_in(&[("next", wanted)])
-}
-
-/// To the form that signs in, for whom a session has ended under a form, and from there back to that form.
-fn way_back(route: &Route, path: &str) -> String {
-    sign_in(&[("ended", "yes"), ("next", &page_of(route.path, path))])
-}
-
-fn sign_in(query: &[(&str, &str)]) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-    format!("/sign-in?{query}")
+    format!("/sign-in?{}", query.finish())
 }
 
 /// The page with the form that is sent to a path: what makes a new one, or else the nearest at or above it.

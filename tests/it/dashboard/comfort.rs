@@ -2,32 +2,11 @@
 
 use serde_json::json;
 
-use super::browser::{origin, signed_in};
+use super::browser::{key, origin, sign_in, signed_in, with_key};
 use crate::support::app::App;
 use crate::support::browser::Browser;
 use crate::support::gateway::Gateway;
 use crate::support::until;
-
-/// The key of a new member, and a browser that came in by it.
-fn with_key(gateway: &Gateway, name: &str) -> (Browser, String) {
-    let browser = Browser::start();
-    browser.visit(&format!("{}/sign-in", origin(gateway)));
-    let key = key(gateway, name);
-    sign_in(&browser, &key);
-    browser.wait_for("h1", "Tokens");
-    (browser, key)
-}
-
-fn key(gateway: &Gateway, name: &str) -> String {
-    let body = json!({ "member": name, "scopes": ["read", "mint", "secrets"] });
-    let made = gateway.admin("POST /v1/keys", Some(body));
-    made.json()["secret"].as_str().unwrap().to_owned()
-}
-
-fn sign_in(browser: &Browser, key: &str) {
-    browser.fill("#key", key);
-    browser.click("form[action='/sign-in'] button");
-}
 
 /// Ends the session and does what then finds out.
 fn end(gateway: &Gateway, browser: &Browser, act: impl FnOnce()) {
