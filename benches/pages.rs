@@ -131,10 +131,10 @@ fn fill(home: &Path) {
                     let body = json!({
                         "label": format!("token number {number} of many"), "app": "shop",
                         "environment": environment,
-                        "expires_in": if number % 3 == 0 { "1y" } else { "7d" }, "scopes": ["GET /healthz"],
+                        "expires_in": if number.is_multiple_of(3) { "1y" } else { "7d" }, "scopes": ["GET /healthz"],
                     });
                     let minted: Value = operator.post("/v1/tokens", &body).unwrap().json().unwrap();
-                    if number % 1000 == 0 {
+                    if number.is_multiple_of(1000) {
                         let secret = &minted["secret"];
                         let report = json!({ "tokens": [secret], "source": "bench", "url": "a paste" });
                         operator.post("/v1/leaks", &report).unwrap();
