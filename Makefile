@@ -74,5 +74,6 @@ bench:
 	cargo bench --locked --bench decision -- times --record benches/results
 	PATH="$$PATH:/usr/sbin" cargo bench --locked --bench end_to_end -- --record benches/results
 	cargo bench --locked --bench end_to_end -- tokens --record benches/results
+	cargo bench --locked --bench pages
 	cargo bench --locked --bench scan
 	cargo bench --locked --bench end_to_end -- stalled

@@ -124,6 +124,7 @@ pub(super) const ROUTES: &[Route] = &[
     route(&Method::POST, "/v1/reload", Need::Workspace, reload::reload),
     route(&Method::GET, "/v1/whoami", Need::Key, auth::whoami),
     route(&Method::POST, "/v1/dashboard-links", Need::Key, dashboard::link::mint),
+    route(&Method::DELETE, "/v1/dashboard-sessions", Need::Workspace, dashboard::session::end_all),
     route(&Method::GET, "/v1/openapi.json", Need::Nothing, openapi::show),
     route(&Method::GET, "/healthz", Need::Nothing, health::live),
     route(&Method::GET, "/readyz", Need::Nothing, health::ready),
@@ -167,6 +168,8 @@ pub(super) const ROUTES: &[Route] = &[
     page(&Method::POST, "/secrets/{name}/revoke", SECRETS, dashboard::secrets::revoke),
     page(&Method::POST, "/secrets/{name}/delete", SECRETS, dashboard::secrets::delete),
     page(&Method::GET, "/leaks", READ, dashboard::leaks::list),
+    page(&Method::GET, "/leaks/report", MINT, dashboard::leak_report::ask),
+    page(&Method::POST, "/leaks/report", MINT, dashboard::leak_report::report),
     page(&Method::GET, "/leaks/notices", Need::Workspace, dashboard::notices::list),
     page(&Method::POST, "/leaks/notices/{id}/retry", Need::Workspace, dashboard::notices::retry),
     page(&Method::GET, "/audit", READ, dashboard::audit::list),
@@ -220,7 +223,7 @@ async fn answer(state: State, route: &'static Route, names: Vec<String>, request
     let handler = match route.serves {
         Serves::Calls(handler) => handler,
         Serves::Pages(handler) => {
-            return dashboard::answer(state, route.need, handler, names, request, &id).await;
+            return dashboard::answer(state, route, handler, names, request, &id).await;
         }
     };
     let attempt = async {

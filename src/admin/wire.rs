@@ -397,6 +397,13 @@ pub struct DashboardLink {
     pub expires_at: Timestamp,
 }
 
+/// The answer of `DELETE /v1/dashboard-sessions`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DashboardSessionsEnded {
+    /// Sessions that were in use.
+    pub ended: u64,
+}
+
 /// The answer of `/healthz` while all is well.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {

@@ -215,7 +215,7 @@ enum Family {
     Scan(scan::Scan),
     /// Show as whom the admin side takes this command line
     Whoami(identity::Whoami),
-    /// Print a link that signs a browser in to the dashboard, once
+    /// Print a link that signs a browser in to the dashboard, once; or sign everybody out of it
     Dashboard(dashboard::Dashboard),
 }
 

@@ -119,6 +119,13 @@ impl Control {
         }
     }
 
+    /// Writes into the audit log that somebody ended all sessions of the dashboard, which has happened already.
+    pub async fn note_signed_out(&self, caller: &Caller, sessions: u64) {
+        if let Err(error) = self.store.note_signed_out(caller.act(self.now()), sessions).await {
+            tracing::error!("the end of {sessions} sessions is missing from the audit log: {error}");
+        }
+    }
+
     /// A copy of the whole store as it is now.
     ///
     /// # Errors

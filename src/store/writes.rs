@@ -253,6 +253,14 @@ impl Store {
         self.0.writer.command(move |work| audit::sign_in(work, &act)).await
     }
 
+    /// Notes in the audit log that somebody ended all sessions of the dashboard, and how many those were.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn note_signed_out(&self, act: Act, sessions: u64) -> Result<(), NotDone> {
+        self.0.writer.command(move |work| audit::signed_out(work, &act, sessions)).await
+    }
+
     /// Deletes, in small pieces, the tokens that ended at or before `cutoff`; returns how many.
     ///
     /// # Errors

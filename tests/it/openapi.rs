@@ -207,6 +207,7 @@ fn every_call_answers_as_it_is_described() {
         api.ask(caller, "GET /v1/whoami", "GET /v1/whoami", None);
         api.ask(caller, "POST /v1/dashboard-links", "POST /v1/dashboard-links", None);
     }
+    api.ask(&operator, "DELETE /v1/dashboard-sessions", "DELETE /v1/dashboard-sessions", None);
     let digests = [operator.mint("production").secret, text(&key, "/secret")].map(|secret| digest(&secret));
     api.ask(&operator, "POST /v1/lookup", "POST /v1/lookup", Some(json!({ "digests": digests })));
     let leaked = [operator.mint("production").secret, text(&key, "/secret"), crate::support::leak::token()];

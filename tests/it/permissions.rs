@@ -48,6 +48,7 @@ fn none() -> Value {
 const CALLS: &[Call] = &[
     call("GET /v1/whoami", Wants::Key, About::Nothing, 200, none),
     call("POST /v1/dashboard-links", Wants::Key, About::Nothing, 201, none),
+    call("DELETE /v1/dashboard-sessions", Wants::Workspace, About::Nothing, 200, none),
     call("GET /v1/tokens", Wants::Scope("read"), About::Nothing, 200, none),
     call("GET /v1/tokens/{id}", Wants::Scope("read"), About::Token, 200, none),
     call("PATCH /v1/tokens/{id}", Wants::Scope("mint"), About::Token, 200, || json!({ "label": "x" })),

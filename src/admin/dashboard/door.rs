@@ -17,7 +17,7 @@ use super::{Handler, page::Frame};
 use crate::admin::call::State;
 use crate::admin::condition;
 use crate::admin::problem::{Problem, RequestId};
-use crate::admin::routes::Need;
+use crate::admin::routes::{Need, ROUTES, Route, Serves};
 use crate::admin::seats;
 use crate::admin::secrets::wipe;
 use crate::admin::serve::{self, Encrypted, Origin};
@@ -34,9 +34,6 @@ const ONCE: &str = "once";
 /// What whoever has a cookie that opens nothing is told, as it may keep them out for ever.
 const STRAY: &str = "This browser sent a cookie that opens no session: it has ended, or another program on this host set it. \
     If you are back here right after signing in, delete the browser's cookies for this host.";
-
-/// The form that signs in, for whom a session has ended under a form.
-const ENDED: &str = "/sign-in?ended=yes";
 
 /// A request for a page by somebody who may have it.
 pub(in crate::admin) struct Ask {
@@ -114,12 +111,13 @@ impl Visit {
 /// Serves a page.
 pub(in crate::admin) async fn answer(
     state: State,
-    need: Need,
+    route: &Route,
     handler: Handler,
     names: Vec<String>,
     request: Request,
     id: &RequestId,
 ) -> Response {
+    let need = route.need;
     let (head, body) = request.into_parts();
     let Some(Origin::Tcp(peer)) = head.extensions.get::<Origin>().copied() else {
         let detail = "the dashboard is on the admin address, not on the socket";
@@ -153,7 +151,7 @@ pub(in crate::admin) async fn answer(
         match &caller {
             Some(caller) => need.is_met_by(caller)?,
             None if need == Need::Open => {}
-            None => return Ok(page::go(&way_in(&head))),
+            None => return Ok(page::go(&way_in(route, &head))),
         }
         let body = serve::body(body).await?;
         let form = if is_change { Form::parse(&head.headers, &body)? } else { Form::default() };
@@ -171,7 +169,7 @@ pub(in crate::admin) async fn answer(
     answered.unwrap_or_else(|problem| {
         // The key may have ended while the form was being filled in.
         if problem.status() == StatusCode::UNAUTHORIZED && need != Need::Open {
-            return page::go(ENDED);
+            return page::go(&way_in(route, &head));
         }
         page::refusal(&problem, caller.as_ref().zip(visit.session.as_ref()), id)
     })
@@ -196,16 +194,40 @@ async fn judge(state: &State, visit: &Visit) -> Result<Option<Caller>, Problem> 
 }
 
 /// To the form that signs in, and from there to where it was wanted to go.
-fn way_in(head: &Parts) -> String {
+fn way_in(route: &Route, head: &Parts) -> String {
     let wanted = head.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-    if head.method != Method::GET {
-        return if wanted == "/sign-out" { "/sign-in" } else { ENDED }.to_owned();
-    }
-    if wanted == "/" {
+    if matches!(route.path, "/" | "/sign-out") {
         return "/sign-in".to_owned();
     }
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", wanted).finish();
-    format!("/sign-in?{query}")
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if route.method == Method::GET {
+        query.append_pair("next", wanted);
+    } else {
+        // The session has ended under a form.
+        query.append_pair("ended", "yes").append_pair("next", &page_of(route.path, head.uri.path()));
+    }
+    format!("/sign-in?{}", query.finish())
+}
+
+/// The page with the form that is sent to a path: what makes a new one, or else the nearest at or above it.
+fn page_of(mut pattern: &str, mut path: &str) -> String {
+    let is_page = |pattern: &str| {
+        ROUTES.iter().any(|route| {
+            route.method == Method::GET && route.path == pattern && matches!(route.serves, Serves::Pages(_))
+        })
+    };
+    loop {
+        if is_page(&format!("{pattern}/new")) {
+            return format!("{path}/new");
+        }
+        if is_page(pattern) {
+            return path.to_owned();
+        }
+        match (pattern.rsplit_once('/'), path.rsplit_once('/')) {
+            (Some((above, _)), Some((place, _))) => (pattern, path) = (above, place),
+            _ => return "/".to_owned(),
+        }
+    }
 }
 
 /// The session that the cookie stands for. Other servers on this host can set cookies beside ours: what is no session
@@ -309,6 +331,35 @@ mod tests {
             &[("origin", "http://admin.example:9180"), ("origin", "http://evil.example")],
         ] {
             assert!(!own(fields), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn every_form_leads_back_to_the_page_that_it_is_on() {
+        for (pattern, path, page) in [
+            ("/tokens", "/tokens", "/tokens/new"),
+            ("/tokens/{id}/edit", "/tokens/tok_1/edit", "/tokens/tok_1/edit"),
+            ("/tokens/{id}/rotate", "/tokens/tok_1/rotate", "/tokens/tok_1"),
+            (
+                "/apps/{app}/environments/{environment}/external-access",
+                "/apps/a%20b/environments/c/external-access",
+                "/apps/a%20b",
+            ),
+            (
+                "/apps/{app}/environments/{environment}/deployments/{id}/archive",
+                "/apps/a/environments/b/deployments/c/archive",
+                "/apps/a/environments/b/deployments",
+            ),
+            ("/members/{name}/remove", "/members/ann/remove", "/members"),
+            ("/secrets", "/secrets", "/secrets/new"),
+            ("/leaks/notices/{id}/retry", "/leaks/notices/x/retry", "/leaks/notices"),
+            ("/nowhere", "/nowhere", "/"),
+        ] {
+            assert_eq!(page_of(pattern, path), page, "{pattern}");
+        }
+        for route in ROUTES.iter().filter(|route| matches!(route.serves, Serves::Pages(_))) {
+            let leads_nowhere = page_of(route.path, route.path) == "/";
+            assert_eq!(leads_nowhere, matches!(route.path, "/" | "/sign-out"), "{}", route.path);
         }
     }
 

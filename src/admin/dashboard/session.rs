@@ -4,7 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+
 use super::random::{Hash, draw, hash};
+use crate::admin::call::{Answer, Call, json};
+use crate::admin::wire;
 use crate::model::KeyId;
 
 /// A session that nobody uses ends after this, and any after the second.
@@ -86,6 +90,12 @@ impl Sessions {
         self.with(|all| all.remove(id));
     }
 
+    /// Ends all of them; how many there were.
+    fn end_all(&self, now: Instant) -> u64 {
+        let all = self.with(std::mem::take);
+        all.values().filter(|kept| !kept.has_ended(now)).count() as u64
+    }
+
     /// Leaves word for the next page.
     pub(super) fn leave_notice(&self, id: &Hash, notice: String) {
         self.with(|all| {
@@ -102,6 +112,17 @@ impl Sessions {
     fn with<T>(&self, act: impl FnOnce(&mut HashMap<Hash, Kept>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+pub(in crate::admin) fn end_all(call: Call) -> Answer {
+    Box::pin(async move {
+        let (dashboard, caller) = (&call.state.dashboard, call.caller()?);
+        // A link that waits would begin the next one.
+        dashboard.links.drop_all();
+        let ended = dashboard.sessions.end_all(Instant::now());
+        call.state.control.note_signed_out(caller, ended).await;
+        json(StatusCode::OK, &wire::DashboardSessionsEnded { ended })
+    })
 }
 
 fn make_room(all: &mut HashMap<Hash, Kept>, of: impl Fn(&Kept) -> bool) {
@@ -146,6 +167,8 @@ mod tests {
         assert!(sessions.find(&first, now).is_none());
         assert!(sessions.find(&kept, now).is_some());
         assert_eq!(sessions.with(|all| all.len()), MOST_OF_ONE + 1);
+        assert_eq!(sessions.end_all(now + IDLE), MOST_OF_ONE as u64, "one had ended of itself");
+        assert!(sessions.find(&kept, now).is_none());
     }
 
     #[test]

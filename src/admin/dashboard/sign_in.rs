@@ -19,6 +19,8 @@ struct SignIn {
     frame: Frame,
     next: String,
     wrong: Option<String>,
+    /// Whether a form waits for whoever signs in again.
+    waits: bool,
 }
 
 #[derive(Template)]
@@ -31,10 +33,14 @@ struct Follow {
 pub(in crate::admin) fn ask(ask: Ask) -> Answer {
     Box::pin(async move {
         let query = ask.query();
-        let ended = query.filled("ended").map(|_| {
-            "Your session has ended: what you sent was not done. Sign in and send it again.".to_owned()
-        });
-        form(&ask, StatusCode::OK, &query.filled("next").unwrap_or_default(), ended)
+        let told = match query.raw("ended") {
+            "" => None,
+            "reported" => Some("The key that you reported was the one you signed in with: it is revoked."),
+            _ => Some(
+                "Your session has ended: what you sent was not done. Sign in, and you are back at the form to send it again.",
+            ),
+        };
+        form(&ask, StatusCode::OK, &query.filled("next").unwrap_or_default(), told.map(str::to_owned))
     })
 }
 
@@ -103,7 +109,8 @@ pub(in crate::admin) fn out(ask: Ask) -> Answer {
 }
 
 fn form(ask: &Ask, status: StatusCode, next: &str, wrong: Option<String>) -> Result<Response, Problem> {
-    html(status, &SignIn { frame: ask.frame("", "Sign in"), next: next.to_owned(), wrong })
+    let waits = ask.query().raw("ended") == "yes";
+    html(status, &SignIn { frame: ask.frame("", "Sign in"), next: next.to_owned(), wrong, waits })
 }
 
 async fn begin(ask: &Ask, holder: Holder, caller: &Caller, next: &str) -> Result<Response, Problem> {

@@ -10,8 +10,8 @@ use super::{Answer, Ask};
 use crate::control::{AppView, Caller, ListMembers, ListTokens};
 use crate::model::{Scope, Status, Token};
 
-/// Offered as names to filter by.
-const MEMBERS: &str = "200";
+/// Offered as names to filter by; any other can be typed.
+const MEMBERS: &str = "30";
 
 /// Characters of a token's scopes that a list shows.
 const SCOPES: usize = 60;

@@ -88,7 +88,7 @@ pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 /// What an entry of the audit log tells, in plain words; `None` for one that is not known here.
-pub(super) const ACTIONS: [(&str, &str); 29] = [
+pub(super) const ACTIONS: [(&str, &str); 30] = [
     ("token.mint", "made a token"),
     ("token.edit", "edited a token"),
     ("token.rotate", "rotated a token"),
@@ -97,6 +97,7 @@ pub(super) const ACTIONS: [(&str, &str); 29] = [
     ("token.forget", "forgot an ended token"),
     ("token.expiring", "noted a token about to end"),
     ("session.begin", "signed in to the dashboard"),
+    ("session.end_all", "signed everybody out"),
     ("share.use", "signed in by a link"),
     ("secret.set", "set a secret"),
     ("secret.edit", "edited a secret"),

@@ -257,6 +257,10 @@ impl Doc {
                 "Make a link that signs a browser in to the dashboard, once, as the caller",
             )
             .gives(201, "Made. The one answer that holds it.", one::<wire::DashboardLink>),
+            ("DELETE", "/v1/dashboard-sessions") => Self::new(
+                "Sign everybody out of the dashboard, and let nobody in by a link that was made before",
+            )
+            .gives(200, "How many sessions ended.", one::<wire::DashboardSessionsEnded>),
             ("GET", "/v1/whoami") => Self::new("Tell who calls").gives(200, OK, one::<wire::Whoami>),
             ("GET", "/v1/openapi.json") => {
                 Self::new("This document").gives(200, OK, |_| json!({ "type": "object" }))

@@ -45,6 +45,11 @@ pub(in crate::store) fn sign_in(work: &mut Work<'_>, act: &Act) -> Result<(), Ha
     Ok(note(work.conn, act, "session.begin", "", json!({}))?)
 }
 
+/// Appends the entry of somebody who has ended all use of the dashboard.
+pub(in crate::store) fn signed_out(work: &mut Work<'_>, act: &Act, sessions: u64) -> Result<(), Halt> {
+    Ok(note(work.conn, act, "session.end_all", "", json!({ "sessions": sessions }))?)
+}
+
 pub(in crate::store) fn list(conn: &Connection, filter: &EntryFilter) -> rusqlite::Result<Vec<Entry>> {
     let (beyond, order, from) = match filter.side {
         Side::After(seq) => (">", "ASC", seq),

@@ -28,6 +28,27 @@ pub(super) fn signed_in(gateway: &Gateway) -> Browser {
     browser
 }
 
+/// The key of a new member, and a browser that came in by it.
+pub(super) fn with_key(gateway: &Gateway, name: &str) -> (Browser, String) {
+    let browser = Browser::start();
+    browser.visit(&format!("{}/sign-in", origin(gateway)));
+    let key = key(gateway, name);
+    sign_in(&browser, &key);
+    browser.wait_for("h1", "Tokens");
+    (browser, key)
+}
+
+pub(super) fn key(gateway: &Gateway, name: &str) -> String {
+    let body = json!({ "member": name, "scopes": ["read", "mint", "secrets"] });
+    let made = gateway.admin("POST /v1/keys", Some(body));
+    made.json()["secret"].as_str().unwrap().to_owned()
+}
+
+pub(super) fn sign_in(browser: &Browser, key: &str) {
+    browser.fill("#key", key);
+    browser.click("form[action='/sign-in'] button");
+}
+
 /// Some of everything, so that there is something to look at.
 fn furnished() -> (App, Gateway) {
     let app = App::echo();
@@ -283,6 +304,34 @@ fn a_key_is_made_guarded_and_revoked() {
 }
 
 #[test]
+fn a_plain_member_sees_and_is_offered_what_is_theirs() {
+    let gateway = Gateway::before(&App::echo());
+    let others = gateway.mint("production").id;
+    let (browser, _) = with_key(&gateway, "ann");
+    browser.wait_for("section.empty", "No tokens yet");
+    for page in ["/members", "/leaks/notices"] {
+        assert!(!browser.has(&format!("a[href='{page}']")), "{page} is not offered");
+        browser.visit(&format!("{}{page}", origin(&gateway)));
+        browser.wait_for("h1", "This is not yours to do");
+    }
+    browser.visit(&format!("{}/tokens/{others}", origin(&gateway)));
+    browser.wait_for("h1", "There is nothing here");
+    browser.visit(&format!("{}/tokens/new?place=shop/production&label=hers", origin(&gateway)));
+    browser.click("button[value=mint]");
+    browser.wait_for("h1", "Copy your token now");
+    let value = revealed(&browser);
+    browser.click("#stored");
+    browser.click("a.button.main");
+    browser.wait_for("h1", "hers");
+    assert!(!browser.has("form[action$='/delete']"), "whoever may not delete is not offered to");
+    browser.run("document.querySelectorAll('details.act').forEach((d) => { d.open = true })", &json!([]));
+    browser.click("form[action$='/revoke'] button");
+    browser.wait_for("[role=status]", "revoked");
+    let refused = gateway.ask(with_token("GET /", "shop.localhost", &value));
+    assert_eq!(refused.code(), "token_revoked");
+}
+
+#[test]
 fn a_secret_is_set_and_a_publish_asks_first() {
     let gateway = Gateway::before(&App::echo());
     let token = gateway.mint("production");
@@ -372,6 +421,7 @@ fn every_page_is_for_everybody_and_looks_it() {
         ("secret", "/secrets/SHOP_KEY".to_owned()),
         ("secret-edit", "/secrets/BILLING_OAUTH/edit".to_owned()),
         ("leaks", "/leaks".to_owned()),
+        ("leak-report", "/leaks/report".to_owned()),
         ("leaked-token", format!("/tokens/{leaked}")),
         ("notices", "/leaks/notices".to_owned()),
         ("audit", "/audit".to_owned()),

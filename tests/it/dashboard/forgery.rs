@@ -72,6 +72,7 @@ fn every_page_keeps_to_itself() {
         "/secrets",
         "/secrets/new",
         "/leaks",
+        "/leaks/report",
         "/leaks/notices",
         "/members",
         "/keys",

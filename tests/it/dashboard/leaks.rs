@@ -4,8 +4,10 @@ use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::caller::Caller;
+use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::hook::{self, Hook};
+use crate::support::leak;
 use crate::support::until;
 use crate::support::visitor::{Visitor, between};
 
@@ -48,6 +50,108 @@ fn leaks_are_told_as_text_to_their_owners_and_on_the_tokens_page() {
     assert!(narrowed.contains("hand") && !narrowed.contains(&hers.id), "{narrowed}");
     let called = gateway.admin(&format!("GET /v1/leaks?subject={}", other.id), None).json();
     assert_eq!(called["items"].as_array().map(Vec::len), Some(1));
+}
+
+/// What the next page says of a leak that this visitor reports.
+#[track_caller]
+fn told(visitor: &Visitor<'_>, value: &str, next: &str) -> String {
+    let sent = visitor.submit("/leaks/report", &[("value", value), ("source", "hand"), ("url", "a chat")]);
+    assert_eq!(sent.status, 303, "{sent:?}");
+    between(&visitor.page(next), "role=\"status\">", "</p>").to_owned()
+}
+
+#[test]
+fn a_leak_is_reported_on_a_page_and_the_verdict_told() {
+    let gateway = Gateway::before(&App::echo());
+    let operator = Visitor::operator(&gateway);
+    let (hers, caller) = (gateway.mint("production"), Caller::member(&gateway, "ann", &["mint"], None));
+    let form = operator.page("/leaks/report");
+    assert!(form.contains("value=\"operator\"") && form.contains("type=\"password\""), "{form}");
+    assert!(operator.page("/leaks").contains("href=\"/leaks/report\""));
+
+    let hint = &hers.secret[36..];
+    assert_eq!(
+        told(&operator, &format!(" {} ", hers.secret), "/leaks"),
+        format!("The token ending in …{hint} was live, and is revoked.")
+    );
+    let refused = gateway.ask(with_token("GET /", "shop.localhost", &hers.secret));
+    assert_eq!(refused.code(), "token_revoked");
+    let again = told(&operator, &hers.secret, "/leaks");
+    assert_eq!(again, format!("The token ending in …{hint} had ended before."));
+    assert!(told(&operator, &leak::token(), "/leaks").contains("none of ours"));
+    let page = operator.page("/leaks");
+    assert!(
+        page.contains("by <bdi>hand</bdi>") && page.contains("a chat") && !page.contains("pct_"),
+        "{page}"
+    );
+
+    // Whoever may mint may report what is another's, and is not told whose it is.
+    let (bob, _) = Visitor::member(&gateway, "bob", &["mint"], None);
+    let hers = caller.mint("production");
+    let verdict = told(&bob, &hers.secret, "/leaks/report");
+    assert!(verdict.contains("was live, and is revoked. It is not yours"), "{verdict}");
+    assert!(!verdict.contains(&hers.secret[36..]), "{verdict}");
+    let refused = gateway.ask(with_token("GET /", "shop.localhost", &hers.secret));
+    assert_eq!(refused.code(), "token_revoked");
+}
+
+#[test]
+fn the_form_that_reports_a_leak_is_for_those_who_may_and_says_nothing_back() {
+    let gateway = Gateway::before(&App::echo());
+    let operator = Visitor::operator(&gateway);
+    let token = gateway.mint("production");
+    let (dan, _) = Visitor::member(&gateway, "dan", &["read"], None);
+    assert_eq!(dan.get("/leaks/report").status, 403);
+    let sent = dan.submit("/leaks/report", &[("value", &token.secret), ("source", "hand")]);
+    assert_eq!(sent.status, 403);
+    assert!(!dan.page("/leaks").contains("/leaks/report"));
+    let unproven = operator.post("/leaks/report", &[("value", &token.secret), ("source", "hand")]);
+    assert_eq!(unproven.status, 403);
+    let encoded = format!("a%70{}", &token.secret[1..]);
+    let long = "x".repeat(30_000);
+    for (value, source, url) in [
+        ("", "hand", ""),
+        ("pct_x", "hand", ""),
+        ("\u{0}\u{202e}<script>", "hand", ""),
+        (&token.secret, "", ""),
+        (&format!("{0} {0}", token.secret), "hand", ""),
+        (&token.secret, &token.secret, ""),
+        (&token.secret, "hand", &format!("https://paste.example/?t={}", token.secret)),
+        (&token.secret, "hand", &encoded),
+        (&token.secret, &long, ""),
+        (&long, "hand", &long),
+    ] {
+        let sent = operator.submit("/leaks/report", &[("value", value), ("source", source), ("url", url)]);
+        let page = sent.text();
+        assert_eq!(sent.status, 422, "{page}");
+        assert!(page.contains("Not yet") && !page.contains(&token.secret[4..]), "{page}");
+        assert!(!page.contains("<script>") && page.len() < 20_000, "{}", page.len());
+    }
+    let answer = gateway.ask(with_token("GET /", "shop.localhost", &token.secret));
+    assert_eq!(answer.status, 200, "none of them did anything");
+
+    // What is sent twice is one report.
+    let page = operator.page("/leaks/report");
+    let once = between(&page, "name=\"once\" value=\"", "\"");
+    let fields = [("once", once), ("value", &token.secret), ("source", "hand")];
+    for _ in 0..2 {
+        assert_eq!(operator.submit("/leaks/report", &fields).status, 303);
+        let page = operator.page("/leaks");
+        assert!(page.contains("was live, and is revoked.") && !page.contains("2 times"), "{page}");
+    }
+}
+
+#[test]
+fn whoever_reports_the_key_they_came_with_is_out_and_told_why() {
+    let gateway = Gateway::before(&App::echo());
+    let made = gateway.admin("POST /v1/keys", Some(json!({ "member": "ann", "scopes": ["mint"] }))).json();
+    let key = made["secret"].as_str().unwrap();
+    let ann = Visitor::stranger(&gateway);
+    assert_eq!(ann.post("/sign-in", &[("key", key)]).status, 303);
+    let sent = ann.submit("/leaks/report", &[("value", key), ("source", "ann")]);
+    assert_eq!((sent.status, sent.get("location")), (303, Some("/sign-in?ended=reported")), "{sent:?}");
+    assert!(ann.page("/sign-in?ended=reported").contains("it is revoked"));
+    assert_eq!(ann.post("/sign-in", &[("key", key)]).status, 401);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The dashboard: pages for people.
 
 mod browser;
+mod comfort;
 mod deployments;
 mod forgery;
 mod leaks;

@@ -33,8 +33,15 @@ fn a_key_signs_in_until_it_is_revoked() {
     gateway.admin(&format!("DELETE /v1/keys/{key}"), None);
     assert!(is_out(&ann));
     let again = ann.post("/tokens", &[("proof", "of a session that is over")]);
-    assert_eq!((again.status, again.get("location")), (303, Some("/sign-in?ended=yes")), "{again:?}");
-    assert!(ann.page("/sign-in?ended=yes").contains("Your session has ended"));
+    assert_eq!(
+        (again.status, again.get("location")),
+        (303, Some("/sign-in?ended=yes&next=%2Ftokens%2Fnew")),
+        "{again:?}"
+    );
+    let door = ann.page("/sign-in?ended=yes&next=%2Ftokens%2Fnew");
+    assert!(door.contains("Your session has ended") && door.contains("value=\"/tokens/new\""), "{door}");
+    let again = ann.post("/tokens/tok_x/revoke", &[]);
+    assert_eq!(again.get("location"), Some("/sign-in?ended=yes&next=%2Ftokens%2Ftok_x"), "{again:?}");
     let again = ann.post("/sign-out", &[("proof", "of a session that is over")]);
     assert_eq!((again.status, again.get("location")), (303, Some("/sign-in")), "{again:?}");
 
@@ -208,6 +215,27 @@ fn signing_out_ends_the_session() {
     assert!(out.get("set-cookie").unwrap().contains("Max-Age=0"));
     let kept = Visitor::with_cookie(&gateway, &cookie);
     assert!(is_out(&kept), "the session itself is over");
+}
+
+#[test]
+fn everybody_is_signed_out_at_once() {
+    let gateway = Gateway::before(&App::echo());
+    let (operator, (ann, _)) =
+        (Visitor::operator(&gateway), Visitor::member(&gateway, "ann", &["read", "mint"], None));
+    let waiting = link(&gateway);
+    let caller = Caller::member(&gateway, "bob", &["read", "mint"], None);
+    caller.get(403, "DELETE /v1/dashboard-sessions", None);
+    assert!(!is_out(&operator) && !is_out(&ann));
+    let ran = gateway.cli(&["dashboard", "--sign-out-all"]);
+    assert!(ran.code == 0 && ran.stdout.starts_with("2 sessions ended."), "{ran:?}");
+    assert!(is_out(&operator) && is_out(&ann));
+    assert_eq!(Visitor::stranger(&gateway).post(&waiting, &[]).status, 401, "a link is a session to come");
+    assert_eq!(gateway.admin("DELETE /v1/dashboard-sessions", None).json()["ended"], 0);
+    let entries = gateway.admin("GET /v1/audit", None).json();
+    let noted =
+        |entry: &serde_json::Value| entry["action"] == "session.end_all" && entry["detail"]["sessions"] == 2;
+    assert!(entries["items"].as_array().unwrap().iter().any(noted), "{entries}");
+    assert!(!is_out(&Visitor::operator(&gateway)), "whoever may comes in again");
 }
 
 #[test]

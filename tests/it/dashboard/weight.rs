@@ -106,6 +106,7 @@ fn no_page_is_heavier_than_it_may_be() {
         "/secrets/SECRET_0",
         "/secrets/SECRET_0/edit",
         "/leaks",
+        "/leaks/report",
         "/leaks/notices",
         "/audit",
     ] {

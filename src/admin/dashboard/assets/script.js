@@ -29,9 +29,53 @@ if (guarded) {
   const stored = document.getElementById("stored");
   stored.addEventListener("change", () => { taken = taken || stored.checked; });
   addEventListener("beforeunload", (event) => { if (!taken) event.preventDefault(); });
+  // What is shown once is not shown again by going back.
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    taken = true;
+    guarded.remove();
+    location.reload();
+  });
   // A reload shows what is there, and does not send the form again.
   history.replaceState(null, "", guarded.dataset.address);
   guarded.querySelector(".first .copy").focus();
+}
+
+// Where a session ends under a form, what was filled in comes back once its author has signed in again: in this tab, and
+// nothing of it that is secret, or looks so.
+const author = document.querySelector(".who bdi")?.textContent;
+const SECRET = /pc[a-z]_|%[0-9a-f]{2}|:\/\/[^/\s]*@/i;
+const keep = (form) => {
+  const fields = [...form.elements].filter((field) => {
+    const ticked = !["checkbox", "radio"].includes(field.type) || field.checked;
+    const known = ["proof", "once", "intent", ""].includes(field.name) || ["password", "submit"].includes(field.type);
+    return ticked && !known && !SECRET.test(field.value);
+  });
+  const filled = fields.map((field) => [field.name, field.value]);
+  sessionStorage.setItem("draft", JSON.stringify({ author, action: form.getAttribute("action"), filled }));
+};
+const fill = (form, filled) => {
+  for (const field of form.elements) {
+    const values = filled.filter(([name]) => name === field.name).map(([, value]) => value);
+    if (["checkbox", "radio"].includes(field.type)) field.checked = values.includes(field.value);
+    else if (values.length > 0) field.value = values[0];
+  }
+  for (const folded of [form.closest("details"), ...form.querySelectorAll("details")]) if (folded) folded.open = true;
+  const said = document.createElement("p");
+  said.className = "notice";
+  said.setAttribute("role", "status");
+  said.textContent = "What you had filled in is back, but for what is secret. It was not sent yet.";
+  form.before(said);
+};
+const draft = JSON.parse(sessionStorage.getItem("draft"));
+if (draft && author === undefined) {
+  draft.waits ||= document.querySelector("[data-waits]") !== null;
+  sessionStorage.setItem("draft", JSON.stringify(draft));
+} else if (draft) {
+  const form = [...document.forms].find((form) => form.getAttribute("action") === draft.action);
+  const theirs = draft.waits && draft.author === author;
+  if (theirs && form) fill(form, draft.filled);
+  if (!theirs || form) sessionStorage.removeItem("draft");
 }
 
 // What is wrong with a form is said where the reader is.
@@ -47,15 +91,23 @@ for (const date of document.querySelectorAll("[data-ticks]")) {
 }
 
 // Puts a part of another page in the place of the same part of this one, unless something newer was asked for.
-const put = async (selector, address, options, isLatest) => {
+const put = async (form, selector, address, options, isLatest) => {
   const answer = await fetch(address, options);
-  // What is filled in to be sent stays, even where the session has ended: that is told when it is sent.
-  const leave = (to) => { if (options.method !== "POST") location.assign(to); };
-  if (answer.redirected) { leave(address); return; }
+  const isForm = options.method === "POST";
+  // The session has ended: on to where that is told.
+  if (answer.redirected) {
+    if (isForm) keep(form);
+    location.assign(isForm ? answer.url : address);
+    return;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const part = page.querySelector(selector);
   if (!isLatest()) return;
-  if (!part) { leave(address); return; }
+  if (!part) {
+    // What is filled in stays: what is wrong is told when it is sent.
+    if (!isForm) location.assign(address);
+    return;
+  }
   document.querySelector(selector).replaceChildren(...part.childNodes);
 };
 // Acts once nothing more comes for a moment; `otherwise` where that fails.
@@ -75,7 +127,7 @@ for (const form of document.querySelectorAll("[data-live]")) {
   form.addEventListener("input", calmly(() => form.submit(), async (isLatest) => {
     const filled = [...new FormData(form)].filter(([, value]) => value !== "");
     const address = form.getAttribute("action") + (filled.length ? "?" + new URLSearchParams(filled) : "");
-    await put(form.dataset.live, address, {}, isLatest);
+    await put(form, form.dataset.live, address, {}, isLatest);
     if (!isLatest()) return;
     history.replaceState(null, "", address);
     const rows = document.querySelectorAll(form.dataset.live + " tbody tr").length;
@@ -91,7 +143,7 @@ for (const form of document.querySelectorAll("[data-try]")) {
   const tried = calmly(untried, (isLatest) => {
     const body = new URLSearchParams(new FormData(form));
     body.set("intent", "try");
-    return put(form.dataset.try, form.getAttribute("action"), { method: "POST", body }, isLatest);
+    return put(form, form.dataset.try, form.getAttribute("action"), { method: "POST", body }, isLatest);
   });
   form.addEventListener("input", (event) => {
     const field = event.target.name;
@@ -111,13 +163,12 @@ addEventListener("submit", (event) => {
   if (form.method !== "post") return;
   if (form.dataset.sent) { event.preventDefault(); return; }
   form.dataset.sent = "yes";
+  if (author !== undefined) keep(form);
   // Whoever stopped it may send it again.
   setTimeout(() => { delete form.dataset.sent; }, 5000);
 });
-addEventListener("pageshow", (event) => {
+addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
-  // What is shown once is not shown again by going back.
-  if (event.persisted && guarded) location.reload();
 });
 // Nor does what was typed in secret wait behind the page that follows.
 addEventListener("pagehide", () => {
