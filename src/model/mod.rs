@@ -36,7 +36,7 @@ pub use lifetime::{Expiry, Lifetime, UnknownLifetime};
 pub use member::{Email, InvalidEmail, Member};
 pub use moment::distance;
 pub use name::{AppName, EnvironmentName, InvalidName, MemberName, NameRef, TokenApp};
-pub use network::{InvalidNetwork, Network, is_link_local};
+pub use network::{InvalidNetwork, Network, are_near, is_link_local};
 pub use notice::{Channel, Event, Notice, NoticeStatus};
 pub use path::{InvalidPattern, PathPattern, PlainPath};
 pub use rate::{InvalidRate, Limiter, Rate};

@@ -2,6 +2,8 @@
 ALTER TABLE leaks ADD COLUMN told_at INTEGER;
 -- And whether that was on a member's word alone.
 ALTER TABLE leaks ADD COLUMN told_on_word INTEGER;
+-- The same of each place: who signs what they report is not crowded out by who does not.
+ALTER TABLE leaks ADD COLUMN on_word INTEGER NOT NULL DEFAULT 0;
 
 -- In which order notices go out: the urgent before the rest, and of what is as urgent that which failed already last.
 ALTER TABLE outbox ADD COLUMN turn INTEGER GENERATED ALWAYS AS (
@@ -32,3 +34,13 @@ ALTER TABLE repeats ADD COLUMN lasts INTEGER NOT NULL DEFAULT 0;
 -- Up to which network owners were told of new ones: not of those that were there before.
 INSERT INTO meta (name, value)
 SELECT 'networks_seen', CAST(coalesce(max(number), 0) AS TEXT) FROM token_networks;
+
+-- From where management keys were used.
+CREATE TABLE key_networks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+    network TEXT NOT NULL,
+    address TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    UNIQUE (key, network)
+) STRICT;

@@ -9,10 +9,11 @@ use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::json;
 
 use super::super::{Act, Graces, Held, LeakFilter, Outlets, Piece, Reaction, Reported, Revocation, Suspect};
+use super::networks::Users;
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{Unreadable, audit, keys, moment, networks, parsed, reads, shares, time, tokens};
+use super::{Unreadable, audit, keys, moment, networks, parsed, readable, reads, shares, time, tokens};
 use crate::credential::Digest;
 use crate::model::{Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
 
@@ -41,7 +42,7 @@ pub(in crate::store) fn report(
     }
     let mut reactions = Vec::with_capacity(piece.reports.len());
     for reported in &piece.reports {
-        reactions.push(match held(work.conn, &reported.digest)? {
+        reactions.push(match readable(held(work.conn, &reported.digest))? {
             None => None,
             Some(Held::Token(token)) => Some(token_leaked(work, act, *token, reported, graces, outlets)?),
             Some(Held::Key(key)) => Some(key_leaked(work, act, *key, reported, outlets)?),
@@ -98,7 +99,7 @@ fn token_leaked(
             (LeakDone::Grace, true)
         }
     };
-    let after = tokens::get(work.conn, before.id)?.unwrap_or(before);
+    let after = tokens::by_id(work.conn, before.id)?.unwrap_or(before);
     let ends_at = after.ends_at().filter(|_| done == LeakDone::Grace);
     let row = Entry {
         kind: LeakKind::Report,
@@ -114,7 +115,7 @@ fn token_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
+    let new = note(work, act, reported, &row, Room::of_report(act))?;
     if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         // As it was minted, for a replacement to live as long.
@@ -157,7 +158,7 @@ fn key_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
+    let new = note(work, act, reported, &row, Room::of_report(act))?;
     if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told, outlets, true)?;
@@ -176,7 +177,7 @@ pub(in crate::store) fn suspect(
     outlets: Outlets,
 ) -> Result<(), Halt> {
     for suspect in suspects {
-        let Some(token) = tokens::get(work.conn, suspect.token)? else { continue };
+        let Some(token) = readable(tokens::by_id(work.conn, suspect.token))? else { continue };
         let new_network = suspect.kind == LeakKind::NewNetwork;
         let lives = token.status(act.at) == Status::Active;
         // Who used what a report ended is worth a row, and its owner was told of all that was known.
@@ -206,7 +207,7 @@ pub(in crate::store) fn suspect(
             fresh: false,
         };
         // What is used from everywhere is told of once in a while, and counted.
-        let often = new_network && networks::are_many(work.conn, &row.subject)?;
+        let often = new_network && Users::Tokens.are_many(work.conn, &row.subject)?;
         let room = if often && told_lately(work.conn, act, &row)? {
             Room::None
         } else if often {
@@ -249,8 +250,15 @@ enum Room {
     None,
     /// While there are few.
     ForTheFirst,
-    /// In the place of the oldest, where there are many.
+    /// In the place of the oldest, where there are many; of those that a member reported first.
     ForTheLast,
+}
+
+impl Room {
+    /// Who has a credential's value can make up any number of places: none of them takes one from who signs.
+    fn of_report(act: &Act) -> Self {
+        if act.key.is_some() { Self::ForTheFirst } else { Self::ForTheLast }
+    }
 }
 
 /// A leak as it is being noted.
@@ -309,6 +317,15 @@ fn note(
     room: Room,
 ) -> rusqlite::Result<bool> {
     let client = row.client.map(|client| client.to_string());
+    let on_word = act.key.is_some();
+    if !on_word {
+        // What a member said under the same name is said anew, and holds now.
+        work.conn
+            .prepare_cached(
+                "DELETE FROM leaks WHERE subject = ? AND kind = ? AND source = ? AND place = ? AND on_word",
+            )?
+            .execute((&row.subject, row.kind.as_str(), &reported.source, &reported.place))?;
+    }
     let known = work
         .conn
         .prepare_cached(
@@ -348,7 +365,8 @@ fn note(
     if kept >= PLACES && room == Room::ForTheLast {
         work.conn
             .prepare_cached(
-                "DELETE FROM leaks WHERE id = (SELECT min(id) FROM leaks WHERE subject = ? AND kind = ?)",
+                "DELETE FROM leaks WHERE id =
+                 (SELECT id FROM leaks WHERE subject = ? AND kind = ? ORDER BY on_word DESC, id LIMIT 1)",
             )?
             .execute((&row.subject, row.kind.as_str()))?;
     } else if kept >= PLACES || room == Room::None {
@@ -366,8 +384,9 @@ fn note(
     }
     let sql = format!(
         "INSERT INTO leaks (id, kind, subject, source, place, member, app, environment, label, hint, done, ends_at,
-             count, first_at, last_at, client)
-         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14)",
+             count, first_at, last_at, client, on_word)
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13,
+             ?14, ?15)",
         row.table
     );
     work.conn.prepare_cached(&sql)?.execute((
@@ -385,6 +404,7 @@ fn note(
         i64::try_from(row.count).unwrap_or(i64::MAX),
         act.at.as_millisecond(),
         client,
+        on_word,
     ))?;
     log(work.conn, act, reported, row)?;
     Ok(true)
