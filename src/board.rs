@@ -46,7 +46,7 @@ pub use traffic::{Cells, Outcome, Totals, Traffic};
 const CONFIRMATION: Duration = Duration::from_secs(1);
 
 /// Further networks of a token that are remembered until they are written down.
-const OTHERS: usize = 7;
+const OTHERS: usize = 31;
 /// Networks of a token that are remembered from all workers, also while nothing can be written down.
 const NETWORKS: usize = 64;
 
@@ -104,9 +104,11 @@ impl Post {
             used.others.retain(|other| {
                 !are_near(other.client, before.client) && !are_near(other.client, last.client)
             });
-            if used.others.len() < OTHERS {
-                used.others.push(before);
+            // Who came last is not hidden by who came before.
+            if used.others.len() >= OTHERS {
+                used.others.remove(0);
             }
+            used.others.push(before);
         }
     }
 
