@@ -24,6 +24,8 @@ const MOST: usize = 500;
 const AT_ONCE: usize = 64;
 /// Places of one credential that a report may name; those beyond say no more.
 const PLACES: usize = 100;
+/// What stands behind the scheme of an address.
+const MARK: &str = "://";
 /// Those of them that its owner is told of at once.
 const TOLD: usize = 10;
 
@@ -34,6 +36,8 @@ pub struct ReportLeaks {
     pub source: Option<String>,
     /// Where they were found.
     pub url: Option<String>,
+    /// The same where it was in several places.
+    pub places: Option<Vec<String>>,
     pub once: Option<Once>,
     pub faults: Faults,
 }
@@ -107,19 +111,25 @@ impl Control {
             faults.add("source", "is missing: who found them, as in `nightly scan`");
         }
         let source = faults.text::<120>("source", asked.source.as_deref());
-        let place = faults.text::<1000>("url", asked.url.as_deref());
+        let source = source.map(|source| stored_place(source.as_str()));
+        if source.as_deref() == Some("") {
+            faults.add("source", "must not hold a password or a token: who found them, as in `nightly scan`");
+        }
         let digests = digests(asked.tokens.as_deref(), &mut faults);
+        let places = found_in(asked.url, asked.places, digests.len(), &mut faults);
         faults.none()?;
-        let (Some(source), Some(place)) = (source, place) else { return Err(Fault::Invalid(Vec::new())) };
-        let place = stored_place(place.as_str());
-        let mut found: Vec<_> =
-            digests.iter().map(|digest| FoundLeak { digest: *digest, place: place.clone() }).collect();
+        let Some(source) = source else { return Err(Fault::Invalid(Vec::new())) };
+        let in_each = |digest: &Digest| {
+            let digest = *digest;
+            places.iter().map(move |place| FoundLeak { digest, place: place.clone() })
+        };
+        let mut found: Vec<_> = digests.iter().flat_map(in_each).collect();
         if let Some(own) = self.own_key(caller, &digests).await? {
             // Where the report breaks off, it can be made again.
             found.sort_by_key(|found| found.digest == own);
         }
         let act = caller.act_once(self.now(), asked.once);
-        let done = made(self.end_leaked(act, source.as_str(), found).await, "credential")?;
+        let done = made(self.end_leaked(act, &source, found).await, "credential")?;
         let reactions = match done {
             Made::Now(reactions) => reactions,
             // The values are known to it, and what became of them is told as it is now.
@@ -348,12 +358,39 @@ async fn wait(reached: &Reached, revision: u64, fresh: bool) -> (u64, u64) {
     if fresh { (receipt.requests, receipt.streams) } else { (0, 0) }
 }
 
+/// Where all of so many credentials were found, as it may be kept.
+fn found_in(
+    url: Option<String>,
+    places: Option<Vec<String>>,
+    credentials: usize,
+    faults: &mut Faults,
+) -> Vec<String> {
+    if url.is_some() && places.is_some() {
+        faults.add("places", "cannot be given beside `url`: all of them together, or one alone");
+    }
+    let (field, given) = match places {
+        Some(places) if !places.is_empty() => ("places", places),
+        _ => ("url", vec![url.unwrap_or_default()]),
+    };
+    if given.len() > PLACES || given.len() * credentials > MOST {
+        faults.add(field, format!("must be at most {PLACES}, and with all `tokens` in each at most {MOST}"));
+        return Vec::new();
+    }
+    let taken = given.iter().filter_map(|place| faults.text::<1000>(field, Some(place)));
+    taken.map(|place| stored_place(place.as_str())).collect()
+}
+
 /// A place as it may be kept: shortened, on one line, and without any credential that its address holds.
 fn stored_place(place: &str) -> String {
     let plain: String = place.chars().filter(|c| !c.is_control()).take(1000).collect();
-    // Queries and fragments are where credentials are, in one spelling or another.
-    let end = plain.find(['?', '#']).unwrap_or(plain.len());
-    let place = without_users(&plain[..end]);
+    // Queries and fragments are where credentials are, in one spelling or another. Folders are called `C#` too.
+    let names_address = |text: &Vec<u8>| memchr::memmem::find(text, MARK.as_bytes()).is_some();
+    let address = plain
+        .find(MARK)
+        .or_else(|| decodings(&plain).is_none_or(|decoded| decoded.iter().any(names_address)).then_some(0));
+    let fragment = address.and_then(|from| Some(from + plain[from..].find('#')?));
+    let ends = [plain.find('?'), fragment].into_iter().flatten();
+    let place = without_users(&plain[..ends.min().unwrap_or(plain.len())]);
     let decoded = decodings(&place).unwrap_or_default();
     let names_user = |text: &Vec<u8>| {
         let text = String::from_utf8_lossy(text);
@@ -368,7 +405,6 @@ fn stored_place(place: &str) -> String {
 
 /// Addresses without who signs in there, and by which password.
 fn without_users(text: &str) -> String {
-    const MARK: &str = "://";
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(found) = rest.find(MARK) {
@@ -437,6 +473,9 @@ mod tests {
             ("https://a:b@c@d and ftp://e@f".to_owned(), "https://d and ftp://f"),
             ("https%3A//ann:hunter2@example.com/".to_owned(), ""),
             ("git@github.com:a/b".to_owned(), "git@github.com:a/b"),
+            ("src/C#/a.cs:1:1".to_owned(), "src/C#/a.cs:1:1"),
+            ("https%3A//example.com/#password=x".to_owned(), "https%3A//example.com/"),
+            ("C#/a: https://example.com/#password=x".to_owned(), "C#/a: https://example.com/"),
             (format!("https://example.com/%{}41", "25".repeat(9)), ""),
             (String::new(), ""),
         ] {
