@@ -250,14 +250,16 @@ enum Room {
     None,
     /// While there are few.
     ForTheFirst,
-    /// In the place of the oldest, where there are many; of those that a member reported first.
+    /// In the place of the oldest, where there are many.
     ForTheLast,
+    /// In the place of the oldest that a member reported, where there are many.
+    ForTheSigned,
 }
 
 impl Room {
     /// Who has a credential's value can make up any number of places: none of them takes one from who signs.
     fn of_report(act: &Act) -> Self {
-        if act.key.is_some() { Self::ForTheFirst } else { Self::ForTheLast }
+        if act.key.is_some() { Self::ForTheFirst } else { Self::ForTheSigned }
     }
 }
 
@@ -362,14 +364,19 @@ fn note(
         .conn
         .prepare_cached("SELECT count(*) FROM leaks WHERE subject = ? AND kind = ?")?
         .query_row((&row.subject, row.kind.as_str()), |row| row.get(0))?;
-    if kept >= PLACES && room == Room::ForTheLast {
-        work.conn
-            .prepare_cached(
-                "DELETE FROM leaks WHERE id =
-                 (SELECT id FROM leaks WHERE subject = ? AND kind = ? ORDER BY on_word DESC, id LIMIT 1)",
-            )?
-            .execute((&row.subject, row.kind.as_str()))?;
-    } else if kept >= PLACES || room == Room::None {
+    let of = (&row.subject, row.kind.as_str());
+    let drop_oldest = |which: &str| {
+        let oldest = format!("SELECT min(id) FROM leaks WHERE subject = ? AND kind = ? AND {which}");
+        work.conn.prepare_cached(&format!("DELETE FROM leaks WHERE id = ({oldest})"))?.execute(of)
+    };
+    let has_room = match room {
+        Room::None => false,
+        _ if kept < PLACES => true,
+        Room::ForTheFirst => false,
+        Room::ForTheLast => drop_oldest("true")? > 0,
+        Room::ForTheSigned => drop_oldest("on_word")? > 0,
+    };
+    if !has_room {
         let sql = format!("UPDATE leaks SET count = count + ?3, last_at = max(last_at, ?4) WHERE {NEWEST}");
         work.conn.prepare_cached(&sql)?.execute((
             &row.subject,
@@ -377,7 +384,7 @@ fn note(
             i64::try_from(row.count).unwrap_or(i64::MAX),
             act.at.as_millisecond(),
         ))?;
-        if row.fresh {
+        if row.fresh || room == Room::ForTheSigned {
             log(work.conn, act, reported, row)?;
         }
         return Ok(false);
