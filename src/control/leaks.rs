@@ -107,12 +107,11 @@ impl Control {
     pub async fn report_leaks(&self, caller: &Caller, asked: ReportLeaks) -> Result<Vec<Reacted>, Fault> {
         caller.require(Scope::Mint)?;
         let mut faults = asked.faults;
-        if asked.source.as_deref().is_none_or(|source| source.trim().is_empty()) {
-            faults.add("source", "is missing: who found them, as in `nightly scan`");
-        }
         let source = faults.text::<120>("source", asked.source.as_deref());
         let source = source.map(|source| stored_place(source.as_str()));
-        if source.as_deref() == Some("") {
+        if asked.source.as_deref().is_none_or(|source| source.trim().is_empty()) {
+            faults.add("source", "is missing: who found them, as in `nightly scan`");
+        } else if source.as_deref() == Some("") {
             faults.add("source", "must not hold a password or a token: who found them, as in `nightly scan`");
         }
         let digests = digests(asked.tokens.as_deref(), &mut faults);

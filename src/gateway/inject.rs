@@ -14,11 +14,8 @@ use super::headers::is_folded;
 use super::reject::Reject;
 use super::spelling;
 use crate::config::{App, EchoGuard, Environment, FieldForm, RequestHeader};
-use crate::model::Refusal;
+use crate::model::{Refusal, SHORTEST_GUARDED};
 use crate::secrets::{ALWAYS, Filled, Lack, Place, Value, Vault};
-
-/// What shorter values are not searched for in answers: they would be found everywhere.
-const SHORTEST: usize = 6;
 
 /// What an environment's requests get.
 #[derive(Debug)]
@@ -114,7 +111,9 @@ impl Injections {
                 Err(lack) => return Current { generation, until: ALWAYS, outcome: Err(lack) },
             }
         }
-        injected.secrets.retain(|secret| secret.reveal().len() >= SHORTEST && self.guard != EchoGuard::Off);
+        injected
+            .secrets
+            .retain(|secret| secret.reveal().len() >= SHORTEST_GUARDED && self.guard != EchoGuard::Off);
         let spelled: Vec<_> =
             injected.secrets.iter().flat_map(|secret| spelling::others(secret.reveal())).collect();
         injected.secrets.extend(spelled);

@@ -44,8 +44,8 @@ pub use refusal::Refusal;
 pub use rules::{NETWORKS, Rules, SCOPES};
 pub use scope::{InvalidScope, TokenScope};
 pub use secret::{
-    ClientAuth, Grant, InvalidSecretName, InvalidTokenUrl, PLACES, Sealed, Secret, SecretKind, SecretName,
-    SecretScope, TokenUrl,
+    ClientAuth, Grant, InvalidSecretName, InvalidTokenUrl, PLACES, SHORTEST_GUARDED, Sealed, Secret,
+    SecretKind, SecretName, SecretScope, TokenUrl,
 };
 pub use template::{InvalidTemplate, Piece, Template};
 pub use token::{Ended, InvalidText, Label, Replaced, Status, Text, Token};

@@ -215,3 +215,12 @@ fn values_are_known_as_apps_write_them() {
     }
     until("the counts", || (redacted(&gateway) == 5.0).then_some(()));
 }
+
+#[test]
+fn values_too_short_to_be_looked_for_are_named_as_such() {
+    let app = App::echo();
+    let (gateway, _) = gateway(&app, "headers");
+    let set = |value: &str| gateway.cli_given(&["secret", "set", "SHOP_KEY"], value).stderr;
+    assert!(set("ok").contains("shorter than 6 bytes"));
+    assert!(!set("hunter").contains("shorter"));
+}
