@@ -27,7 +27,7 @@ use self::denial::Denials;
 use self::handshake::Handshakes;
 use self::history::History;
 use self::upstream::Standings;
-use crate::model::{AppName, EnvironmentName, TokenId};
+use crate::model::{AppName, EnvironmentName, TokenId, are_near};
 use crate::telemetry::Counter;
 
 pub use denial::Denial;
@@ -46,7 +46,7 @@ pub use traffic::{Cells, Outcome, Totals, Traffic};
 const CONFIRMATION: Duration = Duration::from_secs(1);
 
 /// Further networks of a token that are remembered until they are written down.
-const OTHERS: usize = 7;
+const OTHERS: usize = 31;
 /// Networks of a token that are remembered from all workers, also while nothing can be written down.
 const NETWORKS: usize = 64;
 
@@ -69,15 +69,6 @@ struct Used {
     /// The last uses from other networks: whoever uses a token now and then is not hidden by who uses it always.
     others: Vec<LastUse>,
     count: Count,
-}
-
-/// Whether both addresses are of one network, as large as one household or office mostly has it.
-fn are_near(one: IpAddr, other: IpAddr) -> bool {
-    match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
-        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..3] == other.segments()[..3],
-        _ => false,
-    }
 }
 
 /// Adds to the uses of one token, of which the last from each network is kept, the latest last.
@@ -116,9 +107,11 @@ impl Post {
             used.others.retain(|other| {
                 !are_near(other.client, before.client) && !are_near(other.client, last.client)
             });
-            if used.others.len() < OTHERS {
-                used.others.push(before);
+            // Who came last is not hidden by who came before.
+            if used.others.len() >= OTHERS {
+                used.others.remove(0);
             }
+            used.others.push(before);
         }
     }
 

@@ -19,8 +19,9 @@ pub(super) fn report(call: Call) -> Answer {
             tokens: fields.texts("tokens"),
             source: fields.text("source"),
             url: fields.text("url"),
+            places: fields.texts("places"),
             once: call.once.clone(),
-            faults: fields.end(&["tokens", "source", "url"]),
+            faults: fields.end(&["tokens", "source", "url", "places"]),
         };
         let reacted = call.state.control.report_leaks(call.caller()?, asked).await?;
         let now = call.state.control.now();

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::seats::Seats;
 use crate::model::Landing;
+use crate::telemetry::Counter;
 
 /// Questions that may wait to be heard.
 const WAITING: usize = 64;
@@ -83,11 +84,28 @@ pub struct Questions {
     reports: Arc<Semaphore>,
     /// For reports while they are read: they come from strangers and are long.
     pub seats: Seats,
+    pub turned_away: TurnedAway,
+}
+
+/// Reports that were not taken for want of room or of somebody to judge them, whether they were genuine or not.
+#[derive(Debug, Default)]
+pub struct TurnedAway {
+    /// There was no seat.
+    pub full: Counter,
+    /// The seat was given to somebody else.
+    pub pushed_out: Counter,
+    /// Nobody could judge it.
+    pub unjudged: Counter,
 }
 
 impl Default for Questions {
     fn default() -> Self {
-        Self { way: Mutex::default(), reports: Arc::new(Semaphore::new(REPORTS)), seats: Seats::default() }
+        Self {
+            way: Mutex::default(),
+            reports: Arc::new(Semaphore::new(REPORTS)),
+            seats: Seats::default(),
+            turned_away: TurnedAway::default(),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Suspicion {
 /// All that was seen since it was last taken.
 #[derive(Debug, Default)]
 pub struct Suspicions {
-    seen: Mutex<HashMap<(TokenId, LeakKind), (u64, IpAddr, Option<Agent>)>>,
+    seen: Mutex<HashMap<(TokenId, LeakKind), Suspicion>>,
     /// Those that there was no room for.
     pub dropped: Counter,
 }
@@ -33,18 +33,16 @@ impl Suspicions {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let full = seen.len() >= REMEMBERED;
         match seen.get_mut(&(token, kind)) {
-            Some(known) => *known = (known.0 + 1, client, agent),
+            Some(known) => *known = Suspicion { token, kind, count: known.count + 1, client, agent },
             None if full => self.dropped.add(1),
-            None => drop(seen.insert((token, kind), (1, client, agent))),
+            None => drop(seen.insert((token, kind), Suspicion { token, kind, count: 1, client, agent })),
         }
     }
 
     #[must_use]
     pub fn take(&self) -> Vec<Suspicion> {
         let taken = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        let suspicion =
-            |((token, kind), (count, client, agent))| Suspicion { token, kind, count, client, agent };
-        taken.into_iter().map(suspicion).collect()
+        taken.into_values().collect()
     }
 }
 

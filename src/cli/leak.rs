@@ -102,7 +102,7 @@ impl Report {
             screen.confirm(&question(&tokens))?;
         }
         let client = reach.client(screen)?;
-        let body = ReportLeaks { tokens, source: self.source.clone(), url: self.url.clone() };
+        let body = ReportLeaks { tokens, source: self.source.clone(), url: self.url.clone(), places: None };
         let answer = client.post_once("/v1/leaks", &body)?;
         if self.json {
             return Ok(screen.json(&answer.body)?);

@@ -1,8 +1,6 @@
 //! Who calls, and what of others' they may see.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -24,21 +22,6 @@ pub enum Caller {
 
 /// Where the operator calls from without a browser.
 const SOCKET: &str = "socket";
-
-/// When and from where keys were last used, until that is written down. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct KeyUses(Arc<Mutex<HashMap<KeyId, Use<KeyId>>>>);
-
-impl KeyUses {
-    fn note(&self, last: Use<KeyId>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(last.of, last);
-    }
-
-    pub(super) fn take(&self) -> Vec<Use<KeyId>> {
-        let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        taken.into_values().collect()
-    }
-}
 
 /// Names that would be taken for someone else in the audit log and in lists.
 pub(super) const RESERVED: [&str; 2] = [TokenFilter::OPERATOR, "portcullis"];

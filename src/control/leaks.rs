@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::fault::{decodings, holds_credential};
 use super::lookup::Found;
 use super::notices::is_open;
+use super::place::stored_place;
 use super::repeat::{Made, made};
 use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, page_length};
 use crate::config::{Config, LeakAction};
 use crate::credential::{Digest, Kind, Plaintext};
 use crate::index::Reached;
-use crate::model::{Channel, Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Text, Token};
+use crate::model::{Channel, Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Token};
 use crate::store::{
     self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Piece, Places, Reaction, Reported,
 };
@@ -34,6 +34,8 @@ pub struct ReportLeaks {
     pub source: Option<String>,
     /// Where they were found.
     pub url: Option<String>,
+    /// The same where it was in several places.
+    pub places: Option<Vec<String>>,
     pub once: Option<Once>,
     pub faults: Faults,
 }
@@ -105,23 +107,28 @@ impl Control {
     pub async fn report_leaks(&self, caller: &Caller, asked: ReportLeaks) -> Result<Vec<Reacted>, Fault> {
         caller.require(Scope::Mint)?;
         let mut faults = asked.faults;
+        let source = faults.text::<120>("source", asked.source.as_deref());
+        let source = source.map(|source| stored_place(source.as_str()));
         if asked.source.as_deref().is_none_or(|source| source.trim().is_empty()) {
             faults.add("source", "is missing: who found them, as in `nightly scan`");
+        } else if source.as_deref() == Some("") {
+            faults.add("source", "must not hold a password or a token: who found them, as in `nightly scan`");
         }
-        let source = faults.text::<120>("source", asked.source.as_deref());
-        let place = faults.text::<1000>("url", asked.url.as_deref());
         let digests = digests(asked.tokens.as_deref(), &mut faults);
+        let places = found_in(asked.url, asked.places, digests.len(), &mut faults);
         faults.none()?;
-        let (Some(source), Some(place)) = (source, place) else { return Err(Fault::Invalid(Vec::new())) };
-        let place = stored_place(place.as_str());
-        let mut found: Vec<_> =
-            digests.iter().map(|digest| FoundLeak { digest: *digest, place: place.clone() }).collect();
+        let Some(source) = source else { return Err(Fault::Invalid(Vec::new())) };
+        let in_each = |digest: &Digest| {
+            let digest = *digest;
+            places.iter().map(move |place| FoundLeak { digest, place: place.clone() })
+        };
+        let mut found: Vec<_> = digests.iter().flat_map(in_each).collect();
         if let Some(own) = self.own_key(caller, &digests).await? {
             // Where the report breaks off, it can be made again.
             found.sort_by_key(|found| found.digest == own);
         }
         let act = caller.act_once(self.now(), asked.once);
-        let done = made(self.end_leaked(act, source.as_str(), found).await, "credential")?;
+        let done = made(self.end_leaked(act, &source, found).await, "credential")?;
         let reactions = match done {
             Made::Now(reactions) => reactions,
             // The values are known to it, and what became of them is told as it is now.
@@ -160,7 +167,7 @@ impl Control {
         &self,
         source: &str,
         found: Vec<FoundLeak>,
-        once: Once,
+        once: &Once,
     ) -> Result<Option<Vec<bool>>, Fault> {
         let act = self.signed(source, once);
         if self.earlier(&act).await?.is_some() {
@@ -181,13 +188,13 @@ impl Control {
     ///
     /// # Errors
     /// When the store cannot be written: the same may be made again.
-    pub async fn told_signed(&self, source: &str, once: Once) -> Result<(), Fault> {
+    pub async fn told_signed(&self, source: &str, once: &Once) -> Result<(), Fault> {
         let done = self.store.remember(self.signed(source, once)).await;
         // The same may have come twice at once.
         made(done, "report").map(drop)
     }
 
-    fn signed(&self, source: &str, once: Once) -> Act {
+    fn signed(&self, source: &str, once: &Once) -> Act {
         let once = Some(store::Once { key: once.key, request: once.request, lasts: true });
         Act { at: self.now(), actor: source.to_owned(), key: None, from: source.to_owned(), once }
     }
@@ -366,36 +373,26 @@ async fn wait(reached: &Reached, revision: u64, fresh: bool) -> (u64, u64) {
     if fresh { (receipt.requests, receipt.streams) } else { (0, 0) }
 }
 
-/// A place as it may be kept: shortened, on one line, and without any credential that its address holds.
-fn stored_place(place: &str) -> String {
-    let plain: String = place.chars().filter(|c| !c.is_control()).take(1000).collect();
-    // Queries and fragments are where credentials are, in one spelling or another.
-    let end = plain.find(['?', '#']).unwrap_or(plain.len());
-    let place = without_users(&plain[..end]);
-    let decoded = decodings(&place).unwrap_or_default();
-    let names_user = |text: &Vec<u8>| {
-        let text = String::from_utf8_lossy(text);
-        without_users(&text) != text
+/// Where all of so many credentials were found, as it may be kept.
+fn found_in(
+    url: Option<String>,
+    places: Option<Vec<String>>,
+    credentials: usize,
+    faults: &mut Faults,
+) -> Vec<String> {
+    if url.is_some() && places.is_some() {
+        faults.add("places", "cannot be given beside `url`: all of them together, or one alone");
+    }
+    let (field, given) = match places {
+        Some(places) if !places.is_empty() => ("places", places),
+        _ => ("url", vec![url.unwrap_or_default()]),
     };
-    let hides = decoded.is_empty() || decoded.iter().any(names_user);
-    if hides || holds_credential(&place) || Text::<1000>::parse(&place).is_err() {
-        return String::new();
+    if given.len() > PLACES || given.len() * credentials > MOST {
+        faults.add(field, format!("must be at most {PLACES}, and with all `tokens` in each at most {MOST}"));
+        return Vec::new();
     }
-    place
-}
-
-/// Addresses without who signs in there, and by which password.
-fn without_users(text: &str) -> String {
-    const MARK: &str = "://";
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(found) = rest.find(MARK) {
-        let (before, after) = rest.split_at(found + MARK.len());
-        kept.push_str(before);
-        let end = after.find(['/', '\\', ' ']).unwrap_or(after.len());
-        rest = &after[after[..end].rfind('@').map_or(0, |at| at + 1)..];
-    }
-    kept + rest
+    let taken = given.iter().filter_map(|place| faults.text::<1000>(field, Some(place)));
+    taken.map(|place| stored_place(place.as_str())).collect()
 }
 
 fn digests(asked: Option<&[String]>, faults: &mut Faults) -> Vec<Digest> {
@@ -439,26 +436,5 @@ mod tests {
         let each: Vec<_> = each.iter().map(|found| found.digest.as_bytes()[0]).collect();
         assert_eq!(each, [1, 2, 3]);
         assert_eq!((further.len(), further[0].place.as_str()), (PLACES - 1, "b"));
-    }
-
-    #[test]
-    fn places_are_kept_without_credentials() {
-        let value = Plaintext::generate(Kind::Token).unwrap();
-        let value = value.reveal();
-        for (place, kept) in [
-            ("https://github.com/a/b/blob/c/.env#L3".to_owned(), "https://github.com/a/b/blob/c/.env"),
-            (format!("https://example.com/?t={value}"), "https://example.com/"),
-            (format!("https://example.com/{value}"), ""),
-            (format!("https://example.com/%70{}?password=x", &value[1..]), ""),
-            ("a\nb".to_owned(), "ab"),
-            ("https://ann:hunter2@example.com/a@b".to_owned(), "https://example.com/a@b"),
-            ("https://a:b@c@d and ftp://e@f".to_owned(), "https://d and ftp://f"),
-            ("https%3A//ann:hunter2@example.com/".to_owned(), ""),
-            ("git@github.com:a/b".to_owned(), "git@github.com:a/b"),
-            (format!("https://example.com/%{}41", "25".repeat(9)), ""),
-            (String::new(), ""),
-        ] {
-            assert_eq!(stored_place(&place), kept, "{place}");
-        }
     }
 }

@@ -14,6 +14,7 @@ mod leaks;
 mod lookup;
 mod members;
 mod notices;
+mod place;
 mod repeat;
 mod rotation;
 mod rules;
@@ -26,6 +27,7 @@ mod tests;
 mod tokens;
 mod turns;
 mod upkeep;
+mod uses;
 mod warnings;
 
 use std::sync::Arc;
@@ -34,9 +36,9 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use self::caller::KeyUses;
 use self::clock::Clock;
 use self::turns::Turns;
+use self::uses::KeyUses;
 use crate::config::Config;
 use crate::index::Reached;
 use crate::secrets::Safe;
@@ -91,6 +93,8 @@ impl Control {
     #[must_use]
     pub fn new(store: Store, reached: Reached, config: Arc<ArcSwap<Config>>, safe: Safe) -> Self {
         let (clock, key_uses, expiring) = (Clock::system(), KeyUses::default(), Expiring::default());
+        let told = key_uses.clone();
+        store.key_uses_told_by(move |key| told.of(key));
         Self {
             store,
             reached,

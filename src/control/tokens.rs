@@ -219,7 +219,11 @@ impl Control {
         faults.none()?;
         let reason = reason.map(|reason| reason.to_string()).filter(|reason| !reason.is_empty());
         // Whose a token is never changes, so it may be looked at before the writing.
-        let token = self.visible_token(caller, id).await?;
+        let found = match TokenId::parse(id) {
+            Some(id) => self.store.token_to_end(id).await?,
+            None => None,
+        };
+        let token = found.filter(|token| caller.may_see_token(token)).ok_or(Fault::NotFound("token"))?;
         let outlets = outlets(&self.config.load());
         match made(self.store.revoke_token(act, token.id, reason, outlets).await, "token")? {
             Made::Now(done) => self.ended(done).await,

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use super::Control;
 use super::calm::Calm;
 use super::leaks::outlets;
-use crate::model::{KeyId, Lifetime};
-use crate::store::{Ahead, Use};
+use crate::model::Lifetime;
+use crate::store::Ahead;
 
 /// How often ended tokens are looked for, at the most and at the least.
 const OFTENEST: Duration = Duration::from_secs(1);
@@ -71,7 +71,6 @@ impl Control {
 
     /// Notes last uses of keys, what was seen to have ended, and tokens in use that are about to end.
     async fn note(&self, mut stop: watch::Receiver<bool>) {
-        let mut unwritten: Vec<Use<KeyId>> = Vec::new();
         let mut counted: Option<Instant> = None;
         loop {
             let ending = tokio::select! {
@@ -79,10 +78,8 @@ impl Control {
                 () = tokio::time::sleep(OFTEN) => false,
             };
             let taken = self.key_uses.take();
-            unwritten.retain(|old| taken.iter().all(|new| new.of != old.of));
-            unwritten.extend(taken);
-            if !unwritten.is_empty() && self.store.note_key_uses(unwritten.clone()).await.is_ok() {
-                unwritten.clear();
+            if !taken.is_empty() && self.store.note_key_uses(taken).await.is_ok() {
+                self.key_uses.wrote();
             }
             // The store keeps what it could not write, and says itself that it could not.
             let _ = self.store.note_sightings().await;

@@ -7,12 +7,14 @@ use http::{Method, header};
 
 use super::authenticate::{self, Authenticated, Until};
 use super::credential::{Carrier, Presented};
+use super::inject::Injected;
 use super::reject::{self, Reject};
 use super::request::{Host, Request};
 use super::route::{Route, Routes};
 use crate::credential::Digest;
 use crate::index::{Identity, Index};
 use crate::model::{NameRef, PlainPath, Refusal, TokenId};
+use crate::secrets::Vault;
 
 /// Proof that a request may be forwarded, and where to.
 #[derive(Clone, Debug)]
@@ -51,6 +53,15 @@ impl Permit {
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         self.pass.as_ref().map(|pass| pass.digest)
+    }
+
+    /// What the request gets from the configuration at `now`, in Unix milliseconds.
+    ///
+    /// # Errors
+    /// When a secret that it needs cannot be used.
+    pub(super) fn injected(&self, vault: &Vault, now: i64) -> Result<Option<Arc<Injected>>, Reject> {
+        let token = self.holder.as_ref().map(|holder| holder.id);
+        self.route.injected(vault, now).map_err(|reject| Reject { token, ..reject })
     }
 
     /// Takes out what has to hold for as long as the request runs; `None` where no token was needed.

@@ -21,6 +21,7 @@ use super::headers::{self, REQUEST_ID};
 use super::inject::Injected;
 use super::query;
 use super::record::Record;
+use super::reject::Reject;
 use super::request::Request;
 use super::session;
 use super::trace::{self, Hop};
@@ -142,6 +143,21 @@ impl Crossing {
     /// Whether it holds what the configuration keeps secret.
     pub(crate) fn is_secret(&self) -> bool {
         self.injected.is_some()
+    }
+
+    /// Has it go with the secrets of now, where those that it was to go with are no longer: it may have waited long.
+    ///
+    /// # Errors
+    /// When a secret that it needs cannot be used any more.
+    pub(super) fn renew(&mut self, record: &mut Record) -> Result<(), Reject> {
+        let Some(injected) = &self.injected else { return Ok(()) };
+        let worker = record.worker();
+        let (vault, now) = (&worker.gateway.vault, worker.now().wall);
+        if !injected.holds(vault, now) {
+            self.injected = self.permit.injected(vault, now)?;
+            record.injected.clone_from(&self.injected);
+        }
+        Ok(())
     }
 
     /// The trailers that it announces.

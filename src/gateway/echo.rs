@@ -30,7 +30,7 @@ pub(super) struct Redactor {
 pub(super) fn clean(fields: &mut HeaderMap, injected: &Injected) -> u64 {
     let mut found = 0;
     for value in fields.values_mut() {
-        if let Some((cleaned, count)) = redact(value.as_bytes(), &injected.secrets) {
+        if let (Some((cleaned, count)), _) = redact(value.as_bytes(), &injected.secrets, true) {
             // What stood around it was valid.
             *value =
                 HeaderValue::try_from(cleaned).unwrap_or_else(|_| HeaderValue::from_static("[redacted]"));
@@ -70,45 +70,44 @@ impl Redactor {
             all.extend_from_slice(&data);
             Bytes::from(all)
         };
-        let secrets = &self.injected.secrets;
-        let end = settled(&all, secrets).max(if self.left == 0 { all.len() } else { 0 });
-        let Some((cleaned, count)) = redact(&all, secrets) else {
-            self.held.extend_from_slice(&all[end..]);
-            return (all.slice(..end), 0);
-        };
-        // What begins at the end was not replaced, and stands at the end still.
-        let open = all.len() - end;
-        let (out, held) = cleaned.split_at(cleaned.len() - open);
-        self.held.extend_from_slice(held);
-        (Bytes::copy_from_slice(out), count)
+        let (cleaned, end) = redact(&all, &self.injected.secrets, self.left == 0);
+        self.held.extend_from_slice(&all[end..]);
+        cleaned.map_or_else(|| (all.slice(..end), 0), |(cleaned, count)| (Bytes::from(cleaned), count))
     }
 
-    /// What was held back, once nothing follows.
-    pub(super) fn finish(&mut self) -> Bytes {
-        Bytes::from(std::mem::take(&mut self.held))
+    /// The same of what was held back, once nothing follows.
+    pub(super) fn finish(&mut self) -> (Bytes, u64) {
+        let held = std::mem::take(&mut self.held);
+        let (cleaned, _) = redact(&held, &self.injected.secrets, true);
+        cleaned.map_or_else(|| (Bytes::from(held), 0), |(cleaned, count)| (Bytes::from(cleaned), count))
     }
 }
 
-/// With the mark in the place of every secret, and how many that were; `None` where there is none. `secrets`: the
-/// longest first.
-fn redact(text: &[u8], secrets: &[Value]) -> Option<(Vec<u8>, u64)> {
-    let mut rest = text;
-    let mut cleaned = Vec::new();
-    let mut count = 0;
-    while let Some((at, length)) = first(rest, secrets) {
-        cleaned.extend_from_slice(&rest[..at]);
-        cleaned.extend_from_slice(MARK);
-        rest = &rest[at + length..];
-        count += 1;
-    }
+/// With the mark in the place of every secret, and how many that were, `None` where there is none; and up to where that
+/// is. Unless the text `is_all`, it ends where a secret may begin that goes on behind it: another that lies within that
+/// one is then left for when that is known.
+fn redact(text: &[u8], secrets: &[Value], is_all: bool) -> (Option<(Vec<u8>, u64)>, usize) {
+    let (mut cleaned, mut count, mut done) = (Vec::new(), 0, 0);
+    let end = loop {
+        let end = if is_all { text.len() } else { open(text, done, secrets) };
+        match first(&text[done..], secrets).filter(|(at, _)| done + at < end) {
+            Some((at, length)) => {
+                cleaned.extend_from_slice(&text[done..done + at]);
+                cleaned.extend_from_slice(MARK);
+                done += at + length;
+                count += 1;
+            }
+            None => break end,
+        }
+    };
     if count == 0 {
-        return None;
+        return (None, end);
     }
-    cleaned.extend_from_slice(rest);
-    Some((cleaned, count))
+    cleaned.extend_from_slice(&text[done..end]);
+    (Some((cleaned, count)), end)
 }
 
-/// Where the first secret begins, and how long it is.
+/// Where the first secret begins, and how long it is: of several there, the longest.
 fn first(text: &[u8], secrets: &[Value]) -> Option<(usize, usize)> {
     let found = secrets.iter().filter_map(|secret| {
         let secret = secret.reveal();
@@ -117,20 +116,11 @@ fn first(text: &[u8], secrets: &[Value]) -> Option<(usize, usize)> {
     found.min_by_key(|(at, length)| (*at, std::cmp::Reverse(*length)))
 }
 
-/// How much of a text is certain not to be the beginning of a secret that goes on behind it. What is left is shorter than
-/// the secret, so that it lies behind the last one that is whole, unless those overlap.
-fn settled(text: &[u8], secrets: &[Value]) -> usize {
-    let whole = {
-        let (mut at, mut rest) = (0, text);
-        while let Some((found, length)) = first(rest, secrets) {
-            at += found + length;
-            rest = &text[at..];
-        }
-        at
-    };
+/// Where from `done` on a secret may begin that goes on behind the text.
+fn open(text: &[u8], done: usize, secrets: &[Value]) -> usize {
     let begins = |secret: &Value| {
         let secret = secret.reveal();
-        let from = whole.max((text.len() + 1).saturating_sub(secret.len()));
+        let from = done.max((text.len() + 1).saturating_sub(secret.len()));
         let tail = text.get(from..)?;
         let initial = *secret.first()?;
         memchr_iter(initial, tail).find(|at| secret.starts_with(&tail[*at..])).map(|at| from + at)
@@ -144,13 +134,19 @@ fn is_plain_text(fields: &HeaderMap) -> bool {
         .get_all(header::CONTENT_ENCODING)
         .iter()
         .any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
-    let kind = fields.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let mut kinds = fields.get_all(header::CONTENT_TYPE).iter().peekable();
+    // What a client is not told it guesses, as is the case with small servers' pages.
+    let text = kinds.peek().is_none() || kinds.any(is_text);
+    text && !encoded
+}
+
+fn is_text(kind: &HeaderValue) -> bool {
+    let kind = kind.to_str().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let text = kind.starts_with("text/")
+    kind.starts_with("text/")
         || ["json", "xml", "javascript", "x-www-form-urlencoded", "yaml", "graphql"]
             .iter()
-            .any(|word| kind.ends_with(word));
-    text && !encoded
+            .any(|word| kind.ends_with(word))
 }
 
 #[cfg(test)]
@@ -173,8 +169,9 @@ mod tests {
             out.extend_from_slice(&part);
             count += found;
         }
-        out.extend_from_slice(&redactor.finish());
-        (String::from_utf8(out).unwrap(), count)
+        let (rest, found) = redactor.finish();
+        out.extend_from_slice(&rest);
+        (String::from_utf8(out).unwrap(), count + found)
     }
 
     #[test]
@@ -204,6 +201,14 @@ mod tests {
             assert_eq!(in_pieces(&["hunter2"], pieces), (out.to_owned(), found), "{pieces:?}");
         }
         assert_eq!(in_pieces(&["ababab", "abababcd"], &[b"xabab", b"abcd"]).0, "x[redacted]");
+        let nested = ["PREFIX-hunter2-TAIL", "hunter2"];
+        for (pieces, out) in [
+            (&[&b"a PREFIX-hunter2"[..], b"-TAIL b"][..], "a [redacted] b"),
+            (&[b"a PREFIX-hunter2", b" b"], "a PREFIX-[redacted] b"),
+            (&[b"a PREFIX-hunter2"], "a PREFIX-[redacted]"),
+        ] {
+            assert_eq!(in_pieces(&nested, pieces), (out.to_owned(), 1), "{pieces:?}");
+        }
     }
 
     #[test]
@@ -223,7 +228,8 @@ mod tests {
             ("text/html", "gzip", false),
             ("image/png", "", false),
             ("application/octet-stream", "", false),
-            ("", "", false),
+            ("", "", true),
+            ("", "gzip", false),
         ] {
             let mut fields = HeaderMap::new();
             for (name, value) in [("content-type", kind), ("content-encoding", encoding)] {
@@ -232,6 +238,8 @@ mod tests {
                 }
             }
             assert_eq!(is_plain_text(&fields), plain, "{kind} {encoding}");
+            fields.append("content-type", HeaderValue::from_static("text/plain"));
+            assert_eq!(is_plain_text(&fields), encoding != "gzip", "{kind} and text");
         }
     }
 
@@ -240,6 +248,7 @@ mod tests {
         #[test]
         fn cuts_make_no_difference(
             text in proptest::collection::vec("ab|abc|abab|c|x", 0..40),
+            secrets in proptest::sample::subsequence(vec!["ababab", "abababcab", "babcab", "bc", "xc"], 1..5),
             cuts in proptest::collection::vec(0_usize..120, 0..8),
         ) {
             let text = text.concat();
@@ -247,9 +256,11 @@ mod tests {
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]).collect();
-            let (out, found) = in_pieces(&["ababab"], &pieces);
-            prop_assert_eq!(out, text.replace("ababab", "[redacted]"));
-            prop_assert_eq!(found as usize, text.matches("ababab").count());
+            let (out, found) = in_pieces(&secrets, &pieces);
+            prop_assert_eq!((out, found), in_pieces(&secrets, &[text.as_bytes()]));
+            let (out, found) = in_pieces(&secrets[..1], &pieces);
+            prop_assert_eq!(out, text.replace(secrets[0], "[redacted]"));
+            prop_assert_eq!(found as usize, text.matches(secrets[0]).count());
         }
     }
 }

@@ -141,18 +141,17 @@ pub(super) fn unless_ended<T>(
 /// Tries upstreams until one gives an answer. What may have reached an app is sent again only where that is safe.
 async fn exchange(
     worker: &Rc<Worker>,
-    crossing: &Crossing,
+    crossing: &mut Crossing,
     upload: &mut Upload,
     slot: &Slot,
     record: &mut Record,
 ) -> Result<Answer, Reject> {
-    let route = crossing.permit().route();
     let repeats = upload.is_empty();
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
     let mut asked_again = false;
     loop {
-        let Some(chosen) = route.choose(&tried) else {
+        let Some(chosen) = crossing.permit().route().choose(&tried) else {
             // Who had no room for it may have some by now.
             if failure != REFUSED || asked_again {
                 return Err(failure);
@@ -169,6 +168,7 @@ async fn exchange(
         let mut kept = worker.pool.take(&target);
         loop {
             let is_kept = kept.is_some();
+            let route = crossing.permit().route();
             let sender = match kept.take() {
                 Some(sender) => sender,
                 // Boxed: seldom needed, and large.
@@ -180,6 +180,8 @@ async fn exchange(
                     }
                 },
             };
+            // It may have waited for a connection, or go a second time.
+            crossing.renew(record)?;
             let Failure { unsent, fate } = match sender.send(crossing, upload, &target).await {
                 Ok(response) => {
                     target.answered();
@@ -192,7 +194,7 @@ async fn exchange(
             // before.
             let is_stale = is_kept && again && fate != Fate::Refused;
             if !is_stale {
-                failure = unanswered(slot, route, &chosen, fate);
+                failure = unanswered(slot, crossing.permit().route(), &chosen, fate);
             }
             if !again || slot.ending().is_some() {
                 return Err(failure);

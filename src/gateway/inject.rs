@@ -12,12 +12,10 @@ use zeroize::Zeroizing;
 
 use super::headers::is_folded;
 use super::reject::Reject;
+use super::spelling;
 use crate::config::{App, EchoGuard, Environment, FieldForm, RequestHeader};
-use crate::model::Refusal;
+use crate::model::{Refusal, SHORTEST_GUARDED};
 use crate::secrets::{ALWAYS, Filled, Lack, Place, Value, Vault};
-
-/// What shorter values are not searched for in answers: they would be found everywhere.
-const SHORTEST: usize = 6;
 
 /// What an environment's requests get.
 #[derive(Debug)]
@@ -31,9 +29,8 @@ pub(super) struct Injections {
 /// What they get now.
 #[derive(Debug)]
 struct Current {
-    /// Of the vault, when the values were taken from there.
+    /// As of what was [`Injected`], if anything was.
     generation: u64,
-    /// Unix milliseconds.
     until: i64,
     outcome: Result<Arc<Injected>, Lack>,
 }
@@ -47,6 +44,10 @@ pub(super) struct Injected {
     pub secrets: Vec<Value>,
     /// Whether bodies are searched too.
     pub bodies: bool,
+    /// Of the vault, when the values were taken from there.
+    generation: u64,
+    /// Unix milliseconds.
+    until: i64,
 }
 
 impl Injections {
@@ -88,7 +89,8 @@ impl Injections {
 
     fn put_together(&self, vault: &Vault, generation: u64, now: i64) -> Current {
         let mut until = ALWAYS;
-        let mut injected = Injected { fields: Vec::new(), secrets: Vec::new(), bodies: false };
+        let mut injected =
+            Injected { fields: Vec::new(), secrets: Vec::new(), bodies: false, generation, until };
         for header in &self.headers {
             let written = match vault.fill(&header.value, Some(&self.place), now) {
                 Ok(filled) => {
@@ -109,17 +111,28 @@ impl Injections {
                 Err(lack) => return Current { generation, until: ALWAYS, outcome: Err(lack) },
             }
         }
-        injected.secrets.retain(|secret| secret.reveal().len() >= SHORTEST && self.guard != EchoGuard::Off);
+        injected
+            .secrets
+            .retain(|secret| secret.reveal().len() >= SHORTEST_GUARDED && self.guard != EchoGuard::Off);
+        let spelled: Vec<_> =
+            injected.secrets.iter().flat_map(|secret| spelling::others(secret.reveal())).collect();
+        injected.secrets.extend(spelled);
         injected.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
         injected.bodies = self.guard == EchoGuard::Body && !injected.secrets.is_empty();
         if injected.bodies {
             injected.ask_for_all();
         }
+        injected.until = until;
         Current { generation, until, outcome: Ok(Arc::new(injected)) }
     }
 }
 
 impl Injected {
+    /// Whether they may still be sent: a request may have waited long.
+    pub(super) fn holds(&self, vault: &Vault, now: i64) -> bool {
+        self.generation == vault.generation() && now < self.until
+    }
+
     /// Whether what a client says under this name stays behind, also in a spelling that a CGI-style app would take for
     /// it.
     pub(super) fn replaces(&self, name: &HeaderName) -> bool {
@@ -144,7 +157,7 @@ fn asks_for_parts(name: &HeaderName) -> bool {
 impl Injected {
     /// Nothing to set, and these to be found in answers.
     pub(super) fn guarding(secrets: Vec<Value>) -> Self {
-        Self { fields: Vec::new(), secrets, bodies: true }
+        Self { fields: Vec::new(), secrets, bodies: true, generation: 0, until: ALWAYS }
     }
 }
 

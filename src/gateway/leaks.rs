@@ -34,6 +34,12 @@ const UNAVAILABLE: Reject = Reject {
     ..Reject::new(Refusal::UpstreamUnavailable, "reports cannot be taken at present")
 };
 
+const FULL: Reject = Reject {
+    close: true,
+    retry_after: Some(2),
+    ..Reject::new(Refusal::RateLimited, "too many reports are on their way at present")
+};
+
 /// Bytes that reports hold while they are read, wait and are judged, in all and at the most.
 pub(super) const HELD: usize = (SEATS + REPORTS) * LONGEST;
 
@@ -55,7 +61,11 @@ pub(super) async fn take(
         return refuse(lane, Reject::new(Refusal::InvalidRequest, detail), record);
     };
     // Its sender may be anybody: who is slow, or one of many, gives way to who comes.
-    let mut seat = questions.seats.take(client.address);
+    let turned_away = &questions.turned_away;
+    let Some(mut seat) = questions.seats.take(client.address) else {
+        turned_away.full.add(1);
+        return refuse(lane, FULL, record);
+    };
     let within = settings.limits.header_timeout.min(PATIENCE);
     let sent = seat.sent.clone();
     let body = body.map_frame(|frame| {
@@ -65,18 +75,24 @@ pub(super) async fn take(
     });
     let read = tokio::select! {
         read = form::whole(body, LONGEST, lane, within) => read,
-        _ = &mut seat.lost => Err(Reject { close: true, ..UNAVAILABLE }),
+        _ = &mut seat.lost => {
+            turned_away.pushed_out.add(1);
+            Err(Reject { close: true, ..UNAVAILABLE })
+        }
     };
     let body = match read {
         Ok(body) => body,
         Err(reject) => return refuse(lane, reject, record),
     };
     // What waits is held in memory as what is read is.
-    let place = tokio::select! {
-        place = questions.judging() => place,
-        _ = &mut seat.lost => None,
+    let (place, missed) = tokio::select! {
+        place = questions.judging() => (place, &turned_away.unjudged),
+        _ = &mut seat.lost => (None, &turned_away.pushed_out),
     };
-    let Some(place) = place else { return refuse(lane, UNAVAILABLE, record) };
+    let Some(place) = place else {
+        missed.add(1);
+        return refuse(lane, UNAVAILABLE, record);
+    };
     drop(seat);
     let reject = match questions.leaks(LeakReport { key, signature, body }, place).await {
         Reported::Taken(verdicts) => {
@@ -85,7 +101,10 @@ pub(super) async fn take(
         }
         Reported::Unwanted => Reject::new(Refusal::NotFound, "the gateway has no such path of its own"),
         Reported::Refused(why) => Reject::new(Refusal::InvalidRequest, why),
-        Reported::Unavailable => UNAVAILABLE,
+        Reported::Unavailable => {
+            turned_away.unjudged.add(1);
+            UNAVAILABLE
+        }
     };
     refuse(lane, reject, record)
 }

@@ -50,6 +50,7 @@ mod share;
 mod signin;
 mod slots;
 mod socket;
+mod spelling;
 mod stamp;
 mod streams;
 mod suspicion;
@@ -205,12 +206,9 @@ fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, message: Message<Incomin
     if let Some(redirect) = signin::exchange(&settings, &request, &permit, now.wall) {
         return Course::SignedIn(Box::new(redirect), record);
     }
-    match permit.route().injected(&worker.gateway.vault, now.wall) {
+    match permit.injected(&worker.gateway.vault, now.wall) {
         Ok(injected) => record.injected = injected,
-        Err(reject) => {
-            let token = permit.holder().map(|holder| holder.id);
-            return Course::Refused(Box::new(Reject { token, ..reject }), record);
-        }
+        Err(reject) => return Course::Refused(Box::new(reject), record),
     }
 
     let timeouts = permit.route().timeouts;

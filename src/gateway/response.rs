@@ -144,18 +144,15 @@ impl Download {
             }
             let frame = ready!(self.poll_next(cx));
             let Some(redaction) = &mut self.redactor else { return Poll::Ready(frame) };
-            let out = match frame {
+            let (out, found) = match frame {
                 Some(Err(broken)) => return Poll::Ready(Some(Err(broken))),
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        let (out, found) = redaction.redactor.push(data);
-                        self.record.redacted(found);
-                        out
-                    }
+                    Ok(data) => redaction.redactor.push(data),
                     Err(trailers) => redaction.end(Some(trailers)),
                 },
                 None => redaction.end(None),
             };
+            self.record.redacted(found);
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(out))));
             }
@@ -205,8 +202,8 @@ impl Download {
 }
 
 impl Redaction {
-    /// Nothing but trailers follows; returns what was held back.
-    fn end(&mut self, trailers: Option<Frame<Bytes>>) -> Bytes {
+    /// Nothing but trailers follows; returns what was held back, and how many secrets were replaced in it.
+    fn end(&mut self, trailers: Option<Frame<Bytes>>) -> (Bytes, u64) {
         self.over = true;
         self.trailers = trailers;
         self.redactor.finish()

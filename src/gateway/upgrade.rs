@@ -80,16 +80,16 @@ pub(super) async fn open(
 ) -> Result<Response<Body>, (Reject, Box<Record>)> {
     const REFUSED: Reject =
         Reject::new(Refusal::UpstreamInvalid, "the app's answer to the upgrade is not valid");
-    let Passage { crossing, mut upload } = passage;
-    let route = crossing.permit().route();
+    let Passage { mut crossing, mut upload } = passage;
     let slot = occupied.slot().clone();
     let proof = crossing.websocket_key().map(proof);
     let exchange = async {
-        let (chosen, link) = connect(route, &mut record).await?;
+        let (chosen, link) = connect(crossing.permit().route(), &mut record).await?;
+        crossing.renew(&mut record)?;
         let response = link
             .send(&crossing, &mut upload, chosen.target(), Asked::Upgrade)
             .await
-            .map_err(|fate| unanswered(&slot, route, &chosen, fate))?;
+            .map_err(|fate| unanswered(&slot, crossing.permit().route(), &chosen, fate))?;
         chosen.target().answered();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let lease = Lease { worker: record.worker().clone(), chosen };

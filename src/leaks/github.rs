@@ -114,11 +114,8 @@ impl Desk {
             }));
         }
         let once = Once { key, request };
-        let known = self
-            .control
-            .report_signed(SOURCE, found, once.clone())
-            .await
-            .map_err(|_| Untaken::Unavailable)?;
+        let known =
+            self.control.report_signed(SOURCE, found, &once).await.map_err(|_| Untaken::Unavailable)?;
         let known = known.ok_or(Untaken::Replayed)?;
         let is_ours =
             |place: Option<usize>| place.and_then(|place| known.get(place).copied()).unwrap_or(false);
@@ -143,7 +140,7 @@ impl Desk {
         self.answered().insert(key);
         if tell(verdicts) {
             // The store says itself that it cannot be written, and what is judged twice ends nothing twice.
-            let _ = self.control.told_signed(SOURCE, once).await;
+            let _ = self.control.told_signed(SOURCE, &once).await;
         }
         self.answered().remove(&key);
     }

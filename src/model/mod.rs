@@ -38,7 +38,7 @@ pub use lifetime::{Expiry, Lifetime, UnknownLifetime};
 pub use member::{Email, InvalidEmail, Member};
 pub use moment::distance;
 pub use name::{AppName, EnvironmentName, InvalidName, MemberName, NameRef, TokenApp};
-pub use network::{InvalidNetwork, Network, is_link_local};
+pub use network::{InvalidNetwork, Network, are_near, is_link_local};
 pub use notice::{Channel, Event, Notice, NoticeStatus};
 pub use path::{InvalidPattern, PathPattern, PlainPath};
 pub use rate::{InvalidRate, Limiter, Rate};
@@ -46,8 +46,8 @@ pub use refusal::Refusal;
 pub use rules::{NETWORKS, Rules, SCOPES};
 pub use scope::{InvalidScope, TokenScope};
 pub use secret::{
-    ClientAuth, Grant, InvalidSecretName, InvalidTokenUrl, PLACES, Sealed, Secret, SecretKind, SecretName,
-    SecretScope, TokenUrl,
+    ClientAuth, Grant, InvalidSecretName, InvalidTokenUrl, PLACES, SHORTEST_GUARDED, Sealed, Secret,
+    SecretKind, SecretName, SecretScope, TokenUrl,
 };
 pub use template::{InvalidTemplate, Piece, Template};
 pub use token::{Ended, InvalidText, Label, Replaced, Status, Text, Token};

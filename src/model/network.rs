@@ -62,6 +62,16 @@ pub fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
+/// Whether both addresses are of one network, as large as one household or office mostly has it.
+#[must_use]
+pub fn are_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..3] == other.segments()[..3],
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

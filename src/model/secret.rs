@@ -10,6 +10,8 @@ use jiff::Timestamp;
 
 use super::{AppName, Ended, EnvironmentName, Status, Text, is_link_local};
 
+/// Shorter values are not looked for in answers: they would be found everywhere.
+pub const SHORTEST_GUARDED: usize = 6;
 /// Most apps, products or environments that a secret may be for, and most scopes that a grant may ask for.
 pub const PLACES: usize = 50;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
 
 use super::endpoint::{self, Issued, Refused};
@@ -20,6 +20,9 @@ const AHEAD: Duration = Duration::from_secs(15 * 60);
 /// The waits between attempts that fail.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often the wall clock is looked at: a machine that slept, or whose clock was set, finds a token ended long before the
+/// time it was to be renewed after.
+const LOOK: Duration = Duration::from_secs(2);
 /// Grants that are asked for at once.
 const AT_ONCE: usize = 8;
 
@@ -27,8 +30,27 @@ const AT_ONCE: usize = 8;
 struct Task {
     client: Arc<Client>,
     due: Instant,
+    /// When its token is to be renewed by the wall clock at the latest, in Unix milliseconds.
+    renew: i64,
     failures: u32,
-    asking: bool,
+    asking: Option<task::Id>,
+}
+
+impl Task {
+    fn new(client: Arc<Client>) -> Self {
+        Self { client, due: Instant::now(), renew: i64::MAX, failures: 0, asking: None }
+    }
+
+    /// Whether it is to be asked for; what failed waits as long as that takes.
+    fn is_due(&self, now: Instant, wall: i64) -> bool {
+        let is_late = self.failures == 0 && self.renew <= wall;
+        self.asking.is_none() && (self.due <= now || is_late)
+    }
+
+    fn put_off(&mut self) {
+        self.due = Instant::now() + wait(self.failures);
+        self.failures = self.failures.saturating_add(1);
+    }
 }
 
 /// What one attempt came to.
@@ -49,29 +71,33 @@ pub async fn run(vault: Vault, mut stop: watch::Receiver<bool>) {
     loop {
         changes.mark_unchanged();
         survey(&vault, &mut tasks);
-        let now = Instant::now();
-        for (name, task) in tasks.iter_mut().filter(|(_, task)| !task.asking && task.due <= now) {
+        let (now, wall) = (Instant::now(), Timestamp::now().as_millisecond());
+        for (name, task) in tasks.iter_mut().filter(|(_, task)| task.is_due(now, wall)) {
             if attempts.len() >= AT_ONCE {
                 break;
             }
             // Read when it is first needed: most gateways have no grants.
             let Some(trust) = trusted(&mut trust) else { break };
-            task.asking = true;
-            attempts.spawn(attempt(name.clone(), task.client.clone(), trust));
+            let asking = attempts.spawn(attempt(name.clone(), task.client.clone(), trust));
+            task.asking = Some(asking.id());
         }
-        let waiting = tasks.values().filter(|task| !task.asking).map(|task| task.due).min();
+        let waiting = tasks.values().filter(|task| task.asking.is_none()).map(|task| task.due).min();
         let full = attempts.len() >= AT_ONCE;
         let due = async {
             match waiting.filter(|_| !full) {
-                Some(due) => tokio::time::sleep_until(due.max(now + Duration::from_millis(10))).await,
+                Some(due) => {
+                    let next = due.clamp(now + Duration::from_millis(10), now + LOOK);
+                    tokio::time::sleep_until(next).await;
+                }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             changed = changes.changed() => if changed.is_err() { return },
-            Some(done) = attempts.join_next() => if let Ok(attempt) = done {
-                conclude(&vault, &mut tasks, attempt);
+            Some(done) = attempts.join_next() => match done {
+                Ok(attempt) => conclude(&vault, &mut tasks, attempt),
+                Err(broken) => abandon(&mut tasks, broken.id()),
             },
             () = due => {}
         }
@@ -92,7 +118,7 @@ fn survey(vault: &Vault, tasks: &mut HashMap<SecretName, Task>) {
     tasks.retain(|name, task| in_force(name).is_some_and(|client| Arc::ptr_eq(&client, &task.client)));
     for name in all.keys().filter(|name| !tasks.contains_key(*name)).cloned().collect::<Vec<_>>() {
         if let Some(client) = in_force(&name) {
-            tasks.insert(name, Task { client, due: Instant::now(), failures: 0, asking: false });
+            tasks.insert(name, Task::new(client));
         }
     }
 }
@@ -118,7 +144,7 @@ fn conclude(vault: &Vault, tasks: &mut HashMap<SecretName, Task>, attempt: Attem
     let Attempt { name, client, began, result } = attempt;
     // Another grant may have taken its place meanwhile.
     let Some(task) = tasks.get_mut(&name).filter(|task| Arc::ptr_eq(&task.client, &client)) else { return };
-    task.asking = false;
+    task.asking = None;
     let now = Instant::now();
     let result = match result {
         Ok(Issued { value, lifetime }) => {
@@ -126,24 +152,92 @@ fn conclude(vault: &Vault, tasks: &mut HashMap<SecretName, Task>, attempt: Attem
                 tracing::info!(secret = %name, "the token endpoint gives access tokens again");
             }
             task.failures = 0;
-            task.due = now + lifetime - AHEAD.min(lifetime / 4);
-            let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-            Ok(AccessToken { value, expires: began.saturating_add(lifetime) })
+            let ahead = AHEAD.min(lifetime / 4);
+            task.due = now + lifetime - ahead;
+            let after =
+                |time: Duration| began.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+            task.renew = after(lifetime - ahead);
+            Ok(AccessToken { value, expires: after(lifetime) })
         }
         Err(refused) => {
             if task.failures == 0 {
                 tracing::warn!(secret = %name, "no access token: {refused}");
             }
-            task.due = now + wait(task.failures);
-            task.failures = task.failures.saturating_add(1);
+            task.put_off();
             Err(refused.to_string())
         }
     };
     vault.granted(&name, &client, result);
 }
 
+/// An attempt that broke off failed too.
+fn abandon(tasks: &mut HashMap<SecretName, Task>, which: task::Id) {
+    if let Some((name, task)) = tasks.iter_mut().find(|(_, task)| task.asking == Some(which)) {
+        tracing::error!(secret = %name, "asking for an access token broke off");
+        task.asking = None;
+        task.put_off();
+    }
+}
+
 /// Twice as long each time, and not at the same moment for all.
 fn wait(failures: u32) -> Duration {
     let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_WAIT);
     wait.mul_f64(0.75 + fastrand::f64() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClientAuth, Grant, TokenUrl};
+    use crate::secrets::Value;
+
+    fn client() -> Arc<Client> {
+        let grant = Grant {
+            token_url: TokenUrl::parse("http://127.0.0.1:1/token").unwrap(),
+            client_id: "ann".to_owned(),
+            scopes: Vec::new(),
+            auth: ClientAuth::Basic,
+        };
+        Arc::new(Client { grant, secret: Value::copied("hunter2") })
+    }
+
+    fn asked(client: &Arc<Client>, tasks: &mut HashMap<SecretName, Task>, result: Result<Issued, Refused>) {
+        let name = SecretName::parse("A").unwrap();
+        conclude(
+            &Vault::default(),
+            tasks,
+            Attempt { name, client: client.clone(), began: 1_000_000, result },
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_ahead_of_its_end_by_whichever_clock_is_first_there() {
+        let client = client();
+        let mut tasks = HashMap::from([(SecretName::parse("A").unwrap(), Task::new(client.clone()))]);
+        let lifetime = Duration::from_secs(3600);
+        asked(&client, &mut tasks, Ok(Issued { value: Value::copied("t"), lifetime }));
+        let task = tasks.values().next().unwrap();
+        let (now, ahead) = (Instant::now(), lifetime - AHEAD);
+        let renew = 1_000_000 + 2_700_000;
+        assert!(!task.is_due(now, renew - 1) && task.is_due(now, renew));
+        assert!(task.is_due(now + ahead, 0));
+        // It is not asked for all the time while nobody gives one.
+        asked(&client, &mut tasks, Err(Refused::Unfit));
+        let task = tasks.values().next().unwrap();
+        let now = Instant::now();
+        assert!(!task.is_due(now, renew) && task.is_due(now + LONGEST_WAIT, 0));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_breaks_off_is_made_again() {
+        let mut attempts = JoinSet::new();
+        let broken = attempts.spawn(std::future::pending::<()>());
+        let asking = Some(broken.id());
+        let mut tasks =
+            HashMap::from([(SecretName::parse("A").unwrap(), Task { asking, ..Task::new(client()) })]);
+        broken.abort();
+        abandon(&mut tasks, attempts.join_next().await.unwrap().unwrap_err().id());
+        let task = tasks.values().next().unwrap();
+        assert!(task.failures == 1 && task.is_due(Instant::now() + LONGEST_WAIT, 0));
+    }
 }

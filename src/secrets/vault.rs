@@ -215,14 +215,19 @@ impl Vault {
         Ok(Filled { text, values, until })
     }
 
-    /// Puts a secret in force. A grant that stays as it was keeps what it brought.
+    /// Puts a secret in force. A grant that stays as it was keeps what it brought; one that asks for the same with other
+    /// credentials has the token that lives until it brings its own. What was revoked leaves nothing.
     pub fn put(&self, name: SecretName, mut held: Held) {
         self.change(|all| {
-            if let (Content::Grant(new), Some(old)) = (&mut held.content, all.get(&name))
-                && let Content::Grant(old) = &old.content
-                && new.client.is(&old.client)
+            if let (Content::Grant(new), Some(before)) = (&mut held.content, all.get(&name))
+                && let Content::Grant(old) = &before.content
+                && (!before.revoked || held.revoked)
             {
-                *new = old.clone();
+                if new.client.is(&old.client) {
+                    *new = old.clone();
+                } else if new.client.asks_for_what(&old.client) {
+                    new.token.clone_from(&old.token);
+                }
             }
             all.insert(name, Arc::new(held));
         });
@@ -275,6 +280,12 @@ impl Client {
     fn is(&self, other: &Self) -> bool {
         self.grant == other.grant && self.secret.reveal() == other.secret.reveal()
     }
+
+    /// Whether what it gets is good for the same as what the other gets.
+    fn asks_for_what(&self, other: &Self) -> bool {
+        let (new, old) = (&self.grant, &other.grant);
+        new.token_url == old.token_url && new.client_id == old.client_id && new.scopes == old.scopes
+    }
 }
 
 impl Held {
@@ -288,6 +299,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ClientAuth, TokenUrl};
 
     fn name(name: &str) -> SecretName {
         SecretName::parse(name).unwrap()
@@ -304,6 +316,39 @@ mod tests {
             product: None,
             environment: EnvironmentName::parse("production").unwrap(),
         }
+    }
+
+    #[test]
+    fn a_token_outlives_the_client_secret_that_it_was_got_with_but_no_revocation() {
+        let vault = Vault::default();
+        let granted = |secret: &str, id: &str| {
+            let grant = Grant {
+                token_url: TokenUrl::parse("https://id.test/token").unwrap(),
+                client_id: id.to_owned(),
+                scopes: Vec::new(),
+                auth: ClientAuth::Basic,
+            };
+            let client = Arc::new(Client { grant, secret: Value::copied(secret) });
+            Content::Grant(Box::new(Granted { client, token: None, trouble: None }))
+        };
+        let put = |content: Content, revoked| {
+            vault.put(name("A"), Held { content, revoked, ..held("") });
+            vault.lack(&name("A"), Some(&place()), 0)
+        };
+        assert_eq!(put(granted("one", "ann"), false), Some(Lack::NoToken));
+        let Content::Grant(first) = &vault.all()[&name("A")].content.clone() else { panic!() };
+        let token = AccessToken { value: Value::copied("t"), expires: 9 };
+        vault.granted(&name("A"), &first.client, Ok(token));
+        assert_eq!(put(granted("two", "ann"), false), None);
+        assert_eq!(vault.lack(&name("A"), Some(&place()), 9), Some(Lack::NoToken));
+        assert_eq!(put(granted("two", "bob"), false), Some(Lack::NoToken));
+
+        assert_eq!(put(granted("one", "ann"), false), Some(Lack::NoToken));
+        let Content::Grant(first) = &vault.all()[&name("A")].content.clone() else { panic!() };
+        let token = AccessToken { value: Value::copied("t"), expires: 9 };
+        vault.granted(&name("A"), &first.client, Ok(token));
+        assert_eq!(put(granted("one", "ann"), true), Some(Lack::Revoked));
+        assert_eq!(put(granted("one", "ann"), false), Some(Lack::NoToken));
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub async fn leaks(&self, filter: LeakFilter) -> Result<Vec<Leak>, StoreError> {
-        self.0.lists.read(move |conn| leaks::list(conn, &filter)).await
+        self.0.lists.read(move |conn| leaks::list::list(conn, &filter)).await
     }
 
     /// How many leaks are known of each kind, and how many notices wait and were given up.
@@ -206,7 +206,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub async fn count_leaks(&self) -> Result<(Vec<(LeakKind, u64)>, (u64, u64)), StoreError> {
-        self.0.upkeep.read(|conn| Ok((leaks::count(conn)?, outbox::count(conn)?))).await
+        self.0.upkeep.read(|conn| Ok((leaks::list::count(conn)?, outbox::count(conn)?))).await
     }
 
     /// How many notices wait for these channels.

@@ -22,6 +22,14 @@ impl Store {
         self.0.lookups.read(move |conn| tokens::get(conn, id)).await
     }
 
+    /// The same of one that is to be ended, whatever of its row does not read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn token_to_end(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
+        self.0.lookups.read(move |conn| tokens::by_id(conn, id)).await
+    }
+
     /// The link that signs in whose code has this digest.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What the store promises, over real files.
 
+mod damage;
 mod endings;
 mod migration;
 mod reading;

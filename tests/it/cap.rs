@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::support::app::App;
@@ -140,4 +141,54 @@ fn an_upgrade_takes_the_place_of_a_connection_that_is_idle() {
         wire.send(request("GET /chat", &wish(&token)));
         assert_eq!(wire.head().unwrap().unwrap().status(), 101);
     }
+}
+
+#[test]
+fn who_waits_goes_with_the_secrets_of_then() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let app = App::start(move |exchange| {
+        while held.try_acquire().map(tokio::sync::SemaphorePermit::forget).is_err() {
+            thread::yield_now();
+        }
+        exchange.answer(b"hi");
+    });
+    let gateway = Setup::new(&app)
+        .both("connections", "1")
+        .set("apps.shop.environments.production", "upstream_auth", "\"bearer $Secret{KEY}\"")
+        .start();
+    let set = |value: &str| {
+        let answer = gateway.admin("PUT /v1/secrets/KEY", Some(json!({ "value": value })));
+        assert!(answer.status < 300, "{answer:?}");
+    };
+    set("first-value");
+    let token = gateway.mint("production").secret;
+    let ask = || {
+        let mut wire = gateway.connect();
+        wire.send(with_token("GET /", "shop.localhost", &token));
+        wire
+    };
+    let in_flight = |count: f64| {
+        until("requests in flight", || {
+            let name = "requests_in_flight{app=\"shop\",environment=\"production\"}";
+            (gateway.metrics().of(name) == count).then_some(())
+        });
+    };
+    let mut first = ask();
+    app.wait_for(1);
+    let mut second = ask();
+    in_flight(2.0);
+    set("second-value");
+    gate.add_permits(1);
+    assert_eq!(first.answer().text(), "hi");
+    app.wait_for(2);
+    let mut third = ask();
+    in_flight(2.0);
+    assert_eq!(gateway.admin("POST /v1/secrets/KEY/revoke", None).status, 200);
+    gate.add_permits(1);
+    assert_eq!(second.answer().text(), "hi");
+    third.answer().refused(502, "secret_unavailable");
+    let got: Vec<_> =
+        app.requests().iter().map(|request| request.head.get("authorization").unwrap().to_owned()).collect();
+    assert_eq!(got, ["Bearer first-value", "Bearer second-value"]);
 }

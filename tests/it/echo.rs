@@ -186,3 +186,41 @@ fn what_is_set_and_guarded_does_not_depend_on_what_the_app_speaks() {
         assert_eq!(modern.get_all(name).iter().collect::<Vec<_>>(), values, "{name}");
     }
 }
+
+#[test]
+fn values_are_known_as_apps_write_them() {
+    const SPELLED: [(&str, &str); 4] = [
+        ("/fields", "/login?k=pass%2Fword%2B%25hunter%262"),
+        ("/json", r#"{"k":"pass\/word+%hunter\u00262"}"#),
+        ("/html", "<p>pass/word&#43;%hunter&amp;2</p>"),
+        ("/untyped", "pass/word+%hunter&2"),
+    ];
+    let app = App::start(|exchange: &mut Exchange<'_>| {
+        let target = exchange.head.target().to_owned();
+        let (_, text) = SPELLED.into_iter().find(|(path, _)| *path == target).unwrap();
+        let typed = if target == "/untyped" { "" } else { "Content-Type: text/html\r\n" };
+        let location = if target == "/fields" { format!("Location: {text}\r\n") } else { String::new() };
+        exchange.send(format!(
+            "HTTP/1.1 200 OK\r\n{typed}{location}Content-Length: {}\r\n\r\n{text}",
+            text.len()
+        ));
+    });
+    let (gateway, token) = gateway(&app, "body");
+    let set = json!({ "value": "pass/word+%hunter&2" });
+    assert_eq!(gateway.admin("PUT /v1/secrets/SHOP_KEY", Some(set)).status, 200);
+    for (path, _) in SPELLED {
+        let answer = gateway.ask(with_token(&format!("GET {path}"), HOST, &token));
+        assert!(answer.text().contains("[redacted]") && !answer.text().contains("hunter"), "{answer:?}");
+        assert!(answer.get("location").is_none_or(|location| location == "/login?k=[redacted]"));
+    }
+    until("the counts", || (redacted(&gateway) == 5.0).then_some(()));
+}
+
+#[test]
+fn values_too_short_to_be_looked_for_are_named_as_such() {
+    let app = App::echo();
+    let (gateway, _) = gateway(&app, "headers");
+    let set = |value: &str| gateway.cli_given(&["secret", "set", "SHOP_KEY"], value).stderr;
+    assert!(set("ok").contains("shorter than 6 bytes"));
+    assert!(!set("hunter").contains("shorter"));
+}

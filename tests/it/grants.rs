@@ -214,3 +214,33 @@ fn a_grant_that_is_revoked_asks_no_more() {
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(count.load(Ordering::Relaxed), asked);
 }
+
+#[test]
+fn a_new_client_secret_takes_nobody_the_token_that_lives() {
+    let script = script(issued("living", 3600));
+    let (endpoint, stage) = (endpoint(&script), stage());
+    stage.set_grant(grant(&endpoint.url()));
+    stage.wait_for_token("living");
+    let refused = json!({ "error": "invalid_client" }).to_string();
+    *script.lock().unwrap() = (401, refused);
+    let mut other = grant(&endpoint.url());
+    other["value"] = json!("mistyped");
+    stage.set_grant(other.clone());
+    until("the trouble", || {
+        assert_eq!(stage.asked().status, 200);
+        stage.shown()["last_error"].as_str().filter(|error| error.contains("invalid_client")).map(drop)
+    });
+    assert!(stage.shown()["token_expires_at"].is_string());
+    *script.lock().unwrap() = issued("next", 3600);
+    other["value"] = json!("right");
+    stage.set_grant(other.clone());
+    until("the next token", || {
+        assert_eq!(stage.asked().status, 200);
+        (stage.app.requests().last()?.head.get("authorization") == Some("Bearer next")).then_some(())
+    });
+    // What is for something else is not used, nor what was revoked.
+    *script.lock().unwrap() = (500, String::new());
+    other["grant"]["scopes"] = json!(["write"]);
+    stage.set_grant(other);
+    assert_eq!(stage.asked().code(), "secret_unavailable");
+}

@@ -435,3 +435,49 @@ fn what_waits_outlives_a_configuration_without_its_channel() {
     reload(hook.notified(Setup::new(&app)));
     until("an empty outbox", || gateway.notices().is_empty().then_some(()));
 }
+
+#[test]
+fn the_notice_of_a_key_tells_of_its_last_use() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let ann = Caller::member(&gateway, "ann", &["read", "mint"], None);
+    ann.get(200, "GET /v1/whoami", None);
+    gateway.leaked(&[ann.key()], "a scan");
+    let data = hook.calls_of("key.leaked", 1).remove(0).body["data"].clone();
+    assert!(data["key"]["last_used_at"].is_string(), "{data}");
+    assert_eq!(
+        (&data["key"]["last_used_from"], &data["addresses"]),
+        (&json!("127.0.0.1"), &json!(["127.0.0.1"]))
+    );
+}
+
+#[test]
+fn a_source_is_kept_as_a_place_is() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let minted = gateway.mint("production");
+    gateway.leaked(&[&minted.secret], "https://ann:hunter2@ci.example/x?k=hunter2");
+    assert_eq!(gateway.leaks()[0]["source"], "https://ci.example/x");
+    assert!(!hook.calls_of("token.leaked", 1)[0].body.to_string().contains("hunter2"));
+    let log = gateway.admin("GET /v1/audit?limit=500", None);
+    assert!(log.text().contains("ci.example") && !log.text().contains("hunter2"));
+    let hides = json!({ "tokens": [minted.secret], "source": "https%3A//ann:hunter2@ci.example/" });
+    assert_eq!(gateway.admin("POST /v1/leaks", Some(hides)).status, 422);
+}
+
+#[test]
+fn places_are_told_all_and_bounded() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let minted = gateway.mint("production");
+    let report = |places: usize, url: Option<&str>| {
+        let places: Vec<_> = (0..places).map(|place| format!("src/C#/{place}.cs:1:1")).collect();
+        let body = json!({ "tokens": [minted.secret], "source": "a scan", "url": url, "places": places });
+        gateway.admin("POST /v1/leaks", Some(body)).status
+    };
+    assert_eq!((report(101, None), report(1, Some("https://paste.example/1"))), (422, 422));
+    assert_eq!(report(12, None), 200);
+    let leak = hook.calls_of("token.leaked", 1)[0].body["data"]["leak"].clone();
+    assert_eq!((leak["places"].as_array().unwrap().len(), &leak["more_places"]), (10, &json!(2)));
+    assert_eq!((gateway.leaks().len(), &gateway.leaks()[0]["place"]), (12, &json!("src/C#/11.cs:1:1")));
+}

@@ -162,6 +162,41 @@ fn all_places_reach_the_owner_whoever_spoke_first() {
 }
 
 #[test]
+fn made_up_places_hide_no_signed_one() {
+    let (app, github, hook) = (App::echo(), Github::new(), Hook::taking());
+    let setup = hook.notified(Setup::new(&app)).set("leaks", "github_keys", "\"keys.json\"");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hook-secret"), hook::SECRET).unwrap();
+    let gateway = setup.start_in(folder, "keys.json", &github.keys(), &[]);
+    let minted = gateway.mint("production");
+    let bob = Caller::member(&gateway, "bob", &["read", "mint"], None);
+    let made_up = |places: Vec<String>, source: &str| {
+        let body = json!({ "tokens": [minted.secret], "source": source, "places": places });
+        bob.get(200, "POST /v1/leaks", Some(body));
+    };
+    // Under GitHub's name too, and as many as are kept.
+    made_up(vec!["https://github.com/a/b".to_owned()], "github");
+    made_up((0..100).map(|place| format!("https://invented.example/{place}")).collect(), "me");
+    let places = ["https://github.com/a/b", "https://github.com/a/c"].map(
+        |url| json!({ "token": minted.secret, "type": "portcullis_token", "url": url, "source": "content" }),
+    );
+    let body = json!(places).to_string().into_bytes();
+    assert_eq!(gateway.reported("now", &github.sign(&body), &body).status, 200);
+    let answer = gateway.admin("GET /v1/leaks?limit=500", None).json();
+    let leaks = answer["items"].as_array().unwrap();
+    assert_eq!(leaks.len(), 100);
+    let by_github: Vec<_> =
+        leaks.iter().filter(|leak| leak["source"] == "github").map(|leak| &leak["place"]).collect();
+    assert_eq!(by_github, ["https://github.com/a/c", "https://github.com/a/b"]);
+    let calls = hook.calls_of("token.leaked", 2);
+    assert_eq!(calls[1].body["data"]["leak"]["source"], "github");
+    assert_eq!(calls[1].body["data"]["leak"]["by"], Value::Null);
+    let log = gateway.admin("GET /v1/audit?limit=500", None).json();
+    let by_github = |entry: &&Value| entry["action"] == "leak.report" && entry["actor"] == "github";
+    assert_eq!(log["items"].as_array().unwrap().iter().filter(by_github).count(), 2);
+}
+
+#[test]
 fn what_is_not_signed_by_github_changes_nothing() {
     let (app, github) = (App::echo(), Github::new());
     let gateway = with_keys(&app, &github.keys());
@@ -297,6 +332,8 @@ fn strangers_who_send_slowly_keep_no_report_out() {
     until("those who were pushed out", || {
         (gateway.log().iter().filter(|line| line["status"] == 503).count() == 17).then_some(())
     });
+    let refused = gateway.metrics().of("leak_reports_refused_total{reason=\"pushed_out\"}");
+    assert_eq!(refused, 17.0);
     // Strangers from everywhere push out each other, and not who came before them.
     early.send(&body);
     let answer = early.answer();

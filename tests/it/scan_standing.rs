@@ -169,6 +169,22 @@ fn what_lives_is_ended_where_that_is_wished_and_confirmed() {
 }
 
 #[test]
+fn every_place_of_what_is_ended_is_told() {
+    let gateway = Gateway::before(&App::echo());
+    let minted = gateway.mint("production");
+    fs::create_dir_all(gateway.path("scan/C#")).unwrap();
+    for name in ["scan/C#/a.cs", "scan/b.env", "scan/c.env"] {
+        fs::write(gateway.path(name), &minted.secret).unwrap();
+    }
+    let done = gateway.cli(&["scan", "scan", "--revoke", "--yes"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    let leaks = gateway.admin("GET /v1/leaks", None).json()["items"].clone();
+    let mut places: Vec<_> = leaks.as_array().unwrap().iter().map(|leak| leak["place"].clone()).collect();
+    places.sort_by_key(ToString::to_string);
+    assert_eq!(places, ["scan/C#/a.cs:1:1", "scan/b.env:1:1", "scan/c.env:1:1"]);
+}
+
+#[test]
 fn what_is_ended_is_a_leak_also_where_it_is_anothers() {
     let (app, hook) = (App::echo(), Hook::taking());
     let named = "{ \"shop/development/job\" = \"1h\" }";

@@ -128,6 +128,11 @@ impl Families {
             let help = "Notices that there was no room for";
             page.counter("notices_dropped", help, count.dropped)?;
         }
+        let away = &self.sources.board.questions.turned_away;
+        let samples = [("full", &away.full), ("pushed_out", &away.pushed_out), ("unjudged", &away.unjudged)]
+            .map(|(reason, count)| (vec![("reason", reason)], count.get()));
+        let help = "Reports of leaks sent to the gateway that were not taken: there was no room, another came in their place, or nobody could judge them";
+        page.counters("leak_reports_refused", help, None, samples)?;
         let help = "Signs of leaks that there was no room for";
         page.counter("leak_signs_dropped", help, self.sources.board.suspicions.dropped.get())
     }

@@ -20,6 +20,10 @@ pub struct ReportLeaks {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1000)]
     pub url: Option<String>,
+    /// Where they were found, each in all of these; instead of `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 100)]
+    pub places: Option<Vec<String>>,
 }
 
 /// What a report did to one of its credentials.

@@ -18,6 +18,8 @@ const TOGETHER: usize = 500;
 const SOURCE: &str = "portcullis scan";
 /// The longest place that a report takes.
 const PLACE: usize = 1000;
+/// And how many of them.
+const PLACES: usize = 100;
 
 /// A credential that was found, and what is known of it.
 pub(super) struct Finding {
@@ -98,10 +100,10 @@ pub(super) fn revoke(client: &Client, findings: &mut [Finding], reach: &Reach) -
 }
 
 fn end(client: &Client, holding: &mut Holding, leak: &Leak) -> Result<bool, Failure> {
-    let place = leak.places.first().map(|place| place::text(place, true));
-    let url = place.map(|place| place.chars().take(PLACE).collect());
+    let text = |place| place::text(place, true).chars().take(PLACE).collect();
+    let places = Some(leak.places.iter().take(PLACES).map(text).collect());
     let tokens = vec![leak.value.reveal().to_owned()];
-    let report = ReportLeaks { tokens, source: SOURCE.to_owned(), url };
+    let report = ReportLeaks { tokens, source: SOURCE.to_owned(), url: None, places };
     let page: Page<Reaction> = client.post_once("/v1/leaks", &report)?.json()?;
     let reaction = page.items.into_iter().next();
     let Some(Reaction { token, key, status, last_admin, .. }) =

@@ -11,7 +11,7 @@ use crate::admin::wire::{PutGrant, PutSecret, Secret};
 use crate::cli::failure::Failure;
 use crate::cli::reach::Reach;
 use crate::cli::screen::Screen;
-use crate::model::SecretKind;
+use crate::model::{SHORTEST_GUARDED, SecretKind};
 
 /// More than any value may be long.
 const LONGEST: u64 = 64 * 1024;
@@ -72,6 +72,8 @@ impl Set {
         let grant = self.token_url.clone().zip(self.client_id.clone()).map(|(token_url, client_id)| {
             PutGrant { token_url, client_id, scopes: list(&self.scopes), auth: self.client_auth.clone() }
         });
+        // What a grant is asked with reaches no app.
+        let is_short = grant.is_none() && value.len() < SHORTEST_GUARDED;
         let body = PutSecret {
             value: std::mem::take(&mut *value),
             kind: self.kind.clone(),
@@ -88,6 +90,11 @@ impl Set {
             return Ok(screen.json(&answer.body)?);
         }
         let secret: Secret = answer.json()?;
+        if is_short {
+            screen.note(&format!(
+                "it is shorter than {SHORTEST_GUARDED} bytes: where an app shows it, `echo_guard` does not look for it"
+            ));
+        }
         if secret.used_by.is_empty() {
             screen
                 .note(&format!("no environment needs it yet: write $Secret{{{}}} in proxy.toml", self.name));

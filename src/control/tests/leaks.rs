@@ -71,22 +71,22 @@ async fn a_long_report_ends_all_and_is_taken_once() {
         found.extend((0..200).map(|place| FoundLeak { digest, place: place.to_string() }));
     }
     let once = || Once { key: [1; 32], request: [2; 32] };
-    let verdicts = site.control.report_signed("github", found.clone(), once()).await.unwrap();
+    let verdicts = site.control.report_signed("github", found.clone(), &once()).await.unwrap();
     assert_eq!(verdicts, Some(vec![true; 600]));
     assert_eq!(site.listed("revoked").await.len(), 3);
     assert_eq!(site.control.store.notices(None, 500).await.unwrap().len(), 3);
     // Until its sender was told, it may come again.
-    let verdicts = site.control.report_signed("github", found.clone(), once()).await.unwrap();
+    let verdicts = site.control.report_signed("github", found.clone(), &once()).await.unwrap();
     assert_eq!(verdicts, Some(vec![true; 600]));
     assert_eq!(site.control.store.notices(None, 500).await.unwrap().len(), 3);
     for _ in 0..2 {
-        site.control.told_signed("github", once()).await.unwrap();
-        assert_eq!(site.control.report_signed("github", found.clone(), once()).await.unwrap(), None);
+        site.control.told_signed("github", &once()).await.unwrap();
+        assert_eq!(site.control.report_signed("github", found.clone(), &once()).await.unwrap(), None);
     }
     // Nor weeks later, when other calls are long forgotten.
     site.set(site.now() + (30 * 24).hours());
     site.control.store.trim_repeats(site.now()).await.unwrap();
-    assert_eq!(site.control.report_signed("github", found, once()).await.unwrap(), None);
+    assert_eq!(site.control.report_signed("github", found, &once()).await.unwrap(), None);
     let leaks =
         site.control.list_leaks(&Caller::Operator { from: None }, ListLeaks::default()).await.unwrap().items;
     assert!(leaks.iter().all(|leak| leak.count == 2));

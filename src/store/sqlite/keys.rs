@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::super::{Act, KeyFilter, NewKey, Refused, Revocation, Use};
 use super::feed::Notice;
+use super::networks::Users;
 use super::repeats::{begin, made};
+use super::tokens::upkeep::first_of_one;
 use super::work::{Halt, Work};
 use super::writer::Bulk;
 use super::{Unreadable, audit, members, moment, parsed, parsed_if, time};
@@ -93,6 +95,7 @@ pub(super) fn end(work: &mut Work<'_>, act: &Act, before: &Key) -> rusqlite::Res
 pub(in crate::store) struct LastUses(std::vec::IntoIter<Use<KeyId>>);
 
 impl LastUses {
+    /// Those of one key stand together, the last one last.
     pub(in crate::store) fn new(uses: Vec<Use<KeyId>>) -> Self {
         Self(uses.into_iter())
     }
@@ -100,10 +103,10 @@ impl LastUses {
 
 impl Bulk for LastUses {
     fn piece(&mut self, work: &mut Work<'_>, until: Instant) -> rusqlite::Result<bool> {
-        let mut update =
-            work.conn.prepare_cached("UPDATE keys SET last_used_at = ?, last_used_from = ? WHERE id = ?")?;
-        for Use { of, at, from } in self.0.by_ref() {
-            update.execute((at, from.to_string(), of.to_string()))?;
+        while let Some(uses) = first_of_one(&self.0) {
+            note_uses(work.conn, uses)?;
+            let same = uses.len();
+            self.0.by_ref().take(same).for_each(drop);
             if Instant::now() >= until {
                 break;
             }
@@ -114,6 +117,18 @@ impl Bulk for LastUses {
     fn done(&self) -> u64 {
         0
     }
+}
+
+/// Notes when and from where a key was last used, and its networks. `uses` are of one key, the last one last.
+pub(super) fn note_uses(conn: &Connection, uses: &[Use<KeyId>]) -> rusqlite::Result<()> {
+    let Some(last) = uses.last() else { return Ok(()) };
+    let of = last.of.to_string();
+    conn.prepare_cached("UPDATE keys SET last_used_at = ?, last_used_from = ? WHERE id = ?")?.execute((
+        last.at,
+        last.from.to_string(),
+        &of,
+    ))?;
+    uses.iter().try_for_each(|used| Users::Keys.note(conn, &of, used.from, used.at))
 }
 
 pub(in crate::store) fn get(conn: &Connection, id: KeyId) -> rusqlite::Result<Option<Key>> {

@@ -78,6 +78,17 @@ fn reads<T>(row: &rusqlite::Result<T>) -> bool {
     !matches!(row, Err(rusqlite::Error::FromSqlConversionFailure(..)))
 }
 
+/// The same of one row alone: one that does not read is none.
+fn readable<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+    if reads(&row) {
+        return row;
+    }
+    if let Err(e) = &row {
+        tracing::error!("a row of the store is passed over: {e}");
+    }
+    Ok(None)
+}
+
 /// A stored text that does not read as what it must be.
 #[derive(Debug, thiserror::Error)]
 #[error("a stored {0} does not read as one")]

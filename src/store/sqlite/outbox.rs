@@ -1,6 +1,7 @@
 //! Rows of notices that others are still to be sent. They are written with what they tell of: one is lost only where
 //! the other is.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,13 +9,14 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::super::{Act, Outlets, Refused, Settlement, Use};
+use super::networks::Users;
 use super::repeats::{begin, made};
 use super::tokens::upkeep::note_uses;
 use super::tokens::{ALL, live};
 use super::work::{Halt, Work};
 use super::writer::Bulk;
-use super::{Unreadable, audit, moment, networks, parsed, reads, time};
-use crate::model::{Channel, Event, Key, Lifetime, MemberName, Notice, NoticeId, Token, TokenId};
+use super::{Unreadable, audit, keys, moment, parsed, reads, time};
+use crate::model::{Channel, Event, Key, KeyId, Lifetime, MemberName, Notice, NoticeId, Token, TokenId};
 
 /// Other live tokens of an owner that a notice names.
 const OTHERS: usize = 20;
@@ -78,13 +80,19 @@ pub(super) fn enqueue(
         match about {
             About::Token(token) => {
                 // What leaked was used by somebody just now, or by nobody: the owner decides by that.
-                let uses = work.unwritten.of(token.id);
+                let uses = work.unwritten.of_token(token.id);
                 note_uses(work.conn, &uses)?;
                 data.insert("token".to_owned(), shown_token(token, uses.last().copied()));
-                let addresses = networks::addresses(work.conn, &token.id.to_string())?;
+                let addresses = Users::Tokens.addresses(work.conn, &token.id.to_string())?;
                 data.insert("addresses".to_owned(), addresses.into());
             }
-            About::Key(key) => drop(data.insert("key".to_owned(), shown_key(key))),
+            About::Key(key) => {
+                let uses = work.unwritten.of_key(key.id);
+                keys::note_uses(work.conn, &uses)?;
+                data.insert("key".to_owned(), shown_key(key, uses.last().copied()));
+                let addresses = Users::Keys.addresses(work.conn, &key.id.to_string())?;
+                data.insert("addresses".to_owned(), addresses.into());
+            }
             About::Member(_, name) => drop(data.insert("member".to_owned(), name.as_str().into())),
         }
         let (tokens, more) = match owner {
@@ -154,15 +162,25 @@ fn tokens(conn: &Connection, member: i64, but: &str, now: Timestamp) -> rusqlite
                 "hint": row.get::<_, String>("hint")?, "expires_at": time(row, "expires_at")?,
             }))
         })?
+        .filter(reads)
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let more = found.len() > OTHERS;
     found.truncate(OTHERS);
     Ok((found, more))
 }
 
+/// When and from where something was used last, by what is written down or not yet.
+fn last<I>(
+    used: Option<Use<I>>,
+    at: Option<Timestamp>,
+    from: Option<IpAddr>,
+) -> (Option<Timestamp>, Option<IpAddr>) {
+    let used_at = used.as_ref().and_then(|used| Timestamp::from_millisecond(used.at).ok());
+    (used_at.or(at), used.map(|used| used.from).or(from))
+}
+
 fn shown_token(token: &Token, used: Option<Use<TokenId>>) -> Value {
-    let used_at = used.and_then(|used| Timestamp::from_millisecond(used.at).ok()).or(token.last_used_at);
-    let used_from = used.map(|used| used.from).or(token.last_used_from);
+    let (used_at, used_from) = last(used, token.last_used_at, token.last_used_from);
     json!({
         "id": token.id.to_string(), "label": token.label.as_str(), "app": token.app.as_str(),
         "environment": token.environment.as_str(), "hint": token.hint,
@@ -176,12 +194,13 @@ fn shown_token(token: &Token, used: Option<Use<TokenId>>) -> Value {
     })
 }
 
-fn shown_key(key: &Key) -> Value {
+fn shown_key(key: &Key, used: Option<Use<KeyId>>) -> Value {
+    let (used_at, used_from) = last(used, key.last_used_at, key.last_used_from);
     json!({
         "id": key.id.to_string(), "label": key.label, "hint": key.hint,
         "app": key.app.as_ref().map(ToString::to_string), "member": key.member.as_str(),
         "scopes": key.scopes.iter().map(crate::model::Scope::as_str).collect::<Vec<_>>(),
-        "created_at": key.created_at, "last_used_at": key.last_used_at, "last_used_from": key.last_used_from,
+        "created_at": key.created_at, "last_used_at": used_at, "last_used_from": used_from,
         "lifetime": key.expires_at.map(|end| Lifetime::between(key.created_at, end).to_string()),
     })
 }

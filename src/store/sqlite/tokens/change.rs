@@ -9,7 +9,7 @@ use super::super::feed::Notice;
 use super::super::outbox::{About, enqueue};
 use super::super::repeats::{begin, made};
 use super::super::work::{Halt, Work};
-use super::{FOR_EVER, get, listed};
+use super::{FOR_EVER, by_id, get, listed};
 use crate::credential::Digest;
 use crate::model::{Ended, Event, Lifetime, MemberName, Token, TokenId};
 
@@ -21,7 +21,7 @@ pub(in crate::store) fn revoke(
     outlets: Outlets,
 ) -> Result<Revocation<Token>, Halt> {
     begin(work, act)?;
-    let before = get(work.conn, id)?.ok_or(Refused::Missing)?;
+    let before = by_id(work.conn, id)?.ok_or(Refused::Missing)?;
     if before.revoked.is_some() {
         made(work, act, &id.to_string(), 0)?;
         return Ok(Revocation { of: before, revision: work.revision(), fresh: false });
@@ -30,7 +30,7 @@ pub(in crate::store) fn revoke(
     tell(work, act, &before, reason, outlets)?;
     // What it ends is not known yet: that is kept by the revision.
     made(work, act, &id.to_string(), revision)?;
-    let of = get(work.conn, id)?.ok_or(Refused::Missing)?;
+    let of = by_id(work.conn, id)?.ok_or(Refused::Missing)?;
     Ok(Revocation { of, revision, fresh: true })
 }
 

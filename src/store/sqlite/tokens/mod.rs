@@ -38,9 +38,17 @@ pub(in crate::store) fn get(conn: &Connection, id: TokenId) -> rusqlite::Result<
         .optional()
 }
 
+/// The same of one that is to be ended or warned of, whatever of its row does not read.
+pub(in crate::store) fn by_id(conn: &Connection, id: TokenId) -> rusqlite::Result<Option<Token>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {ALL} WHERE t.id = ?"))?
+        .query_row([id.to_string()], whatever_reads)
+        .optional()
+}
+
+/// One that leaked: it is to be ended, as above.
 pub(in crate::store) fn by_digest(conn: &Connection, digest: &Digest) -> rusqlite::Result<Option<Token>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {ALL} WHERE t.digest = ?"))?
-        .query_row([digest.as_bytes()], token)
+        .query_row([digest.as_bytes()], whatever_reads)
         .optional()
 }
 
@@ -89,7 +97,29 @@ fn listed(items: &[impl ToString]) -> String {
     serde_json::Value::from(texts).to_string()
 }
 
+/// How a row is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Whole,
+    /// What does not read is left out, but for what a token is told by.
+    Lenient,
+}
+
+impl Reading {
+    fn of<T: Default>(self, read: rusqlite::Result<T>) -> rusqlite::Result<T> {
+        if self == Self::Lenient { Ok(read.unwrap_or_default()) } else { read }
+    }
+}
+
 fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    read(row, Reading::Whole)
+}
+
+fn whatever_reads(row: &Row<'_>) -> rusqlite::Result<Token> {
+    read(row, Reading::Lenient)
+}
+
+fn read(row: &Row<'_>, reading: Reading) -> rusqlite::Result<Token> {
     let removed_at = time(row, "removed_at")?;
     let revoked = match (time(row, "revoked_at")?, removed_at) {
         (Some(at), _) => Some(Ended { at, by: row.get("revoked_by")?, reason: row.get("revoke_reason")? }),
@@ -99,11 +129,11 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         }
         (None, None) => None,
     };
-    let lifetime = parsed_if(row, "lifetime", Lifetime::parse)?;
+    let lifetime = reading.of(parsed_if(row, "lifetime", Lifetime::parse))?;
     let minted_for = match row.get_ref("minted_for")?.as_str_or_null()? {
         None => lifetime,
         Some(FOR_EVER) => None,
-        Some(_) => parsed_if(row, "minted_for", Lifetime::parse)?,
+        Some(_) => reading.of(parsed_if(row, "minted_for", Lifetime::parse))?,
     };
     let replaced = match time(row, "published_at")? {
         Some(at) => {
@@ -112,30 +142,33 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         }
         None => None,
     };
+    let other = |id: &str| TokenId::parse(id).ok_or(Unreadable("token id"));
     Ok(Token {
         id: token_id(row, "id")?,
-        label: parsed(row, "label", Label::parse)?,
-        description: parsed(row, "description", Text::parse)?,
+        label: reading.of(parsed(row, "label", Label::parse))?,
+        description: reading.of(parsed(row, "description", Text::parse))?,
         app: parsed(row, "app", TokenApp::parse)?,
         environment: parsed(row, "environment", EnvironmentName::parse)?,
         deployment: row.get("deployment")?,
-        on_publish: parsed(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule")))?,
-        rules: rules(row, ["scopes", "allowed_addresses", "rate_limit"])?,
+        on_publish: reading
+            .of(parsed_if(row, "on_publish", |rule| OnPublish::parse(rule).ok_or(Unreadable("rule"))))?
+            .unwrap_or(OnPublish::Keep),
+        rules: reading.of(rules(row, ["scopes", "allowed_addresses", "rate_limit"]))?,
         hint: row.get("hint")?,
-        created_at: moment(row, "created_at")?,
+        created_at: reading.of(moment(row, "created_at"))?,
         created_by: parsed_if(row, "member", MemberName::parse)?,
         orphaned: removed_at.is_some(),
-        expires_at: time(row, "expires_at")?,
+        expires_at: reading.of(time(row, "expires_at"))?,
         lifetime,
         minted_for,
-        counts_from: time(row, "counts_from")?,
-        last_used_at: time(row, "last_used_at")?,
-        last_used_from: parsed_if(row, "last_used_from", str::parse::<IpAddr>)?,
+        counts_from: reading.of(time(row, "counts_from"))?,
+        last_used_at: reading.of(time(row, "last_used_at"))?,
+        last_used_from: reading.of(parsed_if(row, "last_used_from", str::parse::<IpAddr>))?,
         revoked,
         replaced,
-        seen_ended: time(row, "seen_ended")?,
-        predecessor: parsed_if(row, "predecessor", |id| TokenId::parse(id).ok_or(Unreadable("token id")))?,
-        successor: parsed_if(row, "successor", |id| TokenId::parse(id).ok_or(Unreadable("token id")))?,
+        seen_ended: reading.of(time(row, "seen_ended"))?,
+        predecessor: reading.of(parsed_if(row, "predecessor", other))?,
+        successor: reading.of(parsed_if(row, "successor", other))?,
         revision: row.get::<_, i64>("revision")?.unsigned_abs(),
     })
 }

@@ -10,7 +10,7 @@ use super::super::super::{Act, Ahead, Outlets, Use};
 use super::super::audit::{self, PROGRAM};
 use super::super::feed::Notice;
 use super::super::leaks;
-use super::super::networks;
+use super::super::networks::Users;
 use super::super::outbox::{About, enqueue};
 use super::super::work::Work;
 use super::super::writer::Bulk;
@@ -149,10 +149,9 @@ impl LastUses {
 
 impl Bulk for LastUses {
     fn piece(&mut self, work: &mut Work<'_>, until: Instant) -> rusqlite::Result<bool> {
-        while let [first, ..] = self.0.as_slice() {
-            let uses = self.0.as_slice();
-            let same = uses.iter().take_while(|used| used.of == first.of).count();
-            note_uses(work.conn, &uses[..same])?;
+        while let Some(uses) = first_of_one(&self.0) {
+            note_uses(work.conn, uses)?;
+            let same = uses.len();
             self.0.by_ref().take(same).for_each(drop);
             if Instant::now() >= until {
                 break;
@@ -166,6 +165,13 @@ impl Bulk for LastUses {
     }
 }
 
+/// The first of these that are of one thing.
+pub(in crate::store::sqlite) fn first_of_one<I: PartialEq>(
+    uses: &std::vec::IntoIter<Use<I>>,
+) -> Option<&[Use<I>]> {
+    uses.as_slice().chunk_by(|one, other| one.of == other.of).next()
+}
+
 /// Notes when and from where a token was last used, and its networks. `uses` are of one token, the last one last.
 pub(in crate::store::sqlite) fn note_uses(conn: &Connection, uses: &[Use<TokenId>]) -> rusqlite::Result<()> {
     let Some(last) = uses.last() else { return Ok(()) };
@@ -175,7 +181,7 @@ pub(in crate::store::sqlite) fn note_uses(conn: &Connection, uses: &[Use<TokenId
         last.from.to_string(),
         &of,
     ))?;
-    uses.iter().try_for_each(|used| networks::note(conn, &of, used.from, used.at))
+    uses.iter().try_for_each(|used| Users::Tokens.note(conn, &of, used.from, used.at))
 }
 
 fn own_act() -> Act {

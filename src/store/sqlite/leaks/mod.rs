@@ -1,20 +1,22 @@
 //! Rows of leaks and warnings, and what a report does to the credential that it is about.
 
+pub(in crate::store) mod list;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::Connection;
 use serde_json::json;
 
-use super::super::{Act, Graces, Held, LeakFilter, Outlets, Piece, Reaction, Reported, Revocation, Suspect};
+use super::super::{Act, Graces, Held, Outlets, Piece, Reaction, Reported, Revocation, Suspect};
+use super::networks::Users;
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{Unreadable, audit, keys, members, moment, networks, parsed, reads, shares, time, tokens};
+use super::{audit, keys, members, networks, readable, shares, tokens};
 use crate::credential::Digest;
-use crate::model::{Agent, Event, Key, Leak, LeakDone, LeakId, LeakKind, Status, Token};
+use crate::model::{Agent, Event, Key, LeakDone, LeakId, LeakKind, Status, Token};
 
 /// Places that are kept of one credential. Further ones are only counted.
 const PLACES: i64 = 100;
@@ -24,8 +26,6 @@ const QUIET: SignedDuration = SignedDuration::from_hours(24);
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The newest row of a credential (?1) and a kind (?2).
 const NEWEST: &str = "id = (SELECT max(id) FROM leaks WHERE subject = ?1 AND kind = ?2)";
-const SELECT: &str = "SELECT l.id, l.kind, l.subject, l.source, l.place, m.name AS member, l.app, l.environment, l.label,
-    l.hint, l.done, l.ends_at, l.client, l.agent, l.count, l.first_at, l.last_at FROM leaks l LEFT JOIN members m ON m.id = l.member";
 
 /// Ends what was reported, or has it end soon; notes where it was found, and has its owner told. In the order of the
 /// report, `None` where nothing is known of one.
@@ -41,7 +41,7 @@ pub(in crate::store) fn report(
     }
     let mut reactions = Vec::with_capacity(piece.reports.len());
     for reported in &piece.reports {
-        reactions.push(match held(work.conn, &reported.digest)? {
+        reactions.push(match readable(held(work.conn, &reported.digest))? {
             None => None,
             Some(Held::Token(token)) => Some(token_leaked(work, act, *token, reported, graces, outlets)?),
             Some(Held::Key(key)) => Some(key_leaked(work, act, *key, reported, outlets)?),
@@ -97,7 +97,7 @@ fn token_leaked(
             (LeakDone::Grace, true)
         }
     };
-    let after = tokens::get(work.conn, before.id)?.unwrap_or(before);
+    let after = tokens::by_id(work.conn, before.id)?.unwrap_or(before);
     let ends_at = after.ends_at().filter(|_| done == LeakDone::Grace);
     let row = Entry {
         kind: LeakKind::Report,
@@ -114,7 +114,7 @@ fn token_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
+    let new = note(work, act, reported, &row, Room::of_report(act))?;
     if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         enqueue(work, act.at, Event::TokenLeaked, &About::Token(&after), told, outlets, true)?;
@@ -157,7 +157,7 @@ fn key_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row, Room::ForTheFirst)?;
+    let new = note(work, act, reported, &row, Room::of_report(act))?;
     if fresh || (new && !told_lately(work.conn, act, &row)?) {
         let told = told(act, reported, &row);
         enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told, outlets, true)?;
@@ -176,7 +176,7 @@ pub(in crate::store) fn suspect(
     outlets: Outlets,
 ) -> Result<(), Halt> {
     for suspect in suspects {
-        let Some(token) = tokens::get(work.conn, suspect.token)? else { continue };
+        let Some(token) = readable(tokens::by_id(work.conn, suspect.token))? else { continue };
         let new_network = suspect.kind == LeakKind::NewNetwork;
         let lives = token.status(act.at) == Status::Active;
         // Who used what a report ended is worth a row, and its owner was told of all that was known.
@@ -207,7 +207,7 @@ pub(in crate::store) fn suspect(
             fresh: false,
         };
         // What is used from everywhere is told of once in a while, and counted.
-        let often = new_network && networks::are_many(work.conn, &row.subject)?;
+        let often = new_network && Users::Tokens.are_many(work.conn, &row.subject)?;
         let room = if often && told_lately(work.conn, act, &row)? {
             Room::None
         } else if often {
@@ -252,6 +252,15 @@ enum Room {
     ForTheFirst,
     /// In the place of the oldest, where there are many.
     ForTheLast,
+    /// In the place of the oldest that a member reported, where there are many.
+    ForTheSigned,
+}
+
+impl Room {
+    /// Who has a credential's value can make up any number of places: none of them takes one from who signs.
+    fn of_report(act: &Act) -> Self {
+        if act.key.is_some() { Self::ForTheFirst } else { Self::ForTheSigned }
+    }
 }
 
 /// A leak as it is being noted.
@@ -312,6 +321,15 @@ fn note(
     room: Room,
 ) -> rusqlite::Result<bool> {
     let client = row.client.map(|client| client.to_string());
+    let on_word = act.key.is_some();
+    if !on_word {
+        // What a member said under the same name is said anew, and holds now.
+        work.conn
+            .prepare_cached(
+                "DELETE FROM leaks WHERE subject = ? AND kind = ? AND source = ? AND place = ? AND on_word",
+            )?
+            .execute((&row.subject, row.kind.as_str(), &reported.source, &reported.place))?;
+    }
     let known = work
         .conn
         .prepare_cached(
@@ -350,13 +368,19 @@ fn note(
         .conn
         .prepare_cached("SELECT count(*) FROM leaks WHERE subject = ? AND kind = ?")?
         .query_row((&row.subject, row.kind.as_str()), |row| row.get(0))?;
-    if kept >= PLACES && room == Room::ForTheLast {
-        work.conn
-            .prepare_cached(
-                "DELETE FROM leaks WHERE id = (SELECT min(id) FROM leaks WHERE subject = ? AND kind = ?)",
-            )?
-            .execute((&row.subject, row.kind.as_str()))?;
-    } else if kept >= PLACES || room == Room::None {
+    let of = (&row.subject, row.kind.as_str());
+    let drop_oldest = |which: &str| {
+        let oldest = format!("SELECT min(id) FROM leaks WHERE subject = ? AND kind = ? AND {which}");
+        work.conn.prepare_cached(&format!("DELETE FROM leaks WHERE id = ({oldest})"))?.execute(of)
+    };
+    let has_room = match room {
+        Room::None => false,
+        _ if kept < PLACES => true,
+        Room::ForTheFirst => false,
+        Room::ForTheLast => drop_oldest("true")? > 0,
+        Room::ForTheSigned => drop_oldest("on_word")? > 0,
+    };
+    if !has_room {
         let sql = format!("UPDATE leaks SET count = count + ?3, last_at = max(last_at, ?4) WHERE {NEWEST}");
         work.conn.prepare_cached(&sql)?.execute((
             &row.subject,
@@ -364,15 +388,16 @@ fn note(
             i64::try_from(row.count).unwrap_or(i64::MAX),
             act.at.as_millisecond(),
         ))?;
-        if row.fresh {
+        if row.fresh || room == Room::ForTheSigned {
             log(work.conn, act, reported, row)?;
         }
         return Ok(false);
     }
     let sql = format!(
         "INSERT INTO leaks (id, kind, subject, source, place, member, app, environment, label, hint, done, ends_at,
-             count, first_at, last_at, client, agent)
-         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+             count, first_at, last_at, client, agent, on_word)
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT member FROM {} WHERE id = ?3), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13,
+             ?14, ?15, ?16)",
         row.table
     );
     work.conn.prepare_cached(&sql)?.execute((
@@ -391,6 +416,7 @@ fn note(
         act.at.as_millisecond(),
         client,
         row.agent,
+        on_word,
     ))?;
     log(work.conn, act, reported, row)?;
     Ok(true)
@@ -416,64 +442,4 @@ fn next_id(conn: &Connection, now: Timestamp) -> rusqlite::Result<LeakId> {
     let last: Option<String> =
         conn.prepare_cached("SELECT max(id) FROM leaks")?.query_row([], |row| row.get(0))?;
     Ok(LeakId::next(last.as_deref().and_then(LeakId::parse), now))
-}
-
-pub(in crate::store) fn list(conn: &Connection, filter: &LeakFilter) -> rusqlite::Result<Vec<Leak>> {
-    let mut sql = format!("{SELECT} WHERE true");
-    let mut values: Vec<Sql> = Vec::new();
-    let mut and = |clause: &str, value: Sql| {
-        sql.push_str(" AND ");
-        sql.push_str(clause);
-        values.push(value);
-    };
-    if let Some(owner) = &filter.owner {
-        and("m.removed_at IS NULL AND m.name = ?", owner.to_string().into());
-    }
-    if let Some(app) = &filter.within {
-        and("l.app = ?", app.to_string().into());
-    }
-    if let Some(subject) = &filter.subject {
-        and("l.subject = ?", subject.clone().into());
-    }
-    if let Some(before) = filter.before {
-        and("l.id < ?", before.to_string().into());
-    }
-    sql.push_str(" ORDER BY l.id DESC");
-    let mut question = conn.prepare_cached(&sql)?;
-    let rows = question.query_map(params_from_iter(values), leak)?;
-    rows.filter(reads).take(filter.limit).collect()
-}
-
-/// How many were noted of each kind.
-pub(in crate::store) fn count(conn: &Connection) -> rusqlite::Result<Vec<(LeakKind, u64)>> {
-    conn.prepare_cached("SELECT kind, count(*) AS count FROM leaks GROUP BY kind")?
-        .query_map([], |row| Ok((kind(row)?, row.get::<_, i64>("count")?.unsigned_abs())))?
-        .filter(reads)
-        .collect()
-}
-
-fn kind(row: &Row<'_>) -> rusqlite::Result<LeakKind> {
-    parsed(row, "kind", |name| LeakKind::parse(name).ok_or(Unreadable("kind of leak")))
-}
-
-fn leak(row: &Row<'_>) -> rusqlite::Result<Leak> {
-    Ok(Leak {
-        id: parsed(row, "id", |id| LeakId::parse(id).ok_or(Unreadable("leak id")))?,
-        kind: kind(row)?,
-        subject: row.get("subject")?,
-        source: row.get("source")?,
-        place: row.get("place")?,
-        member: row.get("member")?,
-        app: row.get("app")?,
-        environment: row.get("environment")?,
-        label: row.get("label")?,
-        hint: row.get("hint")?,
-        done: parsed(row, "done", |name| LeakDone::parse(name).ok_or(Unreadable("outcome")))?,
-        ends_at: time(row, "ends_at")?,
-        client: row.get("client")?,
-        agent: row.get("agent")?,
-        count: row.get::<_, i64>("count")?.unsigned_abs(),
-        first_at: moment(row, "first_at")?,
-        last_at: moment(row, "last_at")?,
-    })
 }
