@@ -150,11 +150,11 @@ impl Setup {
         Gateway { folder, process }
     }
 
-    /// Starts a gateway whose files cannot grow past 320 KiB, as if the disk were full then.
+    /// Starts a gateway whose files cannot grow past 512 KiB, as if the disk were full then.
     pub(crate) fn start_on_small_disk(&self) -> Gateway {
         // Without the trap the first write past the limit would kill instead of fail. The limit is one that can be
         // lifted again.
-        self.start_limited("trap '' XFSZ; ulimit -S -f 640")
+        self.start_limited("trap '' XFSZ; ulimit -S -f 1024")
     }
 
     /// Starts a gateway that may have at most so many files and sockets open.
