@@ -15,7 +15,7 @@ use crate::credential::{Digest, Kind, Plaintext};
 use crate::index::Reached;
 use crate::model::{Channel, Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Token};
 use crate::store::{
-    self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Piece, Places, Reaction, Reported,
+    self, Act, Graces, Held, LeakFilter, NOTICES, Outlets, Piece, Places, Reaction, Reported, StoreError,
 };
 
 /// Credentials that are reported at once.
@@ -255,20 +255,27 @@ impl Control {
         });
         let mut reports = reports.peekable();
         let mut reactions = HashMap::new();
-        let mut first = true;
+        let (mut first, mut unread) = (true, false);
         loop {
             let piece: Vec<_> = reports.by_ref().take(AT_ONCE).collect();
             let digests: Vec<_> = piece.iter().map(|reported| reported.digest).collect();
             let last = reports.peek().is_none();
-            let piece = Piece { reports: piece, first, last };
+            let piece = Piece { reports: piece, first, last: last && !unread };
             let done = self.store.report_leaks(act.clone(), piece, graces.clone(), outlets(&config)).await;
             first = false;
             self.outbox.send_replace(());
-            for (digest, reaction) in digests.into_iter().zip(done?) {
+            let done = done?;
+            unread |= done.unread;
+            for (digest, reaction) in digests.into_iter().zip(done.each) {
                 // What the first place did is what became of it.
                 if let Some(reaction) = reaction {
                     reactions.entry(digest).or_insert(reaction);
                 }
+            }
+            if last && unread {
+                // It may live: that is not told as if there were none.
+                let told = "one that was reported cannot be read; the others have ended".to_owned();
+                return Err(StoreError::Unavailable(told).into());
             }
             if last {
                 return Ok(reactions);

@@ -40,14 +40,15 @@ pub fn authenticate(
     const UNKNOWN: Reject =
         Reject::new(Refusal::TokenUnknown, "this is not a token that opens anything here");
     let (digest, carrier, session_ends) = match presented {
-        Presented::Token { value, carrier } => (value.ok_or(UNKNOWN)?.digest(), carrier, NEVER),
+        Presented::Token { value: Some(value), carrier } => (value.digest(), carrier, NEVER),
+        Presented::Token { value: None, .. } => return Err(UNKNOWN),
         Presented::Session { digest, ends } => (digest, Carrier::Cookie, ends),
         Presented::Nothing(absence) => {
             let signed_in = absence == Absence::Elsewhere;
             return Err(Reject { signed_in, ..Reject::new(Refusal::TokenMissing, missing(absence)) });
         }
     };
-    let identity = index.get(&digest).ok_or(UNKNOWN)?;
+    let Some(identity) = index.get(&digest) else { return Err(UNKNOWN) };
     match judge(index, &identity, near, now) {
         Ok(until) => {
             let until = until.within_session(session_ends);

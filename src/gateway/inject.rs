@@ -40,8 +40,10 @@ struct Current {
 pub(super) struct Injected {
     /// They stand in the place of the client's of that name.
     pub fields: Vec<(HeaderName, HeaderValue)>,
-    /// What must not come back, the longest first; empty where nobody looks.
+    /// What must not come back; empty where nobody looks.
     pub secrets: Vec<Value>,
+    /// The same as apps write it elsewhere: each begins like what it is of, and goes on with one of [`spelling::MARKS`].
+    pub spelled: Vec<Value>,
     /// Whether bodies are searched too.
     pub bodies: bool,
     /// Of the vault, when the values were taken from there.
@@ -89,8 +91,14 @@ impl Injections {
 
     fn put_together(&self, vault: &Vault, generation: u64, now: i64) -> Current {
         let mut until = ALWAYS;
-        let mut injected =
-            Injected { fields: Vec::new(), secrets: Vec::new(), bodies: false, generation, until };
+        let mut injected = Injected {
+            fields: Vec::new(),
+            secrets: Vec::new(),
+            spelled: Vec::new(),
+            bodies: false,
+            generation,
+            until,
+        };
         for header in &self.headers {
             let written = match vault.fill(&header.value, Some(&self.place), now) {
                 Ok(filled) => {
@@ -114,10 +122,8 @@ impl Injections {
         injected
             .secrets
             .retain(|secret| secret.reveal().len() >= SHORTEST_GUARDED && self.guard != EchoGuard::Off);
-        let spelled: Vec<_> =
+        injected.spelled =
             injected.secrets.iter().flat_map(|secret| spelling::others(secret.reveal())).collect();
-        injected.secrets.extend(spelled);
-        injected.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
         injected.bodies = self.guard == EchoGuard::Body && !injected.secrets.is_empty();
         if injected.bodies {
             injected.ask_for_all();
@@ -157,7 +163,8 @@ fn asks_for_parts(name: &HeaderName) -> bool {
 impl Injected {
     /// Nothing to set, and these to be found in answers.
     pub(super) fn guarding(secrets: Vec<Value>) -> Self {
-        Self { fields: Vec::new(), secrets, bodies: true, generation: 0, until: ALWAYS }
+        let spelled = secrets.iter().flat_map(|secret| spelling::others(secret.reveal())).collect();
+        Self { fields: Vec::new(), secrets, spelled, bodies: true, generation: 0, until: ALWAYS }
     }
 }
 

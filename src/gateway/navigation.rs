@@ -49,10 +49,12 @@ pub fn is_navigation(request: &Request) -> bool {
 pub fn sender(headers: &HeaderMap, uri: &Uri, secure: bool) -> Sender {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let origin = origins.next();
-    if origins.next().is_some() {
+    let mut sites = headers.get_all(FETCH_SITE).iter();
+    let site = sites.next();
+    if origins.next().is_some() || sites.next().is_some() {
         return Sender::Another;
     }
-    match (headers.get(FETCH_SITE), origin) {
+    match (site, origin) {
         (Some(site), _) if site == "same-origin" => Sender::Ours,
         (Some(_), _) => Sender::Another,
         (None, None) => Sender::Unsaid,

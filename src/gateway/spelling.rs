@@ -29,6 +29,8 @@ const ENTITIES: [&[(u8, &str)]; 6] = [
         (b'=', "&#x3D;"),
     ],
 ];
+/// One of these is where a spelling first differs.
+pub(super) const MARKS: [u8; 4] = [b'%', b'\\', b'&', b'+'];
 /// Bytes that one is written with at the most.
 const LONGEST: usize = 6;
 

@@ -56,6 +56,15 @@ pub struct Piece {
     pub last: bool,
 }
 
+/// What became of a piece, in its order.
+#[derive(Debug)]
+pub struct Reactions {
+    /// `None` where nothing is known of one.
+    pub each: Vec<Option<Reaction>>,
+    /// Whether one of those is there and cannot be read. The report is not remembered as made then.
+    pub unread: bool,
+}
+
 /// A credential that somebody found.
 #[derive(Clone, Debug)]
 pub struct Reported {
@@ -153,7 +162,7 @@ impl Store {
         piece: Piece,
         graces: Arc<Graces>,
         outlets: Outlets,
-    ) -> Result<Vec<Option<Reaction>>, NotDone> {
+    ) -> Result<Reactions, NotDone> {
         self.0.writer.command(move |work| leaks::report(work, &act, &piece, &graces, outlets)).await
     }
 

@@ -26,8 +26,8 @@ use crate::telemetry::Operations;
 
 pub use error::{NotDone, OpenError, Refused, StoreError};
 pub use leaks::{
-    Ahead, FirstUse, Graces, LeakFilter, NOTICES, Outlets, Piece, Places, Reaction, Reported, Settlement,
-    Suspect,
+    Ahead, FirstUse, Graces, LeakFilter, NOTICES, Outlets, Piece, Places, Reaction, Reactions, Reported,
+    Settlement, Suspect,
 };
 pub use record::{
     Act, EntryFilter, EnvironmentRow, Held, Inspected, KeyFilter, Limits, MemberEdit, NewDeployment, NewKey,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::sqlite::{
-    audit, deployments, environments, keys, leaks, members, repeats, secrets, shares, tokens,
+    audit, deployments, environments, keys, leaks, members, readable, repeats, secrets, shares, tokens,
 };
 use super::{
     Act, EntryFilter, EnvironmentRow, Held, KeyFilter, Prospect, ProspectFilter, Repeat, SealedSecret, Share,
@@ -99,7 +99,7 @@ impl Store {
             .read(move |conn| {
                 let mut found = Vec::new();
                 for digest in digests {
-                    found.extend(leaks::held(conn, &digest)?.map(|held| (digest, held)));
+                    found.extend(readable(leaks::held(conn, &digest))?.map(|held| (digest, held)));
                 }
                 Ok(found)
             })

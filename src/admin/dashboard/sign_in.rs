@@ -34,11 +34,11 @@ pub(in crate::admin) fn ask(ask: Ask) -> Answer {
     Box::pin(async move {
         let query = ask.query();
         let told = match query.raw("ended") {
-            "" => None,
             "reported" => Some("The key that you reported was the one you signed in with: it is revoked."),
-            _ => Some(
+            "yes" => Some(
                 "Your session has ended: what you sent was not done. Sign in, and you are back at the form to send it again.",
             ),
+            _ => None,
         };
         form(&ask, StatusCode::OK, &query.filled("next").unwrap_or_default(), told.map(str::to_owned))
     })

@@ -5,6 +5,7 @@ ALTER TABLE tokens ADD COLUMN minted_for TEXT;
 ALTER TABLE leaks ADD COLUMN agent TEXT;
 -- Whether it is on a member's word alone: who signs what they report is not crowded out by who does not.
 ALTER TABLE leaks ADD COLUMN on_word INTEGER NOT NULL DEFAULT 0;
+UPDATE leaks SET on_word = 1 WHERE kind = 'report' AND source <> 'github';
 
 -- From where management keys were used.
 CREATE TABLE key_networks (

@@ -79,7 +79,7 @@ fn reads<T>(row: &rusqlite::Result<T>) -> bool {
 }
 
 /// The same of one row alone: one that does not read is none.
-fn readable<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+pub(super) fn readable<T>(row: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
     if reads(&row) {
         return row;
     }

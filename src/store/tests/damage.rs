@@ -44,13 +44,29 @@ async fn a_token_that_does_not_read_is_ended_with_the_others_of_its_report() {
         let reports = vec![reported(good.1), reported(spoilt.1)];
         let piece = Piece { reports, first: true, last: true };
         let done = store.report_leaks(act(), piece, Arc::default(), outlets).await.unwrap();
-        let done: Vec<_> = done.into_iter().map(|reaction| reaction.unwrap().done).collect();
+        assert!(!done.unread);
+        let done: Vec<_> = done.each.into_iter().map(|reaction| reaction.unwrap().done).collect();
         assert_eq!(done, [LeakDone::Revoked; 2], "{change}");
         assert!(store.token_to_end(spoilt.0).await.unwrap().unwrap().revoked.is_some());
         let revoked = store.revoke_token(act(), other.0, None, outlets).await.unwrap();
         assert!(revoked.fresh && revoked.of.revoked.is_some());
     }
     assert!(!store.notices(None, 100).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_report_of_one_that_cannot_be_read_at_all_says_so_and_ends_the_others() {
+    let (_folder, path) = fresh();
+    let store = Store::open(&path).unwrap();
+    let (good, spoilt) = (minted(&store).await, minted(&store).await);
+    spoil(&path, "tokens SET environment = '' WHERE id", spoilt.0);
+    let reports = vec![reported(spoilt.1), reported(good.1)];
+    let piece = Piece { reports, first: true, last: true };
+    let done = store.report_leaks(act(), piece, Arc::default(), Outlets::default()).await.unwrap();
+    assert!(done.unread && done.each[0].is_none());
+    assert_eq!(done.each[1].as_ref().unwrap().done, LeakDone::Revoked);
+    let held = store.held(vec![spoilt.1, good.1]).await.unwrap();
+    assert_eq!(held.len(), 1, "one that cannot be read takes none along");
 }
 
 #[tokio::test]

@@ -44,6 +44,10 @@ if (guarded) {
 // Where a session ends under a form, what was filled in comes back once its author has signed in again: in this tab, and
 // nothing of it that is secret, or looks so.
 const author = document.querySelector(".who bdi")?.textContent;
+// Some browsers are told to keep nothing.
+const store = (use) => {
+  try { return use(sessionStorage) ?? null; } catch { return null; }
+};
 const SECRET = /pc[a-z]_|%[0-9a-f]{2}|:\/\/[^/\s]*@/i;
 const keep = (form) => {
   const fields = [...form.elements].filter((field) => {
@@ -52,7 +56,7 @@ const keep = (form) => {
     return ticked && !known && !SECRET.test(field.value);
   });
   const filled = fields.map((field) => [field.name, field.value]);
-  sessionStorage.setItem("draft", JSON.stringify({ author, action: form.getAttribute("action"), filled }));
+  store((kept) => kept.setItem("draft", JSON.stringify({ author, action: form.getAttribute("action"), filled })));
 };
 const fill = (form, filled) => {
   for (const field of form.elements) {
@@ -67,15 +71,15 @@ const fill = (form, filled) => {
   said.textContent = "What you had filled in is back, but for what is secret. It was not sent yet.";
   form.before(said);
 };
-const draft = JSON.parse(sessionStorage.getItem("draft"));
+const draft = JSON.parse(store((kept) => kept.getItem("draft")));
 if (draft && author === undefined) {
   draft.waits ||= document.querySelector("[data-waits]") !== null;
-  sessionStorage.setItem("draft", JSON.stringify(draft));
+  store((kept) => kept.setItem("draft", JSON.stringify(draft)));
 } else if (draft) {
   const form = [...document.forms].find((form) => form.getAttribute("action") === draft.action);
   const theirs = draft.waits && draft.author === author;
   if (theirs && form) fill(form, draft.filled);
-  if (!theirs || form) sessionStorage.removeItem("draft");
+  if (!theirs || form) store((kept) => kept.removeItem("draft"));
 }
 
 // What is wrong with a form is said where the reader is.

@@ -9,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::super::{Act, Graces, Held, Outlets, Piece, Reaction, Reported, Revocation, Suspect};
+use super::super::{Act, Graces, Held, Outlets, Piece, Reaction, Reactions, Reported, Revocation, Suspect};
 use super::networks::Users;
 use super::outbox::{About, enqueue};
 use super::repeats::{begin, made};
 use super::work::{Halt, Work};
-use super::{audit, keys, members, networks, readable, shares, tokens};
+use super::{audit, keys, members, networks, readable, reads, shares, tokens};
 use crate::credential::Digest;
 use crate::model::{Agent, Event, Key, LeakDone, LeakId, LeakKind, Status, Token};
 
@@ -27,31 +27,32 @@ const LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The newest row of a credential (?1) and a kind (?2).
 const NEWEST: &str = "id = (SELECT max(id) FROM leaks WHERE subject = ?1 AND kind = ?2)";
 
-/// Ends what was reported, or has it end soon; notes where it was found, and has its owner told. In the order of the
-/// report, `None` where nothing is known of one.
+/// Ends what was reported, or has it end soon; notes where it was found, and has its owner told.
 pub(in crate::store) fn report(
     work: &mut Work<'_>,
     act: &Act,
     piece: &Piece,
     graces: &Graces,
     outlets: Outlets,
-) -> Result<Vec<Option<Reaction>>, Halt> {
+) -> Result<Reactions, Halt> {
     if piece.first {
         begin(work, act)?;
     }
-    let mut reactions = Vec::with_capacity(piece.reports.len());
+    let (mut reactions, mut unread) = (Vec::with_capacity(piece.reports.len()), false);
     for reported in &piece.reports {
-        reactions.push(match readable(held(work.conn, &reported.digest))? {
+        let held = held(work.conn, &reported.digest);
+        unread |= !reads(&held);
+        reactions.push(match readable(held)? {
             None => None,
             Some(Held::Token(token)) => Some(token_leaked(work, act, *token, reported, graces, outlets)?),
             Some(Held::Key(key)) => Some(key_leaked(work, act, *key, reported, outlets)?),
         });
     }
     let first = reactions.iter().flatten().next().map_or_else(String::new, Reaction::subject);
-    if piece.last {
+    if piece.last && !unread {
         made(work, act, &first, 0)?;
     }
-    Ok(reactions)
+    Ok(Reactions { each: reactions, unread })
 }
 
 /// What a digest is of: a token, its link that signs in, or a management key.

@@ -12,6 +12,7 @@ use super::super::feed::Notice;
 use super::super::leaks;
 use super::super::networks::Users;
 use super::super::outbox::{About, enqueue};
+use super::super::readable;
 use super::super::work::Work;
 use super::super::writer::Bulk;
 use super::get;
@@ -118,7 +119,7 @@ impl Bulk for NoteEnding {
         for id in ids {
             let noted =
                 work.conn.prepare_cached(&sql)?.execute((self.now.as_millisecond(), id.to_string()))?;
-            let Some(token) = get(work.conn, id)?.filter(|_| noted > 0) else { continue };
+            let Some(token) = readable(get(work.conn, id))?.filter(|_| noted > 0) else { continue };
             self.note(work.conn, &token)?;
             // Of one that leaked its owner was told, and not to rotate it.
             if self.is_news(&token) && !leaks::was_reported(work.conn, &id.to_string())? {
