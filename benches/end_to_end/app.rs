@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use memchr::memmem;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,7 +23,7 @@ pub(super) const NEVER: &str = "/never";
 const REQUEST: usize = 32 * 1024;
 
 /// Serves until it is killed; prints its address first.
-pub(super) fn run() -> Result<()> {
+pub(super) fn run(send_buffer: Option<usize>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(tokio::task::LocalSet::new().run_until(async {
         let listener = TcpListener::from_std(listen()?)?;
@@ -32,6 +32,9 @@ pub(super) fn run() -> Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
+            if let Some(bytes) = send_buffer {
+                SockRef::from(&stream).set_send_buffer_size(bytes)?;
+            }
             let answers = answers.clone();
             // A client that goes away ends its own task and nothing else.
             tokio::task::spawn_local(async move { drop(serve(stream, &answers.0, &answers.1).await) });

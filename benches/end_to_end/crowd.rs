@@ -27,7 +27,7 @@ const APART: Duration = Duration::from_millis(4);
 /// When a client that is still connected is given up on.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a client that does not read looks whether its connection still stands.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 /// Where its requests go.
 pub(super) const OTHER_HOST: &str = "bulk.example.com";
 

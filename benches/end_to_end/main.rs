@@ -115,7 +115,11 @@ enum Role {
     #[command(hide = true)]
     Crowd(Crowd),
     #[command(hide = true)]
-    App,
+    App {
+        /// What the kernel keeps of an answer that is not taken, in bytes; what it finds best by default.
+        #[arg(long)]
+        send_buffer: Option<usize>,
+    },
     #[command(hide = true)]
     Forwarder { upstream: SocketAddr },
 }
@@ -124,7 +128,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.role {
         Some(Role::Crowd(ref crowd)) => return crowd.run(),
-        Some(Role::App) => return app::run(),
+        Some(Role::App { send_buffer }) => return app::run(send_buffer),
         Some(Role::Forwarder { upstream }) => return forwarder::run(upstream),
         Some(Role::Stalled { .. } | Role::Flat { .. } | Role::Tokens { .. }) | None => {}
     }

@@ -25,6 +25,8 @@ const PACE: Pace = Pace { connections: 32, requests_per_second: 500, warm_up: Du
 /// The app of those that stall is another one: a thousand large answers keep it busy, and honest clients are not to wait
 /// for that.
 const OTHER_APP: &str = "bulk";
+/// A thousand answers of 1 MiB that wait in the kernel would be a gigabyte to copy there, on the core of the honest ones.
+const SEND_BUFFER: &str = "65536";
 
 /// Runs all kinds one after the other, again and again. Fails if a client was hung up on too late.
 pub(super) fn run(clients: usize, kinds: &[Kind], rounds: usize) -> Result<()> {
@@ -32,7 +34,7 @@ pub(super) fn run(clients: usize, kinds: &[Kind], rounds: usize) -> Result<()> {
     let site = Site::prepare()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let encrypted = free_address()?;
-    let (_other, other) = own(Core::Yielding, &["app"])?;
+    let (_other, other) = own(Core::Yielding, &["app", "--send-buffer", SEND_BUFFER])?;
     let stalling = Plaintext::generate(Credential::Token)?;
     let (gateway, address) = gateway(&site, encrypted, other, &stalling)?;
     runtime.block_on(async {
