@@ -91,6 +91,6 @@ fn request(token: &Plaintext) -> Result<Request> {
         .header("authorization", format!("Bearer {}", token.reveal()));
     let (parts, ()) = message.body(())?.into_parts();
     let head = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
-    let Ok(request) = Request::accept(parts, Some(head)) else { bail!("the request was not accepted") };
+    let Ok(request) = Request::accept(parts, head) else { bail!("the request was not accepted") };
     Ok(request)
 }

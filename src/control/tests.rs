@@ -81,7 +81,7 @@ impl Site {
         let message = Message::builder().uri("/").header("host", host).header("x-portcullis-token", secret);
         let (parts, ()) = message.body(()).unwrap().into_parts();
         let raw = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
-        let request = Request::accept(parts, Some(raw)).unwrap();
+        let request = Request::accept(parts, raw).unwrap();
         let client = [127, 0, 0, 1].into();
         let moment = Moment { wall: now.as_millisecond(), steady: 0 };
         self.index.hindsight().tell(moment.wall);

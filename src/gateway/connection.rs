@@ -255,7 +255,8 @@ impl Connection {
         if self.draining.get() { self.idle_timeout.min(DRAINED_IDLE) } else { self.idle_timeout }
     }
 
-    fn wake(&self) {
+    /// Has the driver look again.
+    pub(super) fn wake(&self) {
         if let Some(driver) = self.driver.borrow().as_ref() {
             driver.wake_by_ref();
         }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
+use super::inlet::Inflow;
 use super::lane::Lane;
 use super::query;
 use super::reject::Reject;
@@ -53,7 +54,7 @@ impl Form {
     /// # Errors
     /// When it is none, too long, or does not arrive in time.
     pub(super) async fn read(
-        body: Incoming,
+        body: Inflow,
         headers: &HeaderMap,
         lane: &Lane,
         within: Duration,

@@ -1,34 +1,22 @@
-//! Where each HTTP/1 request of a connection begins and ends, followed through the raw bytes however they are cut up.
+//! Where each HTTP/1 request of a connection begins and ends, told from the raw bytes however they are cut up.
 //! Reference: RFC 9112, section 2.2.
 
-use std::borrow::Cow;
-
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::Frame;
 use memchr::memchr;
 
+use super::content::{Content, Ends};
 use super::extent::Extent;
-use super::head::{self, Head, HeadLimits, Offence};
+use super::head::{self, HeadLimits, Judged, Offence};
 
-/// Follows the requests of one connection through its bytes, however they are cut up.
+/// What was read of a connection and is still to be served, and how far its present request has come.
 #[derive(Debug)]
 pub struct Framing {
     limits: HeadLimits,
-    stage: Stage,
-    partial: PartialHead,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    Head,
-    Body(Extent),
-    /// Nothing after this may be passed on.
-    Closed,
-}
-
-/// The beginning of a head whose end has yet to arrive.
-#[derive(Debug, Default)]
-struct PartialHead {
-    bytes: Vec<u8>,
+    pub(super) input: BytesMut,
     search: Search,
+    /// The body of the request whose head came last.
+    content: Content,
 }
 
 /// The search for the end of a head, carried over to a later call with more bytes.
@@ -39,120 +27,76 @@ pub(super) struct Search {
     line: usize,
 }
 
-/// What a stretch of bytes brought to light.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    Head(Head),
+/// What stands where a request is to begin.
+pub enum Begun {
+    /// A whole head. After one with an offence nothing may be read.
+    Head(Box<Judged>),
     /// A head that is too long to be waited for, and why.
     Overlong(Offence),
-    /// The body of the request whose head came last is malformed.
-    BadBody(Offence),
-    /// The request whose head came last has ended.
-    BodyEnd,
 }
 
 impl Framing {
     #[must_use]
-    pub const fn new(limits: HeadLimits) -> Self {
-        Self { limits, stage: Stage::Head, partial: PartialHead::new() }
+    pub fn new(limits: HeadLimits) -> Self {
+        let content = Content::new(Ends::Within(Extent::Ended));
+        Self { limits, input: BytesMut::new(), search: Search::default(), content }
     }
 
-    /// Whether a head has begun and not yet ended.
-    #[must_use]
-    pub fn within_head(&self) -> bool {
-        matches!(self.stage, Stage::Head) && self.partial.len() > 0
+    /// Takes in the next bytes of the connection.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
     }
 
-    /// Takes the next bytes of the connection and tells what they hold.
-    pub fn feed(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Event)) {
-        while !bytes.is_empty() {
-            let used = match &mut self.stage {
-                Stage::Head => self.feed_head(bytes, &mut tell),
-                Stage::Body(body) => match body.feed(bytes) {
-                    Ok(used) => {
-                        if body.has_ended() {
-                            self.stage = Stage::Head;
-                            tell(Event::BodyEnd);
-                        }
-                        used
-                    }
-                    Err(offence) => {
-                        self.stage = Stage::Closed;
-                        tell(Event::BadBody(offence));
-                        return;
-                    }
-                },
-                Stage::Closed => return,
-            };
-            bytes = &bytes[used..];
-        }
-    }
-
-    /// Takes bytes up to the end of the head or all of them; returns how many.
-    fn feed_head(&mut self, bytes: &[u8], tell: &mut impl FnMut(Event)) -> usize {
-        // Empty lines before a request are skipped, as RFC 9112 asks.
-        if self.partial.len() == 0 && bytes.starts_with(b"\r\n") {
-            return 2;
-        }
-        let (used, head) = self.partial.take(bytes);
-        match head {
-            Some(head) if &*head == b"\r\n" => {}
-            Some(head) => self.conclude(&head, tell),
-            None if self.partial.len() >= self.limits.bytes => {
-                // One line that does not end: it is the target that is too long.
-                let offence = match self.partial.search.line {
-                    0 => Offence::TargetTooLong,
-                    _ => Offence::HeadTooLarge,
-                };
-                self.stage = Stage::Closed;
-                self.partial = PartialHead::new();
-                tell(Event::Overlong(offence));
+    /// The next head once it is whole, where the body before it has ended.
+    pub fn head(&mut self) -> Option<Begun> {
+        loop {
+            // Empty lines before a request are skipped, as RFC 9112 asks.
+            while self.search.searched == 0 && self.input.starts_with(b"\r\n") {
+                self.input.advance(2);
             }
-            None => {}
-        }
-        used
-    }
-
-    fn conclude(&mut self, head: &[u8], tell: &mut impl FnMut(Event)) {
-        let head = head::judge(head, self.limits);
-        let body = Extent::of(head.body);
-        self.stage = match head.offence {
-            Some(_) => Stage::Closed,
-            None if body.has_ended() => Stage::Head,
-            None => Stage::Body(body),
-        };
-        tell(Event::Head(head));
-        if matches!(self.stage, Stage::Head) {
-            tell(Event::BodyEnd);
+            let Some(end) = self.search.end(&self.input) else {
+                // One line that does not end: it is the target that is too long.
+                let offence =
+                    if self.search.line == 0 { Offence::TargetTooLong } else { Offence::HeadTooLarge };
+                return (self.input.len() >= self.limits.bytes).then_some(Begun::Overlong(offence));
+            };
+            self.search = Search::default();
+            let head = self.input.split_to(end).freeze();
+            if *head != b"\r\n"[..] {
+                let judged = Box::new(head::read(&head, self.limits));
+                self.content = Content::new(Ends::Within(Extent::of(judged.head.body)));
+                return Some(Begun::Head(judged));
+            }
         }
     }
-}
 
-impl PartialHead {
-    const fn new() -> Self {
-        Self { bytes: Vec::new(), search: Search { searched: 0, line: 0 } }
+    /// The next piece of the body; `None` where it is not there yet, or nothing follows.
+    ///
+    /// # Errors
+    /// When the body is malformed.
+    pub fn body(&mut self) -> Result<Option<Frame<Bytes>>, Offence> {
+        self.content.take(&mut self.input)
     }
 
-    const fn len(&self) -> usize {
-        self.bytes.len()
+    /// Whether the body of the request whose head came last was taken to its end.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.content.has_ended()
     }
 
-    /// Takes bytes up to the end of the head or all of them; returns how many, and the head if it is whole.
-    fn take<'a>(&mut self, bytes: &'a [u8]) -> (usize, Option<Cow<'a, [u8]>>) {
-        // Nearly every head arrives whole: it is judged where it lies.
-        if self.bytes.is_empty()
-            && let Some(end) = Search::default().end(bytes)
-        {
-            return (end, Some(Cow::Borrowed(&bytes[..end])));
-        }
-        let before = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        let Some(end) = self.search.end(&self.bytes) else {
-            return (bytes.len(), None);
-        };
-        let mut head = std::mem::take(self).bytes;
-        head.truncate(end);
-        (end - before, Some(Cow::Owned(head)))
+    /// Whether all of it has arrived.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.has_ended() || self.content.ends_within(&self.input)
+    }
+
+    /// Bytes of it still to be taken, where that is known.
+    pub(super) const fn left(&self) -> Option<u64> {
+        self.content.left()
+    }
+
+    /// Whether another request has begun and is not whole, or not looked at.
+    pub(super) fn is_within_head(&self) -> bool {
+        self.has_ended() && !self.input.is_empty()
     }
 }
 
@@ -176,15 +120,58 @@ impl Search {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::head::Head;
     use super::*;
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 65_536, fields: 100 };
 
+    /// What the bytes of a connection hold.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Event {
+        Head(Head),
+        Overlong(Offence),
+        BadBody(Offence),
+        /// A body, whole.
+        Body(Vec<u8>),
+    }
+
     fn events(bytes: &[u8], cut: usize) -> Vec<Event> {
         let mut framing = Framing::new(LIMITS);
-        let mut events = Vec::new();
+        let (mut events, mut body) = (Vec::new(), None);
         for piece in bytes.chunks(cut.max(1)) {
-            framing.feed(piece, |event| events.push(event));
+            framing.feed(piece);
+            loop {
+                if body.is_none() {
+                    match framing.head() {
+                        None => break,
+                        Some(Begun::Overlong(offence)) => {
+                            events.push(Event::Overlong(offence));
+                            return events;
+                        }
+                        Some(Begun::Head(judged)) => {
+                            events.push(Event::Head(judged.head));
+                            if judged.head.offence.is_some() {
+                                return events;
+                            }
+                            assert!(judged.parts.is_some());
+                            body = Some(Vec::new());
+                        }
+                    }
+                }
+                match framing.body() {
+                    Ok(Some(frame)) => {
+                        if let (Ok(data), Some(body)) = (frame.into_data(), &mut body) {
+                            body.extend_from_slice(&data);
+                        }
+                    }
+                    Ok(None) if framing.has_ended() => events.extend(body.take().map(Event::Body)),
+                    Ok(None) => break,
+                    Err(offence) => {
+                        events.push(Event::BadBody(offence));
+                        return events;
+                    }
+                }
+            }
         }
         events
     }
@@ -196,6 +183,7 @@ mod tests {
             GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let whole = events(bytes, usize::MAX);
         assert_eq!(whole.len(), 8);
+        assert_eq!(whole[5], Event::Body(b"abc".to_vec()));
         for cut in 1..40 {
             assert_eq!(events(bytes, cut), whole, "cut every {cut}");
         }
@@ -203,39 +191,53 @@ mod tests {
 
     #[test]
     fn bad_chunks_are_noticed() {
-        for bad in [
-            "x\r\n",
-            "\r\n",
-            "3\nabc",
-            "3\r\nabcd",
-            "3 \r\nabc\r\n",
-            "11111111111111111\r\n",
-            "0\r\n\n",
-            "0\r\n x\r\n",
+        for (bad, why) in [
+            ("x\r\n", Offence::Chunk),
+            ("\r\n", Offence::Chunk),
+            ("3\nabc", Offence::Chunk),
+            ("3\r\nabcd", Offence::Chunk),
+            ("3 \r\nabc\r\n", Offence::Chunk),
+            ("11111111111111111\r\n", Offence::Chunk),
+            ("0\r\n\n", Offence::Chunk),
+            ("0\r\n x\r\n", Offence::Chunk),
+            ("0\r\nx\r\n\r\n", Offence::FieldLine),
+            ("0\r\nx: \0\r\n\r\n", Offence::FieldValue),
         ] {
             let request = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{bad}");
             let seen = events(request.as_bytes(), 7);
-            assert_eq!(seen.last(), Some(&Event::BadBody(Offence::Chunk)), "{bad:?}");
+            assert_eq!(seen.last(), Some(&Event::BadBody(why)), "{bad:?}");
         }
     }
 
     #[test]
     fn heads_over_the_limit_are_refused_before_they_end() {
-        let mut seen = Vec::new();
         for (begin, why) in
             [(&b"GET /a"[..], Offence::TargetTooLong), (b"GET / HTTP/1.1\r\na", Offence::HeadTooLarge)]
         {
             let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
-            seen.clear();
-            framing.feed(begin, |event| seen.push(event));
-            framing.feed(&[b'a'; 60], |event| seen.push(event));
-            assert!(framing.within_head() && seen.is_empty());
-            framing.feed(&[b'a'; 60], |event| seen.push(event));
-            assert_eq!(seen, [Event::Overlong(why)]);
+            framing.feed(begin);
+            framing.feed(&[b'a'; 60]);
+            assert!(framing.is_within_head() && framing.head().is_none());
+            framing.feed(&[b'a'; 60]);
+            assert!(matches!(framing.head(), Some(Begun::Overlong(offence)) if offence == why));
         }
         let mut framing = Framing::new(HeadLimits { bytes: 100, fields: 3 });
-        framing.feed(b"GET / HTTP/1.1\r\nHost: a\r\nb: c\r\nb: c\r\nb: c\r\n\r\n", |event| seen.push(event));
-        assert!(matches!(seen[1], Event::Head(Head { offence: Some(Offence::TooManyFields), .. })));
+        framing.feed(b"GET / HTTP/1.1\r\nHost: a\r\nb: c\r\nb: c\r\nb: c\r\n\r\n");
+        let Some(Begun::Head(judged)) = framing.head() else { panic!("no head") };
+        assert_eq!(judged.head.offence, Some(Offence::TooManyFields));
+    }
+
+    #[test]
+    fn a_body_that_has_arrived_is_known_to_before_it_is_taken() {
+        for (body, arrived) in
+            [("3\r\nabc\r\n0\r\n\r\n", true), ("3\r\nabc\r\n0\r\n\r", false), ("3\r\nabcd0\r\n\r\n", false)]
+        {
+            let mut framing = Framing::new(LIMITS);
+            framing.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            framing.feed(body.as_bytes());
+            assert!(framing.head().is_some() && !framing.has_ended());
+            assert_eq!(framing.has_arrived(), arrived, "{body:?}");
+        }
     }
 
     proptest! {
@@ -254,8 +256,8 @@ mod tests {
             parts in proptest::collection::vec(prop_oneof![
                 Just("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"), Just("GET / HTTP/1.1\r\n"), Just("Host: a\r\n"), Just("\r\n"), Just("Content-Length: 3\r\n"),
                 Just("Transfer-Encoding: chunked\r\n"), Just("3\r\nabc\r\n"), Just("0\r\n\r\n"), Just("\n"), Just("abc"),
-            ], 0..20),
-            cut in 1usize..50,
+            ], 0..12),
+            cut in 1usize..40,
         ) {
             let bytes = parts.concat();
             prop_assert_eq!(events(bytes.as_bytes(), cut), events(bytes.as_bytes(), usize::MAX));

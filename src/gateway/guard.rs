@@ -1,4 +1,4 @@
-//! The socket as the HTTP library sees it, with every byte that passes being watched.
+//! The socket of an HTTP/2 connection as the HTTP library sees it, with every byte that passes being watched.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -9,8 +9,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Connection;
-use super::messages::Messages;
 use super::socket::Socket;
 use super::streams::Streams;
 
@@ -20,14 +18,7 @@ pub(super) struct Guard<S> {
     /// What was read and is still to be passed on.
     ahead: Bytes,
     socket: S,
-    watcher: Watcher,
-}
-
-/// Who follows the bytes.
-#[derive(Debug)]
-pub(super) enum Watcher {
-    Http1(Rc<Messages>),
-    Http2(Rc<Streams>),
+    streams: Rc<Streams>,
 }
 
 /// A socket that its driver gets back although the HTTP library keeps what it was given.
@@ -35,55 +26,17 @@ pub(super) enum Watcher {
 pub(super) struct Lent(Rc<RefCell<Socket>>);
 
 impl<S> Guard<S> {
-    pub(super) fn new(socket: S, ahead: Bytes, watcher: Watcher) -> Self {
-        Self { ahead, socket, watcher }
-    }
-
-    pub(super) fn into_socket(self) -> S {
-        self.socket
+    pub(super) fn new(socket: S, ahead: Bytes, streams: Rc<Streams>) -> Self {
+        Self { ahead, socket, streams }
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(Ok(1..)) => self.watcher.connection().wrote(),
+            Poll::Ready(Ok(1..)) => self.streams.connection().wrote(),
             Poll::Ready(_) => {}
-            Poll::Pending => self.watcher.connection().write_blocks(),
+            Poll::Pending => self.streams.connection().write_blocks(),
         }
         written
-    }
-}
-
-impl Watcher {
-    fn connection(&self) -> &Connection {
-        match self {
-            Self::Http1(messages) => &messages.connection,
-            Self::Http2(streams) => streams.connection(),
-        }
-    }
-
-    /// Returns how many of the bytes may be passed on now.
-    fn heard(&self, bytes: &[u8]) -> usize {
-        match self {
-            Self::Http1(messages) => {
-                messages.heard(bytes);
-                bytes.len()
-            }
-            Self::Http2(streams) => streams.heard(bytes),
-        }
-    }
-
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Http1(_) => Poll::Ready(()),
-            Self::Http2(streams) => streams.poll_room(cx),
-        }
-    }
-
-    fn is_shut(&self) -> bool {
-        match self {
-            Self::Http1(messages) => messages.is_shut(),
-            Self::Http2(streams) => streams.is_shut(),
-        }
     }
 }
 
@@ -104,10 +57,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.watcher.is_shut() {
+        if self.streams.is_shut() {
             return Poll::Pending;
         }
-        ready!(self.watcher.poll_room(cx));
+        ready!(self.streams.poll_room(cx));
         let before = buf.filled().len();
         if self.ahead.is_empty() {
             ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
@@ -119,9 +72,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             }
         }
         if let read @ [_, ..] = &buf.filled()[before..] {
-            let passed = self.watcher.heard(read);
+            let passed = self.streams.heard(read);
             // What shut it is not for the library, nor what came with it.
-            if self.watcher.is_shut() {
+            if self.streams.is_shut() {
                 buf.set_filled(before);
                 return Poll::Pending;
             }
@@ -144,8 +97,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         // Encrypted bytes may wait behind a write that was done as far as the HTTP library knows.
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         match flushed {
-            Poll::Ready(_) => self.watcher.connection().wrote(),
-            Poll::Pending => self.watcher.connection().write_blocks(),
+            Poll::Ready(_) => self.streams.connection().wrote(),
+            Poll::Pending => self.streams.connection().write_blocks(),
         }
         flushed
     }

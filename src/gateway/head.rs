@@ -1,13 +1,19 @@
-//! The raw head of an HTTP/1 request, judged more strictly than the HTTP library does.
+//! The head of an HTTP/1 request, read more strictly than a server needs to.
 //!
-//! The library removes a `Content-Length` beside `Transfer-Encoding`, drops an equal second one and takes a bare LF
-//! for a line end, all without a word. A server behind us may read such a request differently, so it is refused.
-//! Reference: RFC 9112, sections 2.2, 3, 5 and 6.
+//! What a server behind us may read differently is refused: a bare LF for a line end, a `Content-Length` beside
+//! `Transfer-Encoding` or given twice, a folded line. Reference: RFC 9112, sections 2.2, 3, 5 and 6.
 
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use memchr::{memchr, memchr2};
 
-/// Longest request target; the HTTP library takes none longer.
+use super::headers;
+
+/// Longest request target; the library that takes them apart takes none longer.
 const TARGET: usize = 65_534;
+/// Fields that there is room for at once.
+const USUAL: usize = 6;
 
 /// Why a request may not be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub enum Offence {
     RequestLine,
     /// A field line without a name, folded onto the next line, or with space around its name.
     FieldLine,
+    /// A control character in a value.
+    FieldValue,
     Host,
     ContentLength,
     TransferEncoding,
@@ -25,8 +33,6 @@ pub enum Offence {
     HeadTooLarge,
     TooManyFields,
     Chunk,
-    /// Bytes after a request that was the last one allowed.
-    AfterOffence,
 }
 
 impl Offence {
@@ -39,6 +45,7 @@ impl Offence {
                 "the request line is not a method, a target and HTTP/1.0 or HTTP/1.1, separated by single spaces"
             }
             Self::FieldLine => "a header line is not a name directly followed by a colon, on one line",
+            Self::FieldValue => "the value of a header holds a control character",
             Self::Host => "a request names exactly one Host",
             Self::ContentLength => {
                 "Content-Length is one plain decimal number, given once and not beside Transfer-Encoding"
@@ -50,7 +57,6 @@ impl Offence {
             Self::HeadTooLarge => "the request's head is larger than this gateway accepts",
             Self::TooManyFields => "the request has more header fields than this gateway accepts",
             Self::Chunk => "the chunked body is malformed",
-            Self::AfterOffence => "the connection had already been refused",
         }
     }
 }
@@ -68,7 +74,6 @@ pub enum BodyLength {
 pub struct Head {
     pub offence: Option<Offence>,
     pub body: BodyLength,
-    /// Field lines, to be compared with what the HTTP library saw.
     pub fields: usize,
 }
 
@@ -78,31 +83,88 @@ pub struct HeadLimits {
     pub bytes: usize,
     pub fields: usize,
 }
-/// Judges one whole head, its last empty line included.
-pub(super) fn judge(head: &[u8], limits: HeadLimits) -> Head {
-    let mut seen = Head { offence: None, body: BodyLength::None, fields: 0 };
-    if head.len() > limits.bytes {
-        // The HTTP library answers a long target as such, whatever follows it.
-        let target = take_line(&mut { head }).and_then(request_line);
-        let too_long = target == Err(Offence::TargetTooLong);
-        seen.offence = Some(if too_long { Offence::TargetTooLong } else { Offence::HeadTooLarge });
-        return seen;
-    }
-    seen.offence = judge_lines(head, limits, &mut seen).err();
-    seen
+/// A head, judged, and the request as far as it could be told from it.
+pub struct Judged {
+    pub head: Head,
+    /// `None`: not even a request line could.
+    pub parts: Option<Parts>,
+    pub wishes: Wishes,
 }
 
-fn judge_lines(mut head: &[u8], limits: HeadLimits, seen: &mut Head) -> Result<(), Offence> {
-    let version_11 = request_line(take_line(&mut head)?)?;
-    let fields = Fields::read(head, version_11, |_, _| Ok::<(), Offence>(()))?;
-    seen.fields = fields.count;
+/// What a client asks of its connection and of the way it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// HTTP/1.1, else 1.0.
+    pub version_11: bool,
+    /// It may send another request.
+    pub keeps: bool,
+    /// It waits for a word before it sends the body.
+    pub expects_continue: bool,
+    pub takes_trailers: bool,
+    /// It asks for a head alone.
+    pub head_only: bool,
+}
+
+/// Reads one whole head, its last empty line included.
+pub(super) fn read(head: &Bytes, limits: HeadLimits) -> Judged {
+    let mut judged = Judged {
+        head: Head { offence: None, body: BodyLength::None, fields: 0 },
+        parts: None,
+        wishes: Wishes {
+            version_11: true,
+            keeps: false,
+            expects_continue: false,
+            takes_trailers: false,
+            head_only: false,
+        },
+    };
+    judged.head.offence = read_lines(head, limits, &mut judged).err();
+    judged
+}
+
+fn read_lines(head: &Bytes, limits: HeadLimits, judged: &mut Judged) -> Result<(), Offence> {
+    let mut lines: &[u8] = head;
+    let line = take_line(&mut lines).and_then(request_line);
+    if head.len() > limits.bytes {
+        // A long target is told as such, whatever follows it.
+        return Err(line.err().filter(|why| *why == Offence::TargetTooLong).unwrap_or(Offence::HeadTooLarge));
+    }
+    let RequestLine { method, target, version_11 } = line?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::from_bytes(method).map_err(|_| Offence::RequestLine)?;
+    parts.uri = Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| Offence::RequestLine)?;
+    parts.version = if version_11 { Version::HTTP_11 } else { Version::HTTP_10 };
+    parts.headers = HeaderMap::with_capacity(USUAL);
+    let wishes = &mut judged.wishes;
+    (wishes.version_11, wishes.head_only) = (version_11, parts.method == Method::HEAD);
+    let parts = judged.parts.insert(parts);
+    let (mut says_close, mut says_keep_alive) = (false, false);
+    let fields = Fields::read(lines, version_11, |name, value| {
+        if parts.headers.len() == limits.fields {
+            return Err(Offence::TooManyFields);
+        }
+        let name = HeaderName::from_bytes(name).map_err(|_| Offence::FieldLine)?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| Offence::FieldValue)?;
+        match name {
+            header::CONNECTION => {
+                says_close |= headers::lists(&value, "close");
+                says_keep_alive |= headers::lists(&value, "keep-alive");
+            }
+            header::EXPECT => {
+                wishes.expects_continue =
+                    version_11 && value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            }
+            header::TE => wishes.takes_trailers |= version_11 && headers::lists(&value, "trailers"),
+            _ => {}
+        }
+        parts.headers.try_append(name, value).map_err(|_| Offence::TooManyFields)?;
+        Ok(())
+    })?;
     if fields.hosts > 1 || (version_11 && fields.hosts == 0) {
         return Err(Offence::Host);
     }
-    if fields.count > limits.fields {
-        return Err(Offence::TooManyFields);
-    }
-    seen.body = fields.body;
+    wishes.keeps = !says_close && (version_11 || says_keep_alive);
+    (judged.head.fields, judged.head.body) = (fields.count, fields.body);
     Ok(())
 }
 
@@ -179,15 +241,21 @@ pub(super) fn take_field<'a>(head: &mut &'a [u8]) -> Result<Option<Field<'a>>, O
     if is_token(name) { Ok(Some((name, value))) } else { Err(Offence::FieldLine) }
 }
 
-/// Whether a request line is HTTP/1.1 (else 1.0).
-fn request_line(line: &[u8]) -> Result<bool, Offence> {
+/// A request line in its parts; HTTP/1.1, else 1.0.
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version_11: bool,
+}
+
+fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Offence> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(Offence::RequestLine);
     };
-    // The HTTP library cuts a target off at `#` without a word.
+    // The library that takes targets apart cuts them off at `#` without a word.
     if !is_token(method) || target.is_empty() || memchr(b'#', target).is_some() {
         return Err(Offence::RequestLine);
     }
@@ -196,7 +264,10 @@ fn request_line(line: &[u8]) -> Result<bool, Offence> {
         b"HTTP/1.0" => false,
         _ => return Err(Offence::RequestLine),
     };
-    if target.len() > TARGET { Err(Offence::TargetTooLong) } else { Ok(version_11) }
+    if target.len() > TARGET {
+        return Err(Offence::TargetTooLong);
+    }
+    Ok(RequestLine { method, target, version_11 })
 }
 
 fn is_token(name: &[u8]) -> bool {
@@ -253,7 +324,11 @@ mod tests {
     const LIMITS: HeadLimits = HeadLimits { bytes: 65_536, fields: 100 };
 
     fn offence(fields: &str) -> Option<Offence> {
-        judge(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").as_bytes(), LIMITS).offence
+        judge(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"))
+    }
+
+    fn judge(head: &str) -> Option<Offence> {
+        read(&Bytes::copy_from_slice(head.as_bytes()), LIMITS).head.offence
     }
 
     #[test]
@@ -280,8 +355,8 @@ mod tests {
         let twice = "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked";
         assert_eq!(offence(twice), Some(Offence::TransferEncoding));
         assert_eq!(offence("transfer-encoding: ChUnKeD"), None);
-        let old = judge(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", LIMITS);
-        assert_eq!(old.offence, Some(Offence::TransferEncoding));
+        let old = judge("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(old, Some(Offence::TransferEncoding));
     }
 
     #[test]
@@ -305,10 +380,10 @@ mod tests {
             "G(T / HTTP/1.1",
             " / HTTP/1.1",
         ] {
-            let seen = judge(format!("{bad}\r\nHost: a\r\n\r\n").as_bytes(), LIMITS);
-            assert_eq!(seen.offence, Some(Offence::RequestLine), "{bad}");
+            let seen = judge(&format!("{bad}\r\nHost: a\r\n\r\n"));
+            assert_eq!(seen, Some(Offence::RequestLine), "{bad}");
         }
-        assert_eq!(judge(b"GET / HTTP/1.1\r\n\r\n", LIMITS).offence, Some(Offence::Host));
-        assert_eq!(judge(b"GET / HTTP/1.0\r\n\r\n", LIMITS).offence, None);
+        assert_eq!(judge("GET / HTTP/1.1\r\n\r\n"), Some(Offence::Host));
+        assert_eq!(judge("GET / HTTP/1.0\r\n\r\n"), None);
     }
 }

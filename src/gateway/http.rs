@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
@@ -108,13 +108,13 @@ fn judge(bytes: &[u8]) -> Option<Protocol> {
 /// Reads once. The buffer lives only as long as the call: whoever waits in silence shall not hold one.
 pub(super) fn read(
     socket: &mut Socket,
-    ahead: &mut Vec<u8>,
+    ahead: &mut impl BufMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let mut room = [MaybeUninit::uninit(); AHEAD];
     let mut buffer = ReadBuf::uninit(&mut room);
     ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
-    ahead.extend_from_slice(buffer.filled());
+    ahead.put_slice(buffer.filled());
     Poll::Ready(Ok(buffer.filled().len()))
 }
 

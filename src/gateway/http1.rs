@@ -1,29 +1,24 @@
-//! The driver of one HTTP/1 connection: hyper serves the bytes, this owns time, endings and drain.
+//! The driver of one HTTP/1 connection: request by request, what is read, decided, answered, and when it is over.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Sleep, sleep_until};
 
 use super::clock;
 use super::connection::{Connection, Overdue, Phase};
 use super::farewell::{LINGER_TIME, close, linger};
-use super::guard::{Guard, Watcher};
-use super::head::{HeadLimits, Offence};
-use super::http::read;
+use super::framing::Begun;
+use super::head::{HeadLimits, Judged, Offence};
+use super::inlet::{Inflow, Inlet};
 use super::lane::{Lane, Seen};
-use super::messages::Messages;
+use super::outlet::{Broken, Outlet};
 use super::record::{Ended, Record};
-use super::response::Body;
 use super::socket::Socket;
 use super::upgrade;
 use super::worker::Worker;
@@ -31,23 +26,17 @@ use crate::board::client::HangUp;
 use crate::config::Limits;
 use crate::model::Refusal;
 
-const BUFFER: usize = 64 * 1024;
-
-/// A client's socket, and what was read of it and is still to be served.
-struct Arrived {
-    socket: Socket,
-    ahead: Bytes,
-}
-
-/// Why the driver stopped driving.
+/// Why a connection serves no further request.
 enum End {
-    /// hyper is done with the connection.
-    Served(hyper::Result<()>),
-    /// What was begun must not look complete.
+    /// All that was to be said was said.
+    Served,
+    /// Another protocol is spoken from here on.
+    Upgraded,
+    /// What was begun must not look complete, or the client is gone.
     Cut,
     Overdue(Overdue),
-    /// A head longer than may be waited for.
-    Overlong(Offence),
+    /// A head that is no request.
+    Refused(Offence),
 }
 
 /// Serves one connection to its end.
@@ -59,148 +48,146 @@ pub(super) async fn drive(
     limits: &Limits,
 ) {
     let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
-    let messages = Rc::new(Messages::new(connection.clone(), head));
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
-    let mut arrived = Arrived { socket, ahead };
-    let (end, left) = loop {
-        // Boxed: a connection at rest would pay for the space.
-        let (end, left) = Box::pin(serve(&worker, &messages, limits, arrived, timer.as_mut())).await;
-        match end {
-            Some(end) => break (end, left),
-            None => match rest(left.socket, &connection, timer.as_mut()).await {
-                Ok(awake) => arrived = awake,
-                Err(ended) => break ended,
-            },
+    let inlet = Rc::new(Inlet::new(socket, ahead, connection, head));
+    let mut text = Vec::new();
+    let end = loop {
+        let judged = match next(&worker, &inlet, &mut text, timer.as_mut()).await {
+            Ok(judged) => judged,
+            Err(end) => break end,
+        };
+        if let Err(end) = exchange(&worker, &inlet, judged, &mut text, timer.as_mut()).await {
+            break end;
         }
     };
+    // Boxed: a connection would pay for the space as long as it is open.
+    Box::pin(part(&worker, &inlet, end)).await;
+}
+
+/// Waits for the next request. What the last one needed is given up where that takes a while.
+async fn next(
+    worker: &Worker,
+    inlet: &Inlet,
+    text: &mut Vec<u8>,
+    mut timer: Pin<&mut Sleep>,
+) -> Result<Box<Judged>, End> {
+    let connection = &inlet.connection;
+    poll_fn(|cx| {
+        if connection.poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(End::Cut));
+        }
+        match inlet.poll_head(cx) {
+            Poll::Ready(Ok(Some(Begun::Head(judged)))) => return Poll::Ready(Ok(judged)),
+            Poll::Ready(Ok(Some(Begun::Overlong(offence)))) => {
+                return Poll::Ready(Err(End::Refused(offence)));
+            }
+            Poll::Ready(Ok(None)) if !inlet.is_within_head() => return Poll::Ready(Err(End::Served)),
+            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Err(End::Cut)),
+            Poll::Pending => {}
+        }
+        if connection.is_told_to_rest() && connection.is_at_rest() {
+            inlet.rest();
+            *text = Vec::new();
+        }
+        if text.capacity() > 0 || !inlet.is_bare() {
+            worker.watch(connection);
+        }
+        connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Err(End::Overdue(overdue)))
+    })
+    .await
+}
+
+/// One request and its answer; returns where another may follow.
+async fn exchange(
+    worker: &Rc<Worker>,
+    inlet: &Rc<Inlet>,
+    mut judged: Box<Judged>,
+    text: &mut Vec<u8>,
+    mut timer: Pin<&mut Sleep>,
+) -> Result<(), End> {
+    let (head, wishes) = (judged.head, judged.wishes);
+    let Some(parts) = judged.parts.take() else {
+        return Err(End::Refused(head.offence.unwrap_or(Offence::RequestLine)));
+    };
+    let connection = &inlet.connection;
+    let ordinal = inlet.begin(wishes.expects_continue);
+    drop(judged);
+    let lane = Lane::Http1 { inlet: inlet.clone(), ordinal };
+    let body = Inflow::Http1 { inlet: inlet.clone(), ordinal };
+    let course = super::arrive(worker, &lane, Seen::Head(head), parts, body);
     // Boxed for the same reason.
-    Box::pin(part(&worker, &messages, end, left)).await;
+    let mut answering = Box::pin(super::handle(worker, &lane, course));
+    let mut outlet: Option<Outlet> = None;
+    poll_fn(|cx| {
+        if connection.poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(End::Cut));
+        }
+        if outlet.is_none()
+            && let Poll::Ready(response) = answering.as_mut().poll(cx)
+        {
+            inlet.answers();
+            let (text, last) = (std::mem::take(text), connection.is_draining());
+            outlet = Some(Outlet::new(text, response, &wishes, last, &worker.date.text()));
+        }
+        // First what is owed to a client that waits before it sends its body.
+        let written = match (inlet.poll_word(cx), &mut outlet) {
+            (Poll::Ready(Ok(())), Some(outlet)) => outlet.poll(inlet, cx),
+            (Poll::Ready(Err(_)), _) => Poll::Ready(Err(Broken)),
+            (Poll::Ready(Ok(())) | Poll::Pending, _) => Poll::Pending,
+        };
+        match written {
+            Poll::Ready(Ok(())) => {
+                let another = outlet.take().is_some_and(|outlet| {
+                    let closes = outlet.closes;
+                    *text = outlet.into_text();
+                    !closes
+                });
+                return Poll::Ready(match inlet.handover.borrow().is_some() {
+                    true => Err(End::Upgraded),
+                    false if inlet.finish(cx) && another => Ok(()),
+                    false => Err(End::Served),
+                });
+            }
+            Poll::Ready(Err(Broken)) => return Poll::Ready(Err(End::Cut)),
+            Poll::Pending if inlet.poll_gone(cx).is_ready() => return Poll::Ready(Err(End::Cut)),
+            Poll::Pending => {}
+        }
+        // A head that is late already waits behind an answer that is not taken.
+        let late = |overdue| if overdue == Overdue::Head { Overdue::Reading } else { overdue };
+        connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Err(End::Overdue(late(overdue))))
+    })
+    .await
 }
 
 /// Takes leave of a connection as its end asks for.
-async fn part(worker: &Rc<Worker>, messages: &Messages, end: End, left: Arrived) {
-    let Arrived { mut socket, ahead } = left;
-    let connection = &messages.connection;
-    let handover = messages.handover.take();
+async fn part(worker: &Rc<Worker>, inlet: &Inlet, end: End) {
     match end {
         End::Overdue(Overdue::Head) => worker.clients().hang_up(HangUp::LateHead),
         End::Overdue(Overdue::Reading) => worker.clients().hang_up(HangUp::NotReading),
-        End::Overdue(Overdue::Idle) | End::Served(_) | End::Cut | End::Overlong(_) => {}
+        End::Overdue(Overdue::Idle) | End::Served | End::Upgraded | End::Cut | End::Refused(_) => {}
     }
+    let (connection, handover) = (&inlet.connection, inlet.handover.take());
+    let (is_late, has_unread) = (inlet.is_within_head(), inlet.has_unread());
+    let Some((mut socket, ahead)) = inlet.take_socket() else { return };
     match (end, handover) {
-        (End::Served(Ok(())), Some(handover)) => {
-            upgrade::tunnel(socket, ahead, handover, connection).await;
-        }
-        (End::Served(Ok(())), None) => {
-            if messages.has_unread() {
-                linger(socket).await
-            } else {
-                close(socket).await
-            }
-        }
-        (End::Served(Err(error)), _) if error.is_parse() => {
-            // hyper has answered already; the request never became one.
-            let refusal = match messages.first_offence() {
-                Some(Offence::TargetTooLong) => Refusal::UriTooLong,
-                _ if error.is_parse_too_large() => Refusal::HeadersTooLarge,
-                _ => Refusal::InvalidRequest,
-            };
-            note(worker, connection, refusal);
-            linger(socket).await;
-        }
-        (End::Served(Err(_)) | End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
-        (End::Overlong(offence), _) => {
+        (End::Upgraded, Some(handover)) => upgrade::tunnel(socket, ahead, handover, connection).await,
+        (End::Served, _) if has_unread => linger(socket).await,
+        (End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
+        (End::Refused(offence), _) => {
             let refusal = match offence {
                 Offence::TargetTooLong => Refusal::UriTooLong,
-                _ => Refusal::HeadersTooLarge,
+                Offence::HeadTooLarge | Offence::TooManyFields => Refusal::HeadersTooLarge,
+                _ => Refusal::InvalidRequest,
             };
             answer(&mut socket, &note(worker, connection, refusal)).await;
             linger(socket).await;
         }
-        (End::Overdue(Overdue::Head), _) if messages.within_head() => {
+        (End::Overdue(Overdue::Head), _) if is_late => {
             answer(&mut socket, &note(worker, connection, Refusal::RequestTimeout)).await;
             close(socket).await;
         }
-        (End::Overdue(Overdue::Head | Overdue::Idle), _) => close(socket).await,
+        (End::Served | End::Upgraded | End::Overdue(Overdue::Head | Overdue::Idle), _) => close(socket).await,
     }
-}
-
-/// Serves requests until the connection ends, or (`None`) rests.
-async fn serve(
-    worker: &Rc<Worker>,
-    messages: &Rc<Messages>,
-    limits: &Limits,
-    arrived: Arrived,
-    mut timer: Pin<&mut Sleep>,
-) -> (Option<End>, Arrived) {
-    let connection = &messages.connection;
-    let guard = Guard::new(arrived.socket, arrived.ahead, Watcher::Http1(messages.clone()));
-    let service = Doorway { worker: worker.clone(), messages: messages.clone() };
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(buffer(limits));
-    if limits.headers > 100 {
-        builder.max_headers(limits.headers);
-    }
-    let mut served = builder.serve_connection(TokioIo::new(guard), service);
-    let end = poll_fn(|cx| {
-        if connection.poll_cut(cx).is_ready() {
-            return Poll::Ready(Some(End::Cut));
-        }
-        if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
-            return Poll::Ready(Some(End::Served(result)));
-        }
-        if let Some(offence) = messages.refused_head() {
-            return Poll::Ready(Some(End::Overlong(offence)));
-        }
-        if connection.is_told_to_rest() && messages.are_at_rest() {
-            return Poll::Ready(None);
-        }
-        worker.watch(connection);
-        connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Some(End::Overdue(overdue)))
-    })
-    .await;
-    let parts = served.into_parts();
-    let socket = parts.io.into_inner().into_socket();
-    match end {
-        // Not what was read: without a byte in it, it would still keep its buffer.
-        None if parts.read_buf.is_empty() => (None, Arrived { socket, ahead: Bytes::new() }),
-        // What hyper read cannot be given to it again: the guard has followed it already.
-        None => (Some(End::Served(Ok(()))), Arrived { socket, ahead: parts.read_buf }),
-        Some(end) => (Some(end), Arrived { socket, ahead: parts.read_buf }),
-    }
-}
-
-/// Waits for the next request of a connection for which hyper holds no buffers meanwhile.
-async fn rest(
-    mut socket: Socket,
-    connection: &Connection,
-    mut timer: Pin<&mut Sleep>,
-) -> Result<Arrived, (End, Arrived)> {
-    let mut ahead = Vec::new();
-    let end = poll_fn(|cx| {
-        if connection.poll_cut(cx).is_ready() {
-            return Poll::Ready(Some(End::Cut));
-        }
-        match read(&mut socket, &mut ahead, cx) {
-            Poll::Ready(Ok(1..)) => Poll::Ready(None),
-            Poll::Ready(Ok(0)) => Poll::Ready(Some(End::Served(Ok(())))),
-            Poll::Ready(Err(_)) => Poll::Ready(Some(End::Cut)),
-            Poll::Pending => {
-                connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Some(End::Overdue(overdue)))
-            }
-        }
-    })
-    .await;
-    let arrived = Arrived { socket, ahead: ahead.into() };
-    match end {
-        None => Ok(arrived),
-        Some(end) => Err((end, arrived)),
-    }
-}
-
-/// What hyper may buffer of a client's bytes, and of those on their way to it: never less than a head may be long.
-pub(super) fn buffer(limits: &Limits) -> usize {
-    BUFFER.max(limits.header_bytes)
 }
 
 /// Writes the access-log line of a head that never became a request; returns its identifier.
@@ -230,32 +217,4 @@ async fn answer(socket: &mut Socket, bare: &Bare) {
         bare.request_id.to_str().unwrap_or_default()
     );
     let _ = tokio::time::timeout(LINGER_TIME, socket.write_all(head.as_bytes())).await;
-}
-
-/// The service hyper calls: the way in for each request of one connection.
-struct Doorway {
-    worker: Rc<Worker>,
-    messages: Rc<Messages>,
-}
-
-impl hyper::service::Service<Request<Incoming>> for Doorway {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    // Boxed per request: every idle connection would pay for the space otherwise.
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
-
-    fn call(&self, message: Request<Incoming>) -> Self::Future {
-        let (worker, messages) = (self.worker.clone(), self.messages.clone());
-        let (ordinal, raw) = messages.next_head();
-        let lane = Lane::Http1 { messages: messages.clone(), ordinal };
-        let course = super::arrive(&worker, &lane, Seen::Head(raw), message);
-        Box::pin(async move {
-            let mut response = super::handle(&worker, &lane, course).await;
-            if messages.connection.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            messages.answered();
-            Ok(response)
-        })
-    }
 }

@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep_until};
 use super::clock;
 use super::connection::{Connection, Overdue, Phase};
 use super::farewell::linger;
-use super::guard::{Guard, Lent, Watcher};
+use super::guard::{Guard, Lent};
+use super::inlet::Inflow;
 use super::lane::{Lane, Seen};
 use super::response::Body;
 use super::socket::Socket;
@@ -78,7 +79,7 @@ async fn converse(
     limits: &Limits,
 ) -> bool {
     let streams = Streams::new(connection.clone());
-    let io = TokioIo::new(Guard::new(socket, ahead, Watcher::Http2(streams.clone())));
+    let io = TokioIo::new(Guard::new(socket, ahead, streams.clone()));
     let service = Doorway { worker: worker.clone(), streams: streams.clone() };
     let builder = builder(Spawner(streams.clone()), limits);
     let mut served = pin!(builder.serve_connection(io, service));
@@ -195,7 +196,8 @@ impl hyper::service::Service<Request<Incoming>> for Doorway {
         };
         let lane = Lane::Http2(self.streams.open(tunnel));
         let seen = Seen::Stream { ended: message.body().is_end_stream() };
-        let course = super::arrive(&worker, &lane, seen, message);
+        let (parts, body) = message.into_parts();
+        let course = super::arrive(&worker, &lane, seen, parts, Inflow::Http2(body));
         Box::pin(async move {
             let mut response = super::handle(&worker, &lane, course).await;
             // Of HTTP/1: here a refused request ends its own stream and nothing else.

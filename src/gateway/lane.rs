@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::connection::Connection;
 use super::head::Head;
-use super::messages::Messages;
+use super::inlet::Inlet;
 use super::streams::Stream;
 
 /// Where a request came in and its answer goes out.
@@ -13,17 +13,17 @@ use super::streams::Stream;
 pub(super) enum Lane {
     /// The whole connection, until the next request has its turn.
     Http1 {
-        messages: Rc<Messages>,
+        inlet: Rc<Inlet>,
         ordinal: u64,
     },
     Http2(Rc<Stream>),
 }
 
-/// What the driver saw of a request beside what the HTTP library parsed.
+/// What the driver saw of a request beside its fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen {
-    /// HTTP/1: the raw head, if there was one.
-    Head(Option<Head>),
+    /// HTTP/1: the head, as it was judged.
+    Head(Head),
     /// HTTP/2: whether the stream ended with the head.
     Stream { ended: bool },
 }
@@ -31,7 +31,7 @@ pub(super) enum Seen {
 impl Lane {
     pub(super) fn connection(&self) -> &Connection {
         match self {
-            Self::Http1 { messages, .. } => &messages.connection,
+            Self::Http1 { inlet, .. } => &inlet.connection,
             Self::Http2(stream) => stream.connection(),
         }
     }
@@ -39,7 +39,7 @@ impl Lane {
     /// Whether every byte of the request is known to have arrived.
     pub(super) fn has_arrived(&self) -> bool {
         match self {
-            Self::Http1 { messages, ordinal } => messages.has_arrived(*ordinal),
+            Self::Http1 { inlet, ordinal } => inlet.has_arrived(*ordinal),
             Self::Http2(_) => false,
         }
     }
@@ -47,7 +47,7 @@ impl Lane {
     /// Whether the request's body broke the rules. HTTP/2 resets such a stream by itself.
     pub(super) fn is_bad_body(&self) -> bool {
         match self {
-            Self::Http1 { messages, ordinal } => messages.is_bad_body(*ordinal),
+            Self::Http1 { inlet, ordinal } => inlet.is_bad_body(*ordinal),
             Self::Http2(_) => false,
         }
     }
@@ -55,7 +55,7 @@ impl Lane {
     /// Has `waker` woken should the request's body turn out malformed or of no more use.
     pub(super) fn watch_body(&self, waker: &Waker) {
         match self {
-            Self::Http1 { messages, .. } => messages.watch_body(waker),
+            Self::Http1 { inlet, .. } => inlet.watch_body(waker),
             Self::Http2(stream) => stream.watch_body(waker),
         }
     }
@@ -63,7 +63,7 @@ impl Lane {
     /// Has whoever waits for more of the request's body look again whether it is still wanted.
     pub(super) fn wake_body(&self) {
         match self {
-            Self::Http1 { messages, .. } => messages.wake_body(),
+            Self::Http1 { inlet, .. } => inlet.wake_body(),
             Self::Http2(stream) => stream.wake_body(),
         }
     }
@@ -87,7 +87,7 @@ impl Lane {
     /// The answer is out of the exchange's hands.
     pub(super) fn finished(&self) {
         match self {
-            Self::Http1 { messages, .. } => messages.finished(),
+            Self::Http1 { inlet, .. } => inlet.finished(),
             // The stream's own end tells.
             Self::Http2(_) => {}
         }
@@ -96,7 +96,7 @@ impl Lane {
     /// Ends the answer where it is, so that it does not look complete.
     pub(super) fn cut(&self) {
         match self {
-            Self::Http1 { messages, .. } => messages.connection.cut(),
+            Self::Http1 { inlet, .. } => inlet.connection.cut(),
             Self::Http2(stream) => stream.cut(),
         }
     }

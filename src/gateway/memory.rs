@@ -1,7 +1,7 @@
 //! How much clients can make the gateway hold, at the very most. What the kernel holds for their sockets comes on top.
 
 use super::upstream::{pool, shared};
-use super::{http1, http2, leaks};
+use super::{http2, inlet, leaks};
 use crate::config::Limits;
 
 /// Bytes that one client's connection may come to hold, the connections to apps behind it included.
@@ -21,7 +21,7 @@ impl Most {
         let stream = limits.header_bytes + http2::SEND_BUFFER + app;
         let http2 = http2::CONNECTION_WINDOW as usize + http2::STREAMS as usize * stream;
         Self {
-            http1: (2 * http1::buffer(limits) + app) as u64,
+            http1: (2 * inlet::most(limits.header_bytes) + app) as u64,
             http2: http2 as u64,
             reports: leaks::HELD as u64,
         }

@@ -1,7 +1,7 @@
 //! The gateway: what a request passes from the socket to the app and back.
 //!
 //! Stages in the order in which a request meets them, each a file: `listen`, `tls`, `http` (what is spoken), `http1` and `http2` (the
-//! drivers), `guard`, `framing` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `crossing`, `forward`,
+//! drivers), `framing`, `head` and `frames` (what the raw bytes say), `request`, `route`, `credential`, `authenticate`, `authorize`, `crossing`, `forward`,
 //! `response`, `record`. What the configuration adds on the way to the app is `inject`; that it does not come back, `echo`.
 //! [`arrive`] and [`handle`] are the whole path.
 
@@ -11,8 +11,10 @@ pub mod capacity;
 mod client;
 mod clock;
 mod connection;
+mod content;
 pub mod credential;
 mod crossing;
+mod date;
 mod echo;
 mod extent;
 mod farewell;
@@ -28,14 +30,15 @@ mod http;
 mod http1;
 mod http2;
 mod inject;
+mod inlet;
 pub mod landing;
 mod lane;
 mod leaks;
 mod line;
 pub mod listen;
 pub mod memory;
-mod messages;
 pub mod navigation;
+mod outlet;
 mod own;
 mod page;
 pub mod query;
@@ -67,14 +70,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ::http::request::Parts;
-use ::http::{HeaderValue, Request as Message, Response};
-use hyper::body::Incoming;
+use ::http::{HeaderValue, Response};
 use tokio::time::Instant;
 
 use self::authorize::Permit;
 use self::client::Client;
 use self::crossing::Crossing;
 use self::head::BodyLength;
+use self::inlet::Inflow;
 use self::lane::{Lane, Seen};
 use self::own::Visit;
 use self::page::Audience;
@@ -170,13 +173,12 @@ struct Passage {
 /// Takes a request in and decides about it. With what [`handle`] does, but apart from it: that may never run where the
 /// client is gone already, and the record has to be there before. By the settings of now, and entered among what is in
 /// flight at once: none that were replaced, and no token that has ended, lets it in.
-fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, message: Message<Incoming>) -> Course {
+fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Inflow) -> Course {
     let settings = worker.gateway.settings.load_full();
-    let (parts, body) = message.into_parts();
     let client = Client::find(lane.connection().client.ip(), &parts.headers, &settings.trusted_proxies);
     let mut record = begin(worker, client, &parts);
     let accepted = match seen {
-        Seen::Head(raw) => Request::accept(parts, raw),
+        Seen::Head(head) => Request::accept(parts, head),
         Seen::Stream { ended } => Request::accept_stream(parts, ended, settings.limits.headers),
     };
     let mut request = match accepted {

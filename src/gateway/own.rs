@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Response};
-use hyper::body::Incoming;
 
 use super::client::Client;
+use super::inlet::Inflow;
 use super::lane::Lane;
 use super::record::Record;
 use super::reject::Reject;
@@ -21,7 +21,7 @@ use crate::model::Refusal;
 /// A request for one of these paths.
 pub(super) struct Visit {
     pub request: Request,
-    pub body: Incoming,
+    pub body: Inflow,
     pub client: Client,
 }
 

@@ -33,13 +33,12 @@ impl std::fmt::Debug for Request {
 }
 
 impl Request {
-    /// Judges a head as the HTTP library parsed it beside what the raw bytes said.
+    /// Accepts a request whose head was judged.
     ///
     /// # Errors
     /// When two servers could disagree about the request, or when its method goes no further than a gateway.
-    pub fn accept(parts: Parts, raw: Option<Head>) -> Result<Self, Reject> {
-        let raw = raw.ok_or(Reject::malformed(Offence::AfterOffence.detail()))?;
-        match raw.offence {
+    pub fn accept(parts: Parts, head: Head) -> Result<Self, Reject> {
+        match head.offence {
             None => {}
             Some(offence @ (Offence::HeadTooLarge | Offence::TooManyFields)) => {
                 return Err(Reject {
@@ -52,15 +51,12 @@ impl Request {
             }
             Some(offence) => return Err(Reject::malformed(offence.detail())),
         }
-        if raw.fields != parts.headers.len() {
-            return Err(Reject::malformed("the request's head is ambiguous"));
-        }
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(ENDS_HERE);
         }
         let host = host(&parts)?;
         let Parts { method, uri, version, headers, .. } = parts;
-        Ok(Self { method, uri, version, headers, body: raw.body, tunnel: false, secure: false, host })
+        Ok(Self { method, uri, version, headers, body: head.body, tunnel: false, secure: false, host })
     }
 
     /// Judges the head of an HTTP/2 stream, which `ended` with it or did not, as strictly as if it had come over
@@ -263,7 +259,7 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let raw = Head { offence: None, body: BodyLength::None, fields: parts.headers.len() };
-        Request::accept(parts, Some(raw)).map(|request| request.host().to_owned())
+        Request::accept(parts, raw).map(|request| request.host().to_owned())
     }
 
     #[test]
@@ -280,7 +276,7 @@ mod tests {
         let ways = Ways { header: http::HeaderName::from_static("x"), query_parameter: None };
         let presented = present(&ways, &parts.headers, &parts.uri).unwrap();
         let raw = Head { offence: None, body: BodyLength::None, fields: 2 };
-        let request = Request::accept(parts, Some(raw)).unwrap();
+        let request = Request::accept(parts, raw).unwrap();
         let digest = token.digest();
         let shown = (request, presented, token.clone(), digest);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| panic!("{shown:?}")));
@@ -352,14 +348,5 @@ mod tests {
         for method in ["CONNECT", "TRACE"] {
             assert_eq!(judge(method, "/", Some("a")).unwrap_err().refusal, Refusal::MethodNotAllowed);
         }
-    }
-
-    #[test]
-    fn a_head_the_guard_did_not_see_is_refused() {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        assert!(Request::accept(parts, None).unwrap_err().close);
-        let (parts, ()) = http::Request::builder().header("host", "a").body(()).unwrap().into_parts();
-        let raw = Head { offence: None, body: BodyLength::None, fields: 2 };
-        assert!(Request::accept(parts, Some(raw)).unwrap_err().close);
     }
 }

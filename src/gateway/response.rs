@@ -37,7 +37,7 @@ pub(super) enum Body {
 #[derive(Debug)]
 pub(super) struct Document {
     bytes: Option<Bytes>,
-    /// Written when hyper lets go of the body.
+    /// Written when the driver lets go of the body.
     record: Box<Record>,
     /// Over HTTP/2, where the client may leave it for ever on a connection that is otherwise in order.
     held: Option<Occupied>,
@@ -187,7 +187,7 @@ impl Download {
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Err(frame) => {
-                // Nothing follows trailers, and hyper may not ask whether anything does.
+                // Nothing follows trailers, and a driver may not ask whether anything does.
                 self.complete();
                 let settings = self.record.worker().gateway.settings.load();
                 let passed = |trailers| {

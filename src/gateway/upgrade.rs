@@ -121,13 +121,13 @@ pub(super) async fn open(
     }
     let lane = slot.lane.clone();
     match lane {
-        Lane::Http1 { messages, .. } => {
+        Lane::Http1 { inlet, .. } => {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             record.status = parts.status.as_u16();
             slot.begin();
             let handover = Handover { upstream, early, record, occupied, _chosen: chosen };
-            messages.handover.replace(Some(handover));
+            inlet.handover.replace(Some(handover));
         }
         Lane::Http2(stream) => {
             let Some(client) = stream.open_tunnel() else { return Err((REFUSED, record)) };

@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::head::Offence;
 use super::headers;
 use super::inject::Injected;
+use super::inlet::Inflow;
 use super::reject::Reject;
 use super::slots::Slot;
 use crate::model::Refusal;
@@ -22,7 +22,7 @@ use crate::model::Refusal;
 #[derive(Debug)]
 pub(crate) struct Upload {
     /// `None`: the request has none.
-    body: Option<Incoming>,
+    body: Option<Inflow>,
     slot: Rc<Slot>,
     /// 0: no limit.
     limit: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Stopped(
 
 impl Upload {
     pub(super) fn new(
-        body: Incoming,
+        body: Inflow,
         slot: &Rc<Slot>,
         limit: u64,
         response_header: Duration,
@@ -106,9 +106,6 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
-        if self.body.is_some() && self.slot.lane.is_bad_body() {
-            return self.stop(Reject::malformed(Offence::Chunk.detail()));
-        }
         if self.body.is_some() && self.slot.is_over() && !self.slot.lane.has_arrived() {
             return self.cut();
         }
@@ -123,6 +120,9 @@ impl Body for Upload {
             None => {
                 self.end();
                 Poll::Ready(None)
+            }
+            Some(Err(_)) if self.slot.lane.is_bad_body() => {
+                self.stop(Reject::malformed(Offence::Chunk.detail()))
             }
             Some(Err(_)) => self.stop(Reject::malformed("the request's body did not arrive whole")),
             Some(Ok(frame)) => match frame.into_data() {
@@ -164,7 +164,7 @@ impl Drop for Upload {
 }
 
 /// Whether nothing of a body is still to come. HTTP/2 may end a stream later than the body whose length it gave.
-fn is_whole(body: &Incoming) -> bool {
+fn is_whole(body: &Inflow) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::authorize::{self, Pass};
 use super::clock::{self, Moment};
 use super::connection::Connection;
+use super::date::Date;
 use super::slots::Slots;
 use super::stamp::Stamp;
 use super::upstream::pool::Pool;
@@ -81,6 +82,7 @@ pub(super) struct Worker {
     over: Cell<bool>,
     lines: RefCell<Vec<u8>>,
     pub stamp: RefCell<Stamp>,
+    pub date: Date,
     asleep: Cell<bool>,
     stir: Notify,
 }
@@ -145,6 +147,7 @@ impl Worker {
             over: Cell::new(false),
             lines: RefCell::default(),
             stamp: RefCell::default(),
+            date: Date::default(),
             asleep: Cell::new(false),
             stir: Notify::new(),
         }

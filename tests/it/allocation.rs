@@ -61,7 +61,7 @@ fn accepted(target: &str, fields: &[(&str, &str)]) -> Request {
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let raw = Head { offence: None, body: BodyLength::None, fields: fields.len() };
-    Request::accept(parts, Some(raw)).unwrap()
+    Request::accept(parts, raw).unwrap()
 }
 
 #[test]

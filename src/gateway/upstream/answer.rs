@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::super::content::Ends;
 use super::super::extent::Extent;
 use super::super::framing::Search;
 use super::super::head::{BodyLength, Fields, Offence, take_line};
@@ -12,8 +13,8 @@ use super::super::headers;
 
 /// Longest head.
 const HEAD: usize = 64 * 1024;
-/// Most fields of a head or a trailer section.
-pub(super) const FIELDS: usize = 100;
+/// Most fields of a head.
+const FIELDS: usize = 100;
 /// Most interim answers before the one that counts.
 const INTERIM: u8 = 32;
 /// Fields that there is room for at once.
@@ -32,7 +33,7 @@ pub(crate) enum Asked {
 
 /// An answer that is waited for.
 #[derive(Debug)]
-pub(super) struct Awaited {
+pub(in crate::gateway) struct Awaited {
     asked: Asked,
     search: Search,
     interim: u8,
@@ -40,7 +41,7 @@ pub(super) struct Awaited {
 
 /// The head of the answer that counts.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(in crate::gateway) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Ends,
@@ -48,17 +49,9 @@ pub(super) struct Answer {
     pub keeps: bool,
 }
 
-/// Where the body of an answer ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ends {
-    Within(Extent),
-    /// With the connection, or another protocol is spoken on it.
-    Open,
-}
-
 /// What is wrong with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Flaw {
+pub(in crate::gateway) enum Flaw {
     #[error("a line of the head does not end in CR LF, or holds a CR")]
     Line,
     #[error("the status line is not HTTP/1.x and a status from 100 to 599")]
@@ -87,21 +80,22 @@ impl From<Offence> for Flaw {
             Offence::LineEnd => Self::Line,
             Offence::RequestLine | Offence::TargetTooLong => Self::Status,
             Offence::FieldLine | Offence::Host => Self::Field,
+            Offence::FieldValue => Self::Value,
             Offence::ContentLength => Self::Length,
             Offence::TransferEncoding => Self::Encoding,
             Offence::HeadTooLarge | Offence::TooManyFields => Self::TooLarge,
-            Offence::Chunk | Offence::AfterOffence => Self::Chunk,
+            Offence::Chunk => Self::Chunk,
         }
     }
 }
 
 impl Awaited {
-    pub(super) fn new(asked: Asked) -> Self {
+    pub(in crate::gateway) fn new(asked: Asked) -> Self {
         Self { asked, search: Search::default(), interim: 0 }
     }
 
     /// Takes the head of the answer that counts off what was read, once it is whole.
-    pub(super) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Answer>, Flaw> {
+    pub(in crate::gateway) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Answer>, Flaw> {
         loop {
             // What speaks another protocol may never come to an empty line.
             let begin = input.len().min(BEGIN.len());

@@ -2,7 +2,6 @@
 
 pub(super) mod answer;
 mod cap;
-mod content;
 mod departure;
 pub(super) mod dial;
 mod health;

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use super::answer::Ends;
-use super::content::Content;
+use super::answer::Flaw;
 use super::departure::Departure;
 use super::link::Link;
 use super::sender::Fate;
 use super::stream::Stream;
+use crate::gateway::content::{Content, Ends};
 use crate::gateway::response::Broken;
 use crate::gateway::upload::Upload;
 
@@ -62,8 +62,8 @@ impl Reply {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(None) if self.content.has_ended() => return Poll::Ready(None),
                 Ok(None) => {}
-                Err(flaw) => {
-                    tracing::debug!("an app's answer was refused: {flaw}");
+                Err(offence) => {
+                    tracing::debug!("an app's answer was refused: {}", Flaw::from(offence));
                     return self.fail(cx);
                 }
             }

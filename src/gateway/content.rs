@@ -1,12 +1,22 @@
-//! The body of an app's HTTP/1 answer, told from what frames it. Reference: RFC 9112, section 7.1.
+//! The body of an HTTP/1 message, told from what frames it. Reference: RFC 9112, section 7.1.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
-use super::super::extent::Extent;
-use super::super::head::take_field;
-use super::answer::{Ends, FIELDS, Flaw};
+use super::extent::Extent;
+use super::head::{Offence, take_field};
+
+/// Most fields of a trailer section.
+const FIELDS: usize = 100;
+
+/// Where the body of a message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    Within(Extent),
+    /// With the connection, or another protocol is spoken on it.
+    Open,
+}
 
 /// A body that is being read.
 #[derive(Debug)]
@@ -22,7 +32,7 @@ impl Content {
     }
 
     /// Takes the next piece off what was read; `None` where it is not there yet, or nothing follows.
-    pub(super) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Flaw> {
+    pub(super) fn take(&mut self, input: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Offence> {
         let Ends::Within(extent) = &mut self.ends else {
             return Ok((!input.is_empty()).then(|| Frame::data(input.split().freeze())));
         };
@@ -42,6 +52,14 @@ impl Content {
         }
         let trailers = fields(&std::mem::take(&mut self.trailers))?;
         Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)))
+    }
+
+    /// Whether `input`, which is what comes next, holds all that is still to come.
+    pub(super) fn ends_within(&self, input: &[u8]) -> bool {
+        match self.ends {
+            Ends::Within(mut extent) => extent.feed(input).is_ok() && extent.has_ended(),
+            Ends::Open => false,
+        }
     }
 
     /// Whether nothing more is to come.
@@ -67,14 +85,14 @@ impl Content {
     }
 }
 
-fn fields(mut section: &[u8]) -> Result<HeaderMap, Flaw> {
+fn fields(mut section: &[u8]) -> Result<HeaderMap, Offence> {
     let mut fields = HeaderMap::new();
     while let Some((name, value)) = take_field(&mut section)? {
         if fields.len() == FIELDS {
-            return Err(Flaw::TooLarge);
+            return Err(Offence::TooManyFields);
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| Flaw::Field)?;
-        fields.append(name, HeaderValue::from_bytes(value).map_err(|_| Flaw::Value)?);
+        let name = HeaderName::from_bytes(name).map_err(|_| Offence::FieldLine)?;
+        fields.append(name, HeaderValue::from_bytes(value).map_err(|_| Offence::FieldValue)?);
     }
     Ok(fields)
 }
@@ -83,7 +101,7 @@ fn fields(mut section: &[u8]) -> Result<HeaderMap, Flaw> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::answer::{Asked, Awaited};
+    use super::super::upstream::answer::{Asked, Awaited, Flaw};
     use super::*;
 
     /// An answer as it was read: status, fields, body and trailers, and whether its end has come.
