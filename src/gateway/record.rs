@@ -23,7 +23,7 @@ use super::upstream::Target;
 use super::worker::Worker;
 use crate::board::{Cells, Count, Denial, Outcome};
 use crate::credential::Kind;
-use crate::model::{ID_LENGTH, Refusal, TokenId};
+use crate::model::{Refusal, TokenId};
 
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
@@ -230,12 +230,21 @@ impl Record {
             None => self.ended,
         };
         let mut line = Line::begin(out);
-        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(jiff::Timestamp::now()));
-        line.text(key!("request_id"), self.request_id.to_str().unwrap_or_default());
-        line.maybe(key!("app"), self.route.as_deref().map(|route| route.app.as_str()));
-        line.maybe(key!("environment"), self.route.as_deref().map(|route| route.environment.as_str()));
+        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(clock::wall()));
+        // Ours, or fit for a log as it is.
+        line.word(key!("request_id"), &self.request_id);
+        match self.route.as_deref() {
+            Some(route) => {
+                line.word(key!("app"), route.app.as_str());
+                line.word(key!("environment"), route.environment.as_str());
+            }
+            None => {
+                line.null(key!("app"));
+                line.null(key!("environment"));
+            }
+        }
         match self.token {
-            Some(token) => line.word(key!("token_id"), token.text(&mut [0; ID_LENGTH])),
+            Some(token) => line.word(key!("token_id"), token.bytes()),
             None => line.null(key!("token_id")),
         }
         line.word(key!("code"), self.refusal.map_or("ok", Refusal::as_str));
@@ -252,7 +261,7 @@ impl Record {
             },
         );
         line.address(key!("client"), self.client);
-        line.maybe(key!("upstream"), self.upstream.as_deref().map(|target| &*target.name));
+        line.written(key!("upstream"), self.upstream.as_deref().map_or("null", |target| &target.logged));
         line.number(key!("bytes_in"), self.received());
         line.number(key!("bytes_out"), self.sent());
         line.number(key!("duration_us"), micros(duration));
@@ -271,7 +280,7 @@ impl Record {
     fn denial(&self, code: Refusal) -> Denial {
         let path = self.target.as_ref().map(|target| without_credentials(target.path())).unwrap_or_default();
         Denial {
-            at: jiff::Timestamp::now().as_millisecond(),
+            at: clock::wall().div_euclid(1000),
             request_id: self.request_id.to_str().unwrap_or_default().into(),
             code,
             app: self.route.as_deref().map(|route| route.app.clone()),
@@ -328,10 +337,15 @@ fn redacted(target: &PathAndQuery) -> (Cow<'_, str>, &'static str) {
 
 /// What a client wrote, a method or a path, with nothing in it that has the beginning of a credential.
 fn without_credentials(text: &str) -> Cow<'_, str> {
-    let mut clean = Cow::Borrowed(text);
-    if memchr::memchr2(b'_', b'%', text.as_bytes()).is_none() {
-        return clean;
+    // To the end whatever comes: so it is done many bytes at a time.
+    if !text.bytes().fold(false, |any, byte| any | (byte == b'_') | (byte == b'%')) {
+        return Cow::Borrowed(text);
     }
+    cleaned(text)
+}
+
+fn cleaned(text: &str) -> Cow<'_, str> {
+    let mut clean = Cow::Borrowed(text);
     let decoded: Cow<'_, [u8]> = percent_encoding::percent_decode_str(text).into();
     for prefix in Kind::ALL.map(Kind::prefix) {
         // One that was encoded is not worth finding the bounds of.
