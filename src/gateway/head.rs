@@ -165,7 +165,6 @@ pub(super) fn take_line<'a>(head: &mut &'a [u8]) -> Result<&'a [u8], Offence> {
 pub(super) type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// Takes a field off `head`; `None` at the empty line that ends it.
-#[inline]
 pub(super) fn take_field<'a>(head: &mut &'a [u8]) -> Result<Option<Field<'a>>, Offence> {
     if let Some(rest) = head.strip_prefix(b"\r\n") {
         *head = rest;
