@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::sync::{mpsc, oneshot};
 
 use self::client::Clients;
@@ -91,7 +92,7 @@ pub struct Post {
     pub number: usize,
     pub connections: AtomicUsize,
     pub clients: Clients,
-    uses: Mutex<HashMap<TokenId, Used>>,
+    uses: Mutex<HashMap<TokenId, Used, RandomState>>,
     denials: Denials,
     mailbox: mpsc::UnboundedSender<Ending>,
 }

@@ -142,7 +142,7 @@ fn within(identity: &Identity, route: &Route) -> Result<(), Refusal> {
 /// # Errors
 /// With what the next such request would be told.
 pub fn again(routes: &Routes, index: &Index, pass: &Pass, now: i64) -> Result<Until, Refusal> {
-    let route = routes.route(pass.host.as_str()).map_err(|reject| reject.refusal)?;
+    let route = routes.route(pass.host.as_bytes()).map_err(|reject| reject.refusal)?;
     let identity = index.get(&pass.digest).ok_or(Refusal::TokenUnknown)?;
     let until = authenticate::judge(index, &identity, &route.state, now)?.within_session(pass.session_ends);
     within(&identity, route)?;

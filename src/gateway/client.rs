@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::connection::Connection;
 
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Who is at the other end of a connection, as far as that is believed.
@@ -27,7 +28,7 @@ impl Client {
         };
         match self.trusted.then(said).flatten() {
             Some(secure) => secure,
-            None => connection.scheme_value == "https",
+            None => connection.scheme == "https",
         }
     }
 

@@ -4,6 +4,7 @@
 //! What ends by the calendar is judged by the wall clock, what is counted in a length of time by one that cannot be set.
 
 use std::cell::Cell;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -25,6 +26,15 @@ pub(super) fn look() -> Instant {
     let now = Instant::now();
     LAST.set(now);
     now
+}
+
+/// Reads the wall clock: microseconds since 1970.
+pub(super) fn wall() -> i64 {
+    let micros = |length: std::time::Duration| i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => micros(since),
+        Err(before) => -micros(before.duration()),
+    }
 }
 
 /// The time of the last look: at most a tick ago while anything is in flight.

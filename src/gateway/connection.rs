@@ -4,12 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::time::{Instant, Sleep};
 
+use super::block::Block;
+use super::client::{FORWARDED_FOR, FORWARDED_PORT, FORWARDED_PROTO};
 use super::clock;
 use crate::config::Limits;
 
@@ -24,10 +27,9 @@ const RESOLUTION: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Connection {
     pub client: SocketAddr,
-    /// The client's address, our port and the scheme as header values, the same for every request of the connection.
-    pub client_value: Option<HeaderValue>,
-    pub port_value: HeaderValue,
-    pub scheme_value: HeaderValue,
+    pub scheme: &'static str,
+    /// What an app is told of client, scheme and port, the same for every request of the connection.
+    pub told: Rc<Block>,
     phase: Cell<Phase>,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -81,11 +83,17 @@ pub(super) enum Overdue {
 impl Connection {
     pub(super) fn new(peers: Peers, scheme: &'static str, limits: &Limits) -> Self {
         let Peers { client, local, since } = peers;
+        let address = HeaderValue::try_from(client.ip().to_canonical().to_string()).ok();
         Self {
             client,
-            client_value: HeaderValue::try_from(client.ip().to_canonical().to_string()).ok(),
-            port_value: HeaderValue::from(local.port()),
-            scheme_value: HeaderValue::from_static(scheme),
+            scheme,
+            told: Rc::new(Block::new(
+                address
+                    .map(|address| (FORWARDED_FOR, address))
+                    .into_iter()
+                    .chain([(FORWARDED_PROTO, HeaderValue::from_static(scheme))])
+                    .chain([(FORWARDED_PORT, HeaderValue::from(local.port()))]),
+            )),
             phase: Cell::new(Phase::Silent(since)),
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,

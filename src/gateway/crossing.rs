@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{self, HeaderName, HeaderValue};
@@ -13,29 +14,30 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
 
 use super::authorize::Permit;
-use super::client::{Client, FORWARDED_FOR, FORWARDED_PROTO};
+use super::block::Block;
+use super::client::{Client, FORWARDED_FOR};
 use super::connection::Connection;
 use super::credential::{Carrier, Ways};
 use super::head::BodyLength;
 use super::headers::{self, REQUEST_ID};
 use super::inject::Injected;
+use super::notable::Field;
 use super::query;
 use super::record::Record;
 use super::reject::Reject;
-use super::request::Request;
+use super::request::{Host, Request};
 use super::session;
+use super::spare;
 use super::trace::{self, Hop};
 use super::upgrade;
 use super::upstream::Target;
 use crate::config::HostHeader;
-use crate::model::ID_LENGTH;
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-portcullis-token-id");
 const TOKEN_LABEL: HeaderName = HeaderName::from_static("x-portcullis-token-label");
-const APP: HeaderName = HeaderName::from_static("x-portcullis-app");
-const ENVIRONMENT: HeaderName = HeaderName::from_static("x-portcullis-environment");
+pub(super) const APP: HeaderName = HeaderName::from_static("x-portcullis-app");
+pub(super) const ENVIRONMENT: HeaderName = HeaderName::from_static("x-portcullis-environment");
 
 /// A permitted request as the app is to receive it. Only a permit makes one.
 pub(crate) struct Crossing {
@@ -53,8 +55,10 @@ pub(crate) struct Crossing {
     websocket: bool,
     /// What the app is to prove with that it has read the request, in place of the client's own.
     key: Option<HeaderValue>,
-    forwarded_for: Option<HeaderValue>,
-    forwarded: [(HeaderName, Option<HeaderValue>); 3],
+    /// Of whom the request comes from, and how.
+    told: Rc<Block>,
+    /// Unless a trusted peer has named it.
+    tells_host: bool,
     request_id: HeaderValue,
     hop: Hop,
     /// What the configuration sets.
@@ -65,6 +69,7 @@ pub(crate) struct Crossing {
 pub(crate) trait Fields {
     fn copy(&mut self, name: &HeaderName, value: &HeaderValue);
     fn set(&mut self, name: &HeaderName, value: &[u8]);
+    fn block(&mut self, block: &Block);
 }
 
 impl Crossing {
@@ -76,34 +81,43 @@ impl Crossing {
         connection: &Connection,
         record: &Record,
     ) -> Self {
-        let websocket = upgrade::is_websocket(&request);
-        let Request { method, uri, headers: mut fields, body, tunnel, .. } = request;
-        session::strip(&mut fields);
-        let wants_trailers = fields.get_all(header::TE).iter().any(|te| headers::lists(te, "trailers"));
-        let forwarded_for = match client.trusted {
-            false => connection.client_value.clone(),
-            true => chain(&fields, connection.client.ip().to_canonical()),
-        };
+        let notable = request.notable;
+        let websocket = (request.tunnel || notable.has(Field::Upgrade)) && upgrade::is_websocket(&request);
+        let Request { method, uri, headers: mut fields, body, tunnel, host, .. } = request;
+        if notable.has(Field::Cookie) {
+            session::strip(&mut fields);
+        }
+        let wants_trailers = notable.has(Field::Te)
+            && fields.get_all(header::TE).iter().any(|te| headers::lists(te, "trailers"));
+        let chain = client.trusted.then(|| chain(&fields, connection.client.ip().to_canonical())).flatten();
         let authority = || HeaderValue::from_str(uri.authority()?.as_str()).ok();
-        let host = fields.get(header::HOST).cloned().or_else(authority);
-        headers::strip_named(&mut fields);
-        headers::clean_urls(&mut fields, ways, client.trusted);
-        let forwarded = [
-            (FORWARDED_PROTO, Some(connection.scheme_value.clone())),
-            (FORWARDED_PORT, Some(connection.port_value.clone())),
-            (FORWARDED_HOST, host.clone()),
-        ]
+        let host = match host {
+            Host::AsSent { field, .. } => Some(field),
+            Host::Nowhere | Host::Folded(_) => fields.get(header::HOST).cloned().or_else(authority),
+        };
+        if notable.has(Field::Connection) {
+            headers::strip_named(&mut fields);
+        }
+        if client.trusted || notable.has(Field::Referer) {
+            headers::clean_urls(&mut fields, ways, client.trusted);
+        }
         // What a trusted peer says stands.
-        .map(|(name, ours)| {
-            let stands = client.trusted && fields.contains_key(&name);
-            (name, ours.filter(|_| !stands))
-        });
+        let stands = |name: &HeaderName| client.trusted && fields.contains_key(name);
+        let told = match client.trusted {
+            false => connection.told.clone(),
+            true => {
+                let ours = connection.told.fields.iter().filter(|(name, _)| *name != FORWARDED_FOR);
+                let ours = ours.filter(|(name, _)| !stands(name)).cloned();
+                Rc::new(Block::new(chain.map(|chain| (FORWARDED_FOR, chain)).into_iter().chain(ours)))
+            }
+        };
         Self {
+            tells_host: !stands(&FORWARDED_HOST),
             target: forwarded_target(&uri, &permit, ways),
             permit,
             method,
             body,
-            hop: trace::hop(&fields),
+            hop: trace::hop(notable.has(Field::Traceparent).then_some(&fields)),
             client_fields: fields,
             token_header: ways.header.clone(),
             client,
@@ -111,8 +125,7 @@ impl Crossing {
             wants_trailers,
             websocket,
             key: tunnel.then(upgrade::key),
-            forwarded_for,
-            forwarded,
+            told,
             request_id: record.request_id.clone(),
             injected: record.injected.clone(),
         }
@@ -178,13 +191,9 @@ impl Crossing {
         if self.wants_trailers {
             out.set(&header::TE, b"trailers");
         }
-        if let Some(chain) = &self.forwarded_for {
-            out.copy(&FORWARDED_FOR, chain);
-        }
-        for (name, value) in &self.forwarded {
-            if let Some(value) = value {
-                out.copy(name, value);
-            }
+        out.block(&self.told);
+        if let Some(host) = self.host.as_ref().filter(|_| self.tells_host) {
+            out.copy(&FORWARDED_HOST, host);
         }
         out.copy(&REQUEST_ID, &self.request_id);
         if !self.is_injected(&trace::PARENT) {
@@ -195,14 +204,13 @@ impl Crossing {
         }
 
         let Some(identity) = self.permit.holder() else { return };
-        out.set(&TOKEN_ID, identity.id.text(&mut [0; ID_LENGTH]).as_bytes());
+        out.set(&TOKEN_ID, &identity.id.bytes());
         // It is encoded; were it not, no other field could come of it.
         let label = identity.label.as_bytes();
         if !label.is_empty() && label.iter().all(u8::is_ascii_graphic) {
             out.set(&TOKEN_LABEL, label);
         }
-        out.copy(&APP, &self.permit.route().app_value);
-        out.copy(&ENVIRONMENT, &self.permit.route().environment_value);
+        out.block(&self.permit.route().names);
     }
 
     /// The fields of an HTTP/1 connection; `chunked`: the body is sent so.
@@ -226,23 +234,27 @@ impl Crossing {
 
     /// Whether a field of the client's may cross and is not one of ours.
     fn goes_along(&self, name: &HeaderName) -> bool {
-        let is_ours = *name == header::HOST
-            || *name == header::CONTENT_LENGTH
-            || *name == FORWARDED_FOR
-            || *name == REQUEST_ID
-            || *name == trace::PARENT
-            || (*name == header::SEC_WEBSOCKET_KEY && self.key.is_some());
-        // `Expect` is ours to meet.
-        let ends_here = *name == header::EXPECT
-            || (*name == header::AUTHORIZATION && self.permit.carrier() == Some(Carrier::Authorization))
-            || (*name == trace::STATE && !self.hop.goes_on);
-        let may_cross = || headers::may_cross(name.as_str(), &self.token_header, self.client.trusted);
-        !is_ours && !ends_here && !self.is_injected(name) && may_cross()
+        let ends_here = match name.as_str() {
+            // `Expect` is ours to meet.
+            "host" | "content-length" | "x-forwarded-for" | "x-request-id" | "traceparent" | "expect" => true,
+            "sec-websocket-key" => self.key.is_some(),
+            "authorization" => self.permit.carrier() == Some(Carrier::Authorization),
+            "tracestate" => !self.hop.goes_on,
+            _ => false,
+        };
+        let may_cross = || headers::may_cross(name, &self.token_header, self.client.trusted);
+        !ends_here && !self.is_injected(name) && may_cross()
     }
 
     /// Whether the configuration has the word under this name.
     fn is_injected(&self, name: &HeaderName) -> bool {
         self.injected.as_ref().is_some_and(|injected| injected.replaces(name))
+    }
+}
+
+impl Drop for Crossing {
+    fn drop(&mut self) {
+        spare::give(std::mem::take(&mut self.client_fields));
     }
 }
 
@@ -258,6 +270,10 @@ impl Fields for Size {
     fn set(&mut self, name: &HeaderName, value: &[u8]) {
         self.0 += name.as_str().len() + value.len() + 4;
     }
+
+    fn block(&mut self, block: &Block) {
+        self.0 += block.text.len();
+    }
 }
 
 impl Fields for Vec<u8> {
@@ -270,6 +286,10 @@ impl Fields for Vec<u8> {
             self.extend_from_slice(part);
         }
     }
+
+    fn block(&mut self, block: &Block) {
+        self.extend_from_slice(&block.text);
+    }
 }
 
 impl Fields for HeaderMap {
@@ -281,6 +301,12 @@ impl Fields for HeaderMap {
         // What we set is valid.
         if let Ok(value) = HeaderValue::from_bytes(value) {
             self.append(name.clone(), value);
+        }
+    }
+
+    fn block(&mut self, block: &Block) {
+        for (name, value) in &block.fields {
+            self.copy(name, value);
         }
     }
 }

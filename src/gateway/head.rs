@@ -183,17 +183,19 @@ impl Fields {
         mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<Self, E> {
         let (mut count, mut hosts, mut length, mut chunked) = (0, 0, None, false);
+        // As nearly everybody writes it: to fold the case of each letter takes longer.
+        let is = |name: &[u8], usual: &[u8]| name == usual || name.eq_ignore_ascii_case(usual);
         while let Some((name, value)) = take_field(&mut head)? {
             count += 1;
             match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                4 if is(name, b"Host") => hosts += 1,
+                14 if is(name, b"Content-Length") => {
                     let value = canonical_decimal(value).ok_or(Offence::ContentLength)?;
                     if length.replace(value).is_some() {
                         return Err(Offence::ContentLength.into());
                     }
                 }
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                17 if is(name, b"Transfer-Encoding") => {
                     if chunked || !version_11 || !value.eq_ignore_ascii_case(b"chunked") {
                         return Err(Offence::TransferEncoding.into());
                     }
@@ -226,16 +228,16 @@ pub(super) type Field<'a> = (&'a [u8], &'a [u8]);
 
 /// Takes a field off `head`; `None` at the empty line that ends it.
 pub(super) fn take_field<'a>(head: &mut &'a [u8]) -> Result<Option<Field<'a>>, Offence> {
-    // Nearly every line begins with a name and a colon; what is wrong with one that does not is told below.
-    let name = head.iter().take_while(|byte| IS_TOKEN[usize::from(**byte)]).count();
-    if name > 0 && head.get(name) == Some(&b':') {
-        let line = take_line(head)?;
-        return Ok(Some((&line[..name], trim_blanks(&line[name + 1..]))));
-    }
-    let line = take_line(head)?;
-    if line.is_empty() {
+    if let Some(rest) = head.strip_prefix(b"\r\n") {
+        *head = rest;
         return Ok(None);
     }
+    // Nearly every line begins with a name and a colon; what is wrong with one that does not is told below.
+    if let (name @ [_, ..], [b':', value @ ..]) = head.split_at(token_length(head)) {
+        *head = value;
+        return Ok(Some((name, trim_blanks(take_line(head)?))));
+    }
+    let line = take_line(head)?;
     let colon = memchr(b':', line).ok_or(Offence::FieldLine)?;
     let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
     if is_token(name) { Ok(Some((name, value))) } else { Err(Offence::FieldLine) }
@@ -249,21 +251,20 @@ struct RequestLine<'a> {
 }
 
 fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Offence> {
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Offence::RequestLine);
-    };
-    // The library that takes targets apart cuts them off at `#` without a word.
-    if !is_token(method) || target.is_empty() || memchr(b'#', target).is_some() {
-        return Err(Offence::RequestLine);
-    }
-    let version_11 = match version {
-        b"HTTP/1.1" => true,
-        b"HTTP/1.0" => false,
+    let (begin, version_11) = match line.split_last_chunk() {
+        Some((begin, b" HTTP/1.1")) => (begin, true),
+        Some((begin, b" HTTP/1.0")) => (begin, false),
         _ => return Err(Offence::RequestLine),
     };
+    let (method, rest) = begin.split_at(token_length(begin));
+    // The library that takes targets apart cuts them off at `#` without a word.
+    let target = match rest {
+        [b' ', target @ ..] if !target.is_empty() && memchr2(b' ', b'#', target).is_none() => target,
+        _ => return Err(Offence::RequestLine),
+    };
+    if method.is_empty() {
+        return Err(Offence::RequestLine);
+    }
     if target.len() > TARGET {
         return Err(Offence::TargetTooLong);
     }
@@ -271,7 +272,35 @@ fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Offence> {
 }
 
 fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| IS_TOKEN[usize::from(*byte)])
+    !name.is_empty() && token_length(name) == name.len()
+}
+
+/// How long the token is with which `text` begins.
+fn token_length(text: &[u8]) -> usize {
+    // Nearly all are of letters and hyphens, which are looked for eight at a time.
+    let mut length = 0;
+    while let Some(word) = text[length..].first_chunk() {
+        let other = not_plain(u64::from_le_bytes(*word));
+        if other != 0 {
+            length += other.trailing_zeros() as usize / 8;
+            break;
+        }
+        length += 8;
+    }
+    length + text[length..].iter().take_while(|byte| IS_TOKEN[usize::from(**byte)]).count()
+}
+
+/// Marks, in the highest bit of each byte, which of eight are neither letters nor hyphens.
+const fn not_plain(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    // A byte of seven bits reaches the highest with what is added if it is at least so much.
+    let seven = word & !HIGH;
+    let lower = seven | (0x20 * EACH);
+    let from_a = lower + (0x80 - b'a' as u64) * EACH;
+    let after_z = lower + (0x80 - b'z' as u64 - 1) * EACH;
+    let not_hyphen = (seven ^ (b'-' as u64 * EACH)) + 0x7f * EACH;
+    ((!from_a | after_z) & not_hyphen | word) & HIGH
 }
 
 /// Characters of methods and field names, as a table: this looks at every byte of every name.
@@ -315,7 +344,12 @@ fn trim_blanks(mut value: &[u8]) -> &[u8] {
 /// A decimal without sign, leading zero, list or blank.
 pub(super) fn canonical_decimal(value: &[u8]) -> Option<u64> {
     let plain = value == b"0" || value.first().is_some_and(|first| (b'1'..=b'9').contains(first));
-    (plain && value.iter().all(u8::is_ascii_digit)).then(|| std::str::from_utf8(value).ok()?.parse().ok())?
+    let mut digits = value.iter().filter(|_| plain);
+    let number = digits.try_fold(0u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|_| plain)
 }
 #[cfg(test)]
 mod tests {
@@ -357,6 +391,17 @@ mod tests {
         assert_eq!(offence("transfer-encoding: ChUnKeD"), None);
         let old = judge("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");
         assert_eq!(old, Some(Offence::TransferEncoding));
+    }
+
+    #[test]
+    fn every_byte_ends_a_token_or_does_not_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for before in 0..20 {
+                let text = [&b"Abcdefgh-zAbcdefgh-Z"[..before], &[byte], b"xyz:"].concat();
+                let length = before + if IS_TOKEN[usize::from(byte)] { 4 } else { 0 };
+                assert_eq!(token_length(&text), length, "{byte} after {before}");
+            }
+        }
     }
 
     #[test]

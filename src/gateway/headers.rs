@@ -31,7 +31,29 @@ pub(super) fn believed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Whether the app may be told what a client says under this name.
-pub(super) fn may_cross(name: &str, token_header: &HeaderName, trusted: bool) -> bool {
+pub(super) fn may_cross(name: &HeaderName, token_header: &HeaderName, trusted: bool) -> bool {
+    let is_plain = match *name {
+        // What most requests bring: each is known by a number.
+        header::ACCEPT
+        | header::ACCEPT_ENCODING
+        | header::ACCEPT_LANGUAGE
+        | header::AUTHORIZATION
+        | header::CACHE_CONTROL
+        | header::CONTENT_TYPE
+        | header::COOKIE
+        | header::IF_MODIFIED_SINCE
+        | header::IF_NONE_MATCH
+        | header::ORIGIN
+        | header::PRAGMA
+        | header::RANGE
+        | header::REFERER
+        | header::USER_AGENT => true,
+        _ => false,
+    };
+    let name = name.as_str();
+    if is_plain {
+        return !is_folded(name, token_header.as_str());
+    }
     !is_hop_by_hop(name) && !is_disguised(name) && !is_strange(name, token_header, trusted)
 }
 
@@ -169,7 +191,7 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
 
 /// What a CGI-style app would take for a field that was judged or removed here under its own name.
 fn is_disguised(name: &str) -> bool {
-    name.contains('_') && {
+    memchr::memchr(b'_', name.as_bytes()).is_some() && {
         let name = &*name.replace('_', "-");
         let known = |url: &HeaderName| url == name;
         name == "content-length" || is_hop_by_hop(name) || REPEATED_URL.iter().any(known)
@@ -184,10 +206,10 @@ fn is_strange(name: &str, token_header: &HeaderName, trusted: bool) -> bool {
             || is_folded(name, "x-request-id")
             || is_folded(name, "x-forwarded")
     };
-    let believed = trusted && !name.contains('_');
+    let is_believed = || trusted && !name.contains('_');
     starts_with_folded(name, "x-portcullis-")
         || is_folded(name, token_header.as_str())
-        || (!believed && of_proxies())
+        || (of_proxies() && !is_believed())
 }
 
 /// Takes the token's pair out of the URLs that fields repeat: the page before, and from a proxy the request's own.

@@ -5,10 +5,20 @@ use std::fmt::Display;
 use std::io::Write;
 use std::net::IpAddr;
 
-/// The name of a field as a [`Line`] takes it, with all that stands around it.
+/// The name of a field with all that stands around it, before a text and before anything else.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    pub text: &'static str,
+    pub other: &'static str,
+}
+
+/// The name of a field as a [`Line`] takes it.
 macro_rules! key {
     ($name:literal) => {
-        concat!(",\"", $name, "\":")
+        $crate::gateway::line::Key {
+            text: concat!(",\"", $name, "\":\""),
+            other: concat!(",\"", $name, "\":"),
+        }
     };
 }
 pub(super) use key;
@@ -16,23 +26,24 @@ pub(super) use key;
 /// A JSON object under construction at the end of a buffer.
 pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
-    opened: bool,
+    start: usize,
 }
 
 impl<'a> Line<'a> {
     pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
-        Self { out, opened: false }
+        let start = out.len();
+        Self { out, start }
     }
 
     #[inline]
-    pub(super) fn text(&mut self, key: &'static str, value: &str) {
+    pub(super) fn text(&mut self, key: Key, value: &str) {
         self.text_and(key, value, "");
     }
 
     /// A text with something behind it that holds nothing that JSON escapes.
     #[inline]
-    pub(super) fn text_and(&mut self, key: &'static str, value: &str, more: &'static str) {
-        self.key(key);
+    pub(super) fn text_and(&mut self, key: Key, value: &str, more: &'static str) {
+        self.put(key.other);
         self.escaped(value, more);
     }
 
@@ -52,68 +63,65 @@ impl<'a> Line<'a> {
 
     /// A text that holds nothing that JSON escapes.
     #[inline]
-    pub(super) fn word(&mut self, key: &'static str, value: &str) {
-        self.key(key);
-        self.quoted(value);
-    }
-
-    pub(super) fn address(&mut self, key: &'static str, address: IpAddr) {
-        let IpAddr::V4(v4) = address else { return self.shown(key, address) };
-        self.key(key);
-        let mut separator = b'"';
-        for octet in v4.octets() {
-            self.out.push(separator);
-            self.out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-            separator = b'.';
-        }
+    pub(super) fn word(&mut self, key: Key, value: impl AsRef<[u8]>) {
+        self.put(key.text);
+        self.out.extend_from_slice(value.as_ref());
         self.out.push(b'"');
     }
 
-    /// A value whose text holds nothing that JSON escapes.
-    pub(super) fn shown(&mut self, key: &'static str, value: impl Display) {
-        self.key(key);
-        let _ = write!(self.out, "\"{value}\"");
+    /// A value that is written as JSON has it.
+    #[inline]
+    pub(super) fn written(&mut self, key: Key, value: &str) {
+        self.put(key.other);
+        self.out.extend_from_slice(value.as_bytes());
     }
 
-    pub(super) fn maybe(&mut self, key: &'static str, value: Option<&str>) {
-        match value {
-            Some(value) => self.text(key, value),
-            None => self.null(key),
+    pub(super) fn address(&mut self, key: Key, address: IpAddr) {
+        let IpAddr::V4(v4) = address else { return self.shown(key, address) };
+        let (mut text, mut end) = ([0; 16], 0);
+        for octet in v4.octets() {
+            let digits = [octet / 100, octet / 10 % 10, octet % 10];
+            for digit in &digits[usize::from(octet < 100) + usize::from(octet < 10)..] {
+                text[end] = b'0' + digit;
+                end += 1;
+            }
+            text[end] = b'.';
+            end += 1;
         }
+        self.word(key, &text[..end - 1]);
+    }
+
+    /// A value whose text holds nothing that JSON escapes.
+    pub(super) fn shown(&mut self, key: Key, value: impl Display) {
+        self.put(key.text);
+        let _ = write!(self.out, "{value}\"");
     }
 
     #[inline]
-    pub(super) fn number(&mut self, key: &'static str, value: u64) {
-        self.key(key);
+    pub(super) fn number(&mut self, key: Key, value: u64) {
+        self.put(key.other);
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     #[inline]
-    pub(super) fn null(&mut self, key: &'static str) {
-        self.key(key);
+    pub(super) fn null(&mut self, key: Key) {
+        self.put(key.other);
         self.out.extend_from_slice(b"null");
     }
 
     pub(super) fn end(self) {
+        // In place of the comma before the first field.
+        match self.out.get_mut(self.start) {
+            Some(first) => *first = b'{',
+            None => self.out.push(b'{'),
+        }
         self.out.push(b'}');
-    }
-
-    fn quoted(&mut self, value: &str) {
-        self.out.push(b'"');
-        self.out.extend_from_slice(value.as_bytes());
-        self.out.push(b'"');
     }
 
     /// Inlined: with keys whose lengths are known, copying is a few moves.
     #[inline(always)]
-    fn key(&mut self, key: &'static str) {
-        if self.opened {
-            self.out.extend_from_slice(key.as_bytes());
-        } else {
-            self.opened = true;
-            self.out.push(b'{');
-            self.out.extend_from_slice(&key.as_bytes()[1..]);
-        }
+    fn put(&mut self, key: &'static str) {
+        self.out.extend_from_slice(key.as_bytes());
     }
 }
 
@@ -131,7 +139,10 @@ mod tests {
             line.text(key!("a"), &text);
             line.text_and(key!("h"), &text, "?[x]");
             line.number(key!("b"), number);
-            line.maybe(key!("c"), some.then_some(&*text));
+            match some {
+                true => line.written(key!("c"), &serde_json::Value::from(&*text).to_string()),
+                false => line.null(key!("c")),
+            }
             line.shown(key!("d"), std::net::Ipv6Addr::LOCALHOST);
             line.word(key!("e"), "HTTP/2");
             line.address(key!("f"), std::net::Ipv6Addr::LOCALHOST.into());

@@ -7,6 +7,7 @@
 
 pub mod authenticate;
 pub mod authorize;
+mod block;
 pub mod capacity;
 mod client;
 mod clock;
@@ -38,6 +39,7 @@ mod line;
 pub mod listen;
 pub mod memory;
 pub mod navigation;
+mod notable;
 mod outlet;
 mod own;
 mod page;
@@ -53,6 +55,7 @@ mod share;
 mod signin;
 mod slots;
 mod socket;
+mod spare;
 mod spelling;
 mod stamp;
 mod streams;
@@ -71,6 +74,7 @@ use std::sync::Arc;
 
 use ::http::request::Parts;
 use ::http::{HeaderValue, Response};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use self::authorize::Permit;
@@ -79,6 +83,7 @@ use self::crossing::Crossing;
 use self::head::BodyLength;
 use self::inlet::Inflow;
 use self::lane::{Lane, Seen};
+use self::notable::Field;
 use self::own::Visit;
 use self::page::Audience;
 use self::record::Record;
@@ -124,9 +129,9 @@ pub struct Gateway {
 impl Gateway {
     /// A new identifier for a request: 128 random bits in hexadecimal.
     fn request_id(&self) -> HeaderValue {
-        let mut id = [0; 32];
-        hex::write(&mut id, fastrand::u128(..));
-        HeaderValue::from_bytes(&id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        // With its owner it needs one allocation, however often it is cloned.
+        let id = Bytes::from_owner(hex::digits(fastrand::u128(..)));
+        HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 }
 
@@ -144,7 +149,7 @@ pub fn decide(
     now: Moment,
 ) -> Result<Permit, Reject> {
     let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
-    let route = settings.routes.route(request.host())?;
+    let route = settings.routes.route(request.host_bytes())?;
     let presented = session::present(settings.seal.as_deref(), request, presented, route, now.wall);
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
@@ -186,7 +191,7 @@ fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Infl
         Err(reject) => return Course::Refused(Box::new(reject), record),
     };
     request.secure = client.is_secure(lane.connection(), &request.headers);
-    record.routed(settings.routes.route(request.host()).ok());
+    record.routed(settings.routes.route(request.host_bytes()).ok());
     if request.path().starts_with(RESERVED) {
         return Course::Own(Box::new(Visit { request, body, client }), settings, record);
     }
@@ -264,8 +269,10 @@ fn throttled(worker: &Worker, settings: &Settings, client: Client, reject: Rejec
 /// What may be forwarded must also be something that this gateway forwards.
 fn fits(settings: &Settings, request: &Request, permit: Permit) -> Result<Permit, Reject> {
     let of = |reject: Reject| Reject { token: permit.holder().map(|holder| holder.id), ..reject };
-    let expects = request.headers.get_all(::http::header::EXPECT);
-    if expects.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    let expects = || request.headers.get_all(::http::header::EXPECT).iter();
+    if request.notable.has(Field::Expect)
+        && expects().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
         let detail = "the only expectation this gateway meets is 100-continue";
         return Err(of(Reject::new(Refusal::ExpectationFailed, detail)));
     }

@@ -24,13 +24,24 @@ pub enum Sender {
 /// send otherwise, or by what is accepted; never by who it says it is.
 #[must_use]
 pub fn is_for_a_person(headers: &HeaderMap) -> bool {
-    match headers.get(FETCH_MODE) {
+    // Once through all of them: a look-up by name has to hash it first.
+    let (mut mode, mut dest, mut accept) = (None, None, None);
+    for (name, value) in headers {
+        let place = match *name {
+            header::ACCEPT => &mut accept,
+            _ if *name == FETCH_MODE => &mut mode,
+            _ if *name == FETCH_DEST => &mut dest,
+            _ => continue,
+        };
+        place.get_or_insert(value);
+    }
+    match mode {
         Some(mode) => {
             let whole = |dest: &HeaderValue| matches!(dest.as_bytes(), b"document" | b"iframe" | b"frame");
-            mode == "navigate" && headers.get(FETCH_DEST).is_some_and(whole)
+            mode == "navigate" && dest.is_some_and(whole)
         }
         // Without encryption browsers leave those out.
-        None => headers.get(header::ACCEPT).is_some_and(prefers_html),
+        None => accept.is_some_and(prefers_html),
     }
 }
 

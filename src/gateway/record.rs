@@ -23,7 +23,7 @@ use super::upstream::Target;
 use super::worker::Worker;
 use crate::board::{Cells, Count, Denial, Outcome};
 use crate::credential::Kind;
-use crate::model::{ID_LENGTH, Refusal, TokenId};
+use crate::model::{Refusal, TokenId};
 
 /// Logged where no answer was begun, as log analysers know it from nginx.
 const CLIENT_GONE: u16 = 499;
@@ -230,17 +230,26 @@ impl Record {
             None => self.ended,
         };
         let mut line = Line::begin(out);
-        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(jiff::Timestamp::now()));
-        line.text(key!("request_id"), self.request_id.to_str().unwrap_or_default());
-        line.maybe(key!("app"), self.route.as_deref().map(|route| route.app.as_str()));
-        line.maybe(key!("environment"), self.route.as_deref().map(|route| route.environment.as_str()));
+        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(clock::wall()));
+        // Ours, or fit for a log as it is.
+        line.word(key!("request_id"), &self.request_id);
+        match self.route.as_deref() {
+            Some(route) => {
+                line.word(key!("app"), route.app.as_str());
+                line.word(key!("environment"), route.environment.as_str());
+            }
+            None => {
+                line.null(key!("app"));
+                line.null(key!("environment"));
+            }
+        }
         match self.token {
-            Some(token) => line.word(key!("token_id"), token.text(&mut [0; ID_LENGTH])),
+            Some(token) => line.word(key!("token_id"), token.bytes()),
             None => line.null(key!("token_id")),
         }
         line.word(key!("code"), self.refusal.map_or("ok", Refusal::as_str));
         line.number(key!("status"), u64::from(self.logged_status()));
-        line.text(key!("method"), &without_credentials(self.method.as_str()));
+        line.text(key!("method"), &self.shown_method());
         let (path, query) = self.target.as_ref().map(redacted).unwrap_or_default();
         line.text_and(key!("path"), &path, query);
         line.word(
@@ -252,7 +261,7 @@ impl Record {
             },
         );
         line.address(key!("client"), self.client);
-        line.maybe(key!("upstream"), self.upstream.as_deref().map(|target| &*target.name));
+        line.written(key!("upstream"), self.upstream.as_deref().map_or("null", |target| &target.logged));
         line.number(key!("bytes_in"), self.received());
         line.number(key!("bytes_out"), self.sent());
         line.number(key!("duration_us"), micros(duration));
@@ -267,17 +276,26 @@ impl Record {
 }
 
 impl Record {
+    fn shown_method(&self) -> Cow<'_, str> {
+        match self.method {
+            Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+                self.method.as_str().into()
+            }
+            _ => without_credentials(self.method.as_str()),
+        }
+    }
+
     /// The refusal that this request ended with, for whoever asks why.
     fn denial(&self, code: Refusal) -> Denial {
         let path = self.target.as_ref().map(|target| without_credentials(target.path())).unwrap_or_default();
         Denial {
-            at: jiff::Timestamp::now().as_millisecond(),
+            at: clock::wall().div_euclid(1000),
             request_id: self.request_id.to_str().unwrap_or_default().into(),
             code,
             app: self.route.as_deref().map(|route| route.app.clone()),
             environment: self.route.as_deref().map(|route| route.environment.clone()),
             token: self.token,
-            method: shown(&without_credentials(self.method.as_str())).into(),
+            method: shown(&self.shown_method()).into(),
             path: shown(&path).into(),
             client: self.client,
         }

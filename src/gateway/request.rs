@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use hyper::ext::Protocol;
 
 use super::head::{BodyLength, Head, Offence, canonical_decimal};
+use super::notable::Notable;
 use super::reject::Reject;
 use crate::model::Refusal;
 
@@ -22,7 +23,8 @@ pub struct Request {
     pub tunnel: bool,
     /// The client's own connection is encrypted, as far as is known. Not so until said.
     pub secure: bool,
-    host: Host,
+    pub(super) notable: Notable,
+    pub(super) host: Host,
 }
 
 /// Shows nothing that may hold a token, wherever it is shown: in a log or a panic.
@@ -56,7 +58,18 @@ impl Request {
         }
         let host = host(&parts)?;
         let Parts { method, uri, version, headers, .. } = parts;
-        Ok(Self { method, uri, version, headers, body: head.body, tunnel: false, secure: false, host })
+        let notable = Notable::of(&headers);
+        Ok(Self {
+            method,
+            uri,
+            version,
+            headers,
+            body: head.body,
+            tunnel: false,
+            secure: false,
+            notable,
+            host,
+        })
     }
 
     /// Judges the head of an HTTP/2 stream, which `ended` with it or did not, as strictly as if it had come over
@@ -96,13 +109,19 @@ impl Request {
         let host = stream_host(&mut parts)?;
         let Parts { method, uri, version, headers, .. } = parts;
         let method = if tunnel { Method::GET } else { method };
-        Ok(Self { method, uri, version, headers, body, tunnel, secure: false, host })
+        let notable = Notable::of(&headers);
+        Ok(Self { method, uri, version, headers, body, tunnel, secure: false, notable, host })
     }
 
     /// The host asked for, in lower case and without its port; empty if none was named.
     #[must_use]
     pub fn host(&self) -> &str {
         self.host.as_str()
+    }
+
+    /// The same, for whoever compares it.
+    pub(super) fn host_bytes(&self) -> &[u8] {
+        self.host.as_bytes()
     }
 
     /// The same, for whoever keeps it.
@@ -163,12 +182,14 @@ impl Host {
     }
 
     pub(super) fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).unwrap_or("")
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Nowhere => "",
-            Self::AsSent { field, length } => {
-                field.as_bytes().get(..*length).and_then(|host| str::from_utf8(host).ok()).unwrap_or("")
-            }
-            Self::Folded(host) => host,
+            Self::Nowhere => b"",
+            Self::AsSent { field, length } => field.as_bytes().get(..*length).unwrap_or(b""),
+            Self::Folded(host) => host.as_bytes(),
         }
     }
 }
@@ -177,7 +198,17 @@ impl Host {
 fn host(parts: &Parts) -> Result<Host, Reject> {
     const TARGET: Reject = Reject::malformed("the request target is neither a path nor the URL of this host");
     const HOST: Reject = Reject::malformed("Host is not a host name with an optional port");
-    let field = match parts.headers.get(header::HOST) {
+    // Nearly always the first of all fields.
+    let field = parts.headers.iter().find(|(name, _)| *name == header::HOST).map(|(_, value)| value);
+    if let (Some(target), Some(field)) = (parts.uri.path_and_query(), field)
+        && target.as_str().starts_with('/')
+        && parts.uri.scheme().is_none()
+        && parts.uri.authority().is_none()
+        && let Some(length) = usual_host(field.as_bytes())
+    {
+        return Ok(Host::AsSent { field: field.clone(), length });
+    }
+    let field = match field {
         Some(value) => Some((value, value.to_str().map_err(|_| HOST)?)),
         None => None,
     };
@@ -227,6 +258,18 @@ fn stream_host(parts: &mut Parts) -> Result<Host, Reject> {
 /// A path, or the asterisk that stands for the whole server.
 fn is_origin_form(path: &str, method: &Method) -> bool {
     path.starts_with('/') || (path == "*" && *method == Method::OPTIONS)
+}
+
+/// The length of the host in a `Host` as nearly every client sends it: a name in lower case, and perhaps a port.
+fn usual_host(field: &[u8]) -> Option<usize> {
+    let usual = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let length = field.iter().position(|byte| !usual(byte)).unwrap_or(field.len());
+    let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    match &field[length..] {
+        [] => Some(length),
+        [b':', port @ ..] if is_port(port) => Some(length),
+        _ => None,
+    }
 }
 
 /// Takes the port off a `Host`; `None` if what is there could be read in two ways.

@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 
+use super::block::Block;
+use super::crossing::{APP, ENVIRONMENT};
 use super::inject::{Injected, Injections};
 use super::reject::Reject;
 use super::upstream::stock::Stock;
@@ -23,8 +25,8 @@ use crate::secrets::Vault;
 pub struct Route {
     pub app: AppName,
     pub environment: EnvironmentName,
-    pub app_value: HeaderValue,
-    pub environment_value: HeaderValue,
+    /// What an app is told of both names.
+    pub(super) names: Block,
     pub state: Arc<EnvironmentState>,
     pub external_access: ExternalAccess,
     pub host_header: HostHeader,
@@ -51,9 +53,9 @@ struct Served {
 /// Every environment by the hosts that it claims.
 #[derive(Debug, Default)]
 pub struct Routes {
-    exact: HashMap<Box<str>, Arc<Route>, RandomState>,
+    exact: HashMap<Box<[u8]>, Arc<Route>, RandomState>,
     /// By the part after `*.`.
-    wildcard: HashMap<Box<str>, Arc<Route>, RandomState>,
+    wildcard: HashMap<Box<[u8]>, Arc<Route>, RandomState>,
 }
 
 impl Routes {
@@ -71,7 +73,7 @@ impl Routes {
                         HostPattern::Exact(host) => (&mut routes.exact, host),
                         HostPattern::Wildcard(rest) => (&mut routes.wildcard, rest),
                     };
-                    hosts.insert(host.clone(), route.clone());
+                    hosts.insert(host.as_bytes().into(), route.clone());
                 }
             }
         }
@@ -96,11 +98,11 @@ impl Routes {
     ///
     /// # Errors
     /// When none does.
-    pub fn route(&self, host: &str) -> Result<&Arc<Route>, Reject> {
+    pub fn route(&self, host: &[u8]) -> Result<&Arc<Route>, Reject> {
         const UNKNOWN: Reject = Reject::new(Refusal::UnknownHost, "no app here answers to this host");
         let wildcard = || {
-            let (label, rest) = host.split_once('.')?;
-            self.wildcard.get(rest).filter(|_| !label.is_empty())
+            let dot = memchr::memchr(b'.', host).filter(|dot| *dot > 0)?;
+            self.wildcard.get(&host[dot + 1..])
         };
         self.exact.get(host).or_else(wildcard).ok_or(UNKNOWN)
     }
@@ -131,8 +133,10 @@ impl Route {
         Ok(Self {
             app: app.name.clone(),
             environment: environment.name.clone(),
-            app_value: value(app.name.as_str()),
-            environment_value: value(environment.name.as_str()),
+            names: Block::new([
+                (APP, value(app.name.as_str())),
+                (ENVIRONMENT, value(environment.name.as_str())),
+            ]),
             state,
             external_access: environment.external_access,
             host_header: environment.host_header,
@@ -233,7 +237,7 @@ mod tests {
     }
 
     fn environment(routes: &Routes, host: &str) -> Option<String> {
-        routes.route(host).ok().map(|route| route.environment.to_string())
+        routes.route(host.as_bytes()).ok().map(|route| route.environment.to_string())
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl<'a> Entrance<'a> {
         visit: &Visit,
     ) -> Option<Self> {
         let route =
-            settings.routes.route(visit.request.host()).ok().filter(|route| route.browser_sessions)?;
+            settings.routes.route(visit.request.host_bytes()).ok().filter(|route| route.browser_sessions)?;
         let seal = settings.seal.as_deref()?;
         let secure = visit.request.secure;
         Some(Self { worker, lane, settings, seal, route, client: visit.client, secure })

@@ -3,30 +3,38 @@
 
 use jiff::Timestamp;
 
+/// Without fraction and zone.
+const WHOLE: usize = "2000-01-01T00:00:00".len();
+
 /// What was last written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stamp {
-    second: Option<i64>,
-    /// Without fraction and zone.
-    whole: usize,
-    text: String,
+    second: i64,
+    text: [u8; 27],
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self { second: 0, text: *b"1970-01-01T00:00:00.000000Z" }
+    }
 }
 
 impl Stamp {
-    pub(super) fn text(&mut self, at: Timestamp) -> &str {
-        let (second, micros) =
-            (at.as_microsecond().div_euclid(1_000_000), at.as_microsecond().rem_euclid(1_000_000));
-        if self.second != Some(second) {
+    /// The text of a time in microseconds since 1970.
+    pub(super) fn text(&mut self, at: i64) -> &[u8] {
+        let second = at.div_euclid(1_000_000);
+        if self.second != second {
             let whole = Timestamp::from_second(second).unwrap_or_default().to_string();
-            self.text = whole.trim_end_matches('Z').to_owned();
-            (self.second, self.whole) = (Some(second), self.text.len());
+            for (place, byte) in self.text.iter_mut().zip(whole.bytes()).take(WHOLE) {
+                *place = byte;
+            }
+            self.second = second;
         }
-        self.text.truncate(self.whole);
-        self.text.push('.');
-        let mut digits = itoa::Buffer::new();
-        // A one before the six digits keeps their zeros.
-        self.text.push_str(&digits.format(1_000_000 + micros)[1..]);
-        self.text.push('Z');
+        let mut left = at.rem_euclid(1_000_000) as u32;
+        for place in self.text[WHOLE + 1..WHOLE + 7].iter_mut().rev() {
+            *place = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
         &self.text
     }
 }
@@ -44,7 +52,7 @@ mod tests {
             for micros in times {
                 for micros in [micros, micros + 1, micros + 999_999] {
                     let at = Timestamp::from_microsecond(micros).unwrap();
-                    let text = stamp.text(at);
+                    let text = std::str::from_utf8(stamp.text(micros)).unwrap();
                     prop_assert!(text.len() == 27 && text.ends_with('Z'), "{text}");
                     prop_assert_eq!(text.parse::<Timestamp>().unwrap(), at);
                 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, header};
 use super::authorize::Permit;
 use super::client::Client;
 use super::credential::{Carrier, Ways};
+use super::notable::Field;
 use super::query;
 use super::reject::Reject;
 use super::request::Request;
@@ -68,7 +69,8 @@ pub(super) fn look(
         }
         Ok(_) | Err(_) => {}
     }
-    if let Some(digest) = in_referer(ways, &request.headers)
+    if request.notable.has(Field::Referer)
+        && let Some(digest) = in_referer(ways, &request.headers)
         && let Some(identity) = worker.gateway.index.get(&digest)
     {
         note(identity.id, LeakKind::Referer);

@@ -6,7 +6,6 @@ use http::{HeaderMap, HeaderName};
 use super::hex;
 
 pub(super) const PARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(super) const STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of version 00: `00-` trace `-` parent `-` flags.
 const LENGTH: usize = 55;
@@ -22,18 +21,18 @@ pub(super) struct Hop {
     pub goes_on: bool,
 }
 
-/// Goes on with the trace of a request, or begins one.
-pub(super) fn hop(headers: &HeaderMap) -> Hop {
+/// Goes on with the trace in the fields of a request, or begins one.
+pub(super) fn hop(headers: Option<&HeaderMap>) -> Hop {
     let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    let received = received(headers);
+    let received = headers.and_then(received);
     match &received {
         Some(trace) => {
             parent[3..35].copy_from_slice(&trace.id);
             parent[54] |= trace.flags & KNOWN_FLAGS;
         }
-        None => hex::write(&mut parent[3..35], fastrand::u128(1..)),
+        None => parent[3..35].copy_from_slice(&hex::digits(fastrand::u128(..).max(1))),
     }
-    hex::write(&mut parent[36..52], fastrand::u64(1..).into());
+    parent[36..52].copy_from_slice(&hex::half(fastrand::u64(..).max(1)));
     Hop { parent, goes_on: received.is_some() }
 }
 
@@ -91,10 +90,10 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        let hop = hop(&headers);
+        let hop = hop(Some(&headers));
         let parent = std::str::from_utf8(&hop.parent).unwrap().to_owned();
         assert!(parse(parent.as_bytes()).is_some(), "{parent}");
-        let states = headers.get_all(STATE).iter().filter(|_| hop.goes_on);
+        let states = headers.get_all("tracestate").iter().filter(|_| hop.goes_on);
         (parent, states.map(|state| state.to_str().unwrap().to_owned()).collect())
     }
 

@@ -165,7 +165,7 @@ impl Worker {
 
     /// Reads the wall clock; the other was read where bytes arrived.
     pub(super) fn now(&self) -> Moment {
-        let wall = jiff::Timestamp::now().as_millisecond();
+        let wall = clock::wall().div_euclid(1000);
         self.gateway.index.hindsight().tell(wall);
         let steady = clock::now().saturating_duration_since(self.gateway.since).as_millis();
         Moment { wall, steady: i64::try_from(steady).unwrap_or(i64::MAX) }

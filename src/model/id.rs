@@ -77,10 +77,18 @@ impl<K: Prefixed> Id<K> {
 
     /// The text of this identifier, written where the caller has room for it.
     pub fn text<'a>(&self, place: &'a mut [u8; LENGTH]) -> &'a str {
-        let [p, r, e, f, digits @ ..] = place;
+        *place = self.bytes();
+        str::from_utf8(place).unwrap_or_default()
+    }
+
+    /// The same, for what takes bytes.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; LENGTH] {
+        let mut place = [0; LENGTH];
+        let [p, r, e, f, digits @ ..] = &mut place;
         [*p, *r, *e, *f] = K::PREFIX;
         self.ulid().array_to_str(digits);
-        str::from_utf8(place).unwrap_or_default()
+        place
     }
 
     const fn of(Ulid(id): Ulid) -> Self {

@@ -2,14 +2,14 @@
 //! is not passed on. Reference: RFC 9112, sections 4, 6 and 9.3.
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONNECTION;
+use http::header::{self, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::super::content::Ends;
 use super::super::extent::Extent;
 use super::super::framing::Search;
 use super::super::head::{BodyLength, Fields, Offence, take_line};
-use super::super::headers;
+use super::super::{headers, spare};
 
 /// Longest head.
 const HEAD: usize = 64 * 1024;
@@ -125,22 +125,26 @@ fn read(head: &Bytes, asked: Asked) -> Result<Option<Answer>, Flaw> {
     let mut lines: &[u8] = head;
     let (status, version_11) = status_line(take_line(&mut lines)?)?;
     let is_interim = (100..200).contains(&status) && status != 101;
-    let mut headers = HeaderMap::with_capacity(if is_interim { 0 } else { USUAL });
+    let mut headers = if is_interim { HeaderMap::new() } else { spare::take(USUAL) };
     let (mut named, mut says_close, mut says_keep_alive) = (Vec::new(), false, false);
     let fields = Fields::read(lines, version_11, |name, value| {
-        let name = HeaderName::from_bytes(name).map_err(|_| Flaw::Field)?;
+        let name = match usual_name(name) {
+            Some(name) => name,
+            None => HeaderName::from_bytes(name).map_err(|_| Flaw::Field)?,
+        };
+        // What most say, and of no more use.
+        if name == CONNECTION && value == b"keep-alive" && status != 101 {
+            says_keep_alive = true;
+            return Ok(());
+        }
         let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| Flaw::Value)?;
         if headers.len() == FIELDS {
             return Err(Flaw::TooLarge);
         }
         if name == CONNECTION {
-            if value == "keep-alive" {
-                says_keep_alive = true;
-            } else {
-                says_close |= headers::lists(&value, "close");
-                says_keep_alive |= headers::lists(&value, "keep-alive");
-                named.extend(headers::named(&value));
-            }
+            says_close |= headers::lists(&value, "close");
+            says_keep_alive |= headers::lists(&value, "keep-alive");
+            named.extend(headers::named(&value));
         }
         // What belongs to this connection goes no further; but it says which protocol was switched to.
         if status == 101 || !headers::is_hop_by_hop(name.as_str()) {
@@ -168,6 +172,28 @@ fn read(head: &Bytes, asked: Asked) -> Result<Option<Answer>, Flaw> {
     let keeps = body != Ends::Open && !says_close && (version_11 || says_keep_alive);
     let status = StatusCode::from_u16(status).map_err(|_| Flaw::Status)?;
     Ok(Some(Answer { status, headers, body, keeps }))
+}
+
+/// The name of a field that many answers have, where it is written as nearly every app does: it is known at once, and not
+/// by each of its letters.
+fn usual_name(name: &[u8]) -> Option<HeaderName> {
+    let is = |title: &[u8], lower: &[u8]| name == title || name == lower;
+    Some(match name.len() {
+        4 if is(b"Date", b"date") => header::DATE,
+        4 if is(b"ETag", b"etag") => header::ETAG,
+        4 if is(b"Vary", b"vary") => header::VARY,
+        6 if is(b"Server", b"server") => header::SERVER,
+        8 if is(b"Location", b"location") => header::LOCATION,
+        10 if is(b"Connection", b"connection") => CONNECTION,
+        10 if is(b"Set-Cookie", b"set-cookie") => header::SET_COOKIE,
+        12 if is(b"Content-Type", b"content-type") => header::CONTENT_TYPE,
+        13 if is(b"Cache-Control", b"cache-control") => header::CACHE_CONTROL,
+        13 if is(b"Last-Modified", b"last-modified") => header::LAST_MODIFIED,
+        14 if is(b"Content-Length", b"content-length") => header::CONTENT_LENGTH,
+        16 if is(b"Content-Encoding", b"content-encoding") => header::CONTENT_ENCODING,
+        17 if is(b"Transfer-Encoding", b"transfer-encoding") => header::TRANSFER_ENCODING,
+        _ => return None,
+    })
 }
 
 /// The status, and whether it is HTTP/1.1 (else 1.0).

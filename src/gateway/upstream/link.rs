@@ -5,12 +5,11 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use tokio::io::AsyncReadExt;
-use tokio::task::unconstrained;
 
 use super::Target;
 use super::answer::{Answer, Asked, Awaited};
@@ -120,11 +119,7 @@ impl Link {
 
     /// Whether nothing has come since the last answer, not even the end. As long as that is so it costs no system call.
     pub(super) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        let mut stream = self.stream.borrow_mut();
-        // A task that has done its share of work would be told that nothing is there, whatever is.
-        let look = unconstrained(stream.read(&mut byte));
-        pin!(look).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        self.stream.borrow_mut().is_quiet()
     }
 
     /// Makes it ready for another request, where that may be.

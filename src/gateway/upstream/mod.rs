@@ -44,8 +44,9 @@ pub struct Upstreams {
 #[derive(Debug)]
 pub struct Target {
     pub address: Upstream,
-    /// As logs show it.
+    /// Its URL, and how the access log has that.
     pub name: Box<str>,
+    pub logged: Box<str>,
     pub host_value: Option<HeaderValue>,
     pub standing: Arc<Standing>,
     whose: Whose,

@@ -80,6 +80,7 @@ impl<'a> Stock<'a> {
         }
         Ok(Arc::new(Target {
             address: address.clone(),
+            logged: serde_json::Value::from(address.to_string()).to_string().into(),
             name: address.to_string().into(),
             host_value: HeaderValue::from_str(address.authority()).ok(),
             standing,

@@ -2,13 +2,14 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::unconstrained;
 use tokio_rustls::client::TlsStream;
 
 use super::place::Peer;
@@ -60,6 +61,21 @@ impl Stream {
 
     pub(super) const fn is_deaf(&self) -> bool {
         self.deaf
+    }
+
+    /// Whether nothing has come, not even the end. As long as that is so it costs no system call.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let read = match &mut self.socket {
+            Socket::Tcp(stream) => stream.try_read(&mut byte),
+            Socket::Unix(stream) => stream.try_read(&mut byte),
+            Socket::Tls(stream) => {
+                // A task that has done its share of work would be told that nothing is there, whatever is.
+                let look = unconstrained(stream.read(&mut byte));
+                return pin!(look).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+            }
+        };
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Makes the close that follows one that cannot pass for an orderly end, where the transport has such a thing.
