@@ -6,6 +6,7 @@ mod content;
 mod departure;
 pub(super) mod dial;
 mod health;
+mod line;
 pub(super) mod link;
 mod place;
 pub(super) mod pool;

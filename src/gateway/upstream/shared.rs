@@ -80,8 +80,8 @@ pub(crate) struct Share {
 type Driver = RefCell<Option<Connection<TokioIo<Stream>, Upload, Local>>>;
 
 impl Shared {
-    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there is room for
-    /// another request.
+    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there may be room
+    /// for another request, and when it takes no further one.
     pub(super) async fn open(stream: Stream, freed: Rc<Notify>) -> Result<Rc<Self>, Unconnected> {
         let peer = stream.peer();
         let (sender, connection) = Builder::new(Local)
@@ -99,16 +99,25 @@ impl Shared {
             .map_err(|error| Unconnected::Unreachable(std::io::Error::other(error).into()))?;
         let driver = Rc::new(RefCell::new(Some(connection)));
         let calmed = Rc::new(Cell::new(false));
-        let (driven, calming) = (driver.clone(), calmed.clone());
+        let (driven, calming, telling) = (driver.clone(), calmed.clone(), freed.clone());
+        let mut allowed = 0;
         tokio::task::spawn_local(poll_fn(move |cx| {
             let ended = match driven.borrow_mut().as_mut() {
-                Some(connection) => ready!(Pin::new(connection).poll(cx)),
+                Some(connection) => {
+                    let ended = Pin::new(&mut *connection).poll(cx);
+                    let before = std::mem::replace(&mut allowed, connection.current_max_send_streams());
+                    if allowed > before {
+                        telling.notify_one();
+                    }
+                    ready!(ended)
+                }
                 None => Ok(()),
             };
             // Whoever waits for an answer is told of a failure; nobody else needs to know.
             calming.set(ended.is_err_and(|error| is_calming(&error)));
             let connection = driven.take();
             drop(connection);
+            telling.notify_waiters();
             Poll::Ready(())
         }));
         let opened = Self {
@@ -136,27 +145,25 @@ impl Shared {
         self.driver.borrow().as_ref().map_or(0, Connection::current_max_send_streams)
     }
 
-    /// Takes part, if there is room as far as is known.
+    /// Takes part, if there is room. A request that is one too many would wait inside, with the secrets that it has by then.
     pub(super) fn share(self: &Rc<Self>) -> Option<Share> {
         let streams = self.streams.get();
         // All that are under way may be broken off as well.
         let has_room = streams < self.allowed() && streams + self.broken.get() < STREAMS;
-        (self.is_open() && !self.is_worn() && has_room).then(|| self.crowd())
+        (self.takes_more() && has_room).then(|| {
+            self.streams.set(streams + 1);
+            self.served.set(self.served.get().saturating_add(1));
+            Share { sender: self.sender.clone(), connection: self.clone(), ended: true }
+        })
     }
 
-    /// Takes part, whether there is room or not: the request waits for its turn then.
-    pub(super) fn crowd(self: &Rc<Self>) -> Share {
-        self.streams.set(self.streams.get() + 1);
-        self.served.set(self.served.get().saturating_add(1));
-        Share { sender: self.sender.clone(), connection: self.clone(), ended: false }
-    }
-
-    pub(super) fn streams(&self) -> usize {
-        self.streams.get()
+    /// Whether it takes further requests, now or once there is room.
+    pub(super) fn takes_more(&self) -> bool {
+        self.is_open() && !self.is_worn()
     }
 
     /// Whether so many requests on it were broken off that others should go elsewhere.
-    pub(super) fn is_worn(&self) -> bool {
+    fn is_worn(&self) -> bool {
         self.broken.get() >= BREAKS
     }
 
@@ -180,6 +187,7 @@ impl Shared {
     /// Takes no further request; ends with the last one that it carries.
     pub(super) fn retire(&self) {
         self.retired.set(true);
+        self.freed.notify_waiters();
     }
 
     /// Whether it has had nothing to do for this long.
@@ -189,6 +197,11 @@ impl Shared {
 }
 
 impl Share {
+    /// The request goes out.
+    pub(super) fn begin(&mut self) {
+        self.ended = false;
+    }
+
     pub(super) fn answered(&self) {
         self.connection.refused.set(0);
     }
