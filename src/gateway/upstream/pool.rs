@@ -304,7 +304,8 @@ impl Kept {
             let outcome = opening.borrow_and_update().clone();
             match outcome {
                 // What is open already may become free yet.
-                Some(Err(Unconnected::Full)) if self.shared.borrow().iter().any(|shared| shared.is_open()) => {}
+                Some(Err(Unconnected::Full))
+                    if self.shared.borrow().iter().any(|shared| shared.is_open()) => {}
                 Some(Err(failure)) => return Err(failure),
                 Some(Ok(())) | None => {}
             }
