@@ -3,7 +3,9 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
+use portcullis::credential::{Kind, Plaintext};
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -159,6 +161,39 @@ fn a_member_pushes_out_their_own_notices_before_those_of_others() {
     };
     until("room", || (count("token.leaked") == 29_900).then_some(()));
     assert_eq!(count("token.expiring"), 100);
+}
+
+#[test]
+fn reports_by_hand_leave_so_much_and_no_more() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let (minted, other) = (gateway.mint("production"), gateway.mint("production"));
+    let bob = Caller::member(&gateway, "bob", &["read", "mint"], None);
+    let report = |batch: usize| {
+        let places: Vec<_> = (0..100).map(|place| format!("batch {batch}, line {place}")).collect();
+        let body = json!({ "tokens": [minted.secret], "source": "bob", "places": places });
+        bob.get(200, "POST /v1/leaks", Some(body));
+    };
+    // At once, as scanners in several places do.
+    thread::scope(|scope| {
+        for batch in 0..4 {
+            scope.spawn(move || report(batch));
+        }
+    });
+    // What nobody holds leaves nothing.
+    let unknown: Vec<_> = (0..500).map(|_| Plaintext::generate(Kind::Token).unwrap()).collect();
+    let unknown: Vec<_> = unknown.iter().map(Plaintext::reveal).collect();
+    bob.get(200, "POST /v1/leaks", Some(json!({ "tokens": unknown, "source": "bob" })));
+
+    let items = |target: &str| gateway.admin(target, None).json()["items"].as_array().unwrap().clone();
+    assert_eq!(items("GET /v1/leaks?limit=500").len(), 100);
+    let log = items("GET /v1/audit?limit=500");
+    assert_eq!(log.iter().filter(|entry| entry["action"] == "leak.report").count(), 100);
+    // Calls come in order: nothing else was told before this.
+    bob.get(200, "POST /v1/leaks", Some(json!({ "tokens": [other.secret], "source": "bob" })));
+    let told = hook.calls_of("token.leaked", 2);
+    let of = |call: usize| told[call].body["data"]["token"]["id"].clone();
+    assert_eq!((of(0), of(1)), (json!(minted.id), json!(other.id)));
 }
 
 #[test]
