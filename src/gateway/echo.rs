@@ -102,7 +102,10 @@ fn redact(text: &[u8], injected: &Injected, is_all: bool) -> (Option<(Vec<u8>, u
     let secrets: &[_] = &sought(text, injected);
     let (mut cleaned, mut count, mut done) = (Vec::new(), 0, 0);
     // Where each comes next: a text may be full of them, and is gone through once for each secret and no more.
-    let find = |secret: &[u8], from| Some(from + memmem::find(text.get(from..)?, secret)?);
+    let find = |secret: &[u8], from| {
+        let rest = text.get(from..).filter(|rest| rest.len() >= secret.len())?;
+        Some(from + memmem::find(rest, secret)?)
+    };
     let mut next: Vec<_> = secrets
         .iter()
         .flat_map(|part| *part)
@@ -137,11 +140,14 @@ fn redact(text: &[u8], injected: &Injected, is_all: bool) -> (Option<(Vec<u8>, u
     (Some((cleaned, count)), end)
 }
 
-/// What a text may hold. Without a mark in it a spelling can at most begin there, and then what it is of begins there too.
+/// What a text may hold. Without a mark in it, or without what all spellings begin with, one can at most begin there, and
+/// then what it is of begins there too.
 fn sought<'a>(text: &[u8], injected: &'a Injected) -> [&'a [Value]; 2] {
     let [percent, backslash, ampersand, plus] = MARKS;
     let marked = memchr3(percent, backslash, ampersand, text).is_some() || memchr(plus, text).is_some();
-    [&injected.secrets, if marked { &injected.spelled } else { &[] }]
+    let begun =
+        || injected.beginnings.iter().any(|beginning| memmem::find(text, beginning.reveal()).is_some());
+    [&injected.secrets, if marked && begun() { &injected.spelled } else { &[] }]
 }
 
 /// Where from `done` on a secret may begin that goes on behind the text.
