@@ -1,8 +1,8 @@
 //! Notices that are not delivered yet: held, sent again by hand, bounded, and seen to at a stop.
 
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use portcullis::credential::{Kind, Plaintext};
@@ -228,6 +228,44 @@ fn what_nobody_can_read_takes_nothing_else_along() {
         };
         (counted("held") && counted("dead")).then_some(())
     });
+}
+
+#[test]
+fn a_receiver_that_hangs_holds_up_no_other_notice_and_gets_its_own_again() {
+    let ids: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = ids.clone();
+    let receiver = App::start(move |exchange: &mut Exchange<'_>| {
+        exchange.body();
+        let id = exchange.head.get("webhook-id").unwrap().to_owned();
+        let count = {
+            let mut seen = seen.lock().unwrap();
+            seen.push(id);
+            seen.len()
+        };
+        if count == 1 {
+            exchange.wire.wait_for_end();
+            exchange.close();
+            return;
+        }
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let app = App::echo();
+    let url = format!("\"{}\"", receiver.url());
+    let setup = Setup::new(&app).set("notify.webhook", "url", &url);
+    let setup = setup.set("notify.webhook", "secret_file", "\"hook-secret\"");
+    let mut gateway = setup.start_beside("hook-secret", hook::SECRET);
+    let came =
+        |count: usize| until("a call", || Some(ids.lock().unwrap().clone()).filter(|ids| ids.len() == count));
+    gateway.revoke(&gateway.mint("production").id);
+    came(1);
+    gateway.revoke(&gateway.mint("production").id);
+    came(2);
+    until("what hangs alone", || (notices(&gateway).len() == 1).then_some(()));
+    gateway.kill();
+    gateway.restart();
+    let ids = came(3);
+    assert!(ids[2] == ids[0] && ids[1] != ids[0], "{ids:?}");
+    until("an empty outbox", || notices(&gateway).is_empty().then_some(()));
 }
 
 #[test]
