@@ -10,8 +10,8 @@ use crate::support::gateway::{Gateway, Setup};
 use crate::support::http2::{
     Client, END_HEADERS, END_STREAM, Frame, HEADERS, MAX_CONCURRENT_STREAMS, PREFACE, block,
 };
-use crate::support::until;
 use crate::support::wire::{Head, Wire, request};
+use crate::support::{PATIENCE, until};
 
 /// Connections that are opened for one request until it stays in line.
 const OPENED: usize = 3;
@@ -29,13 +29,14 @@ struct Full {
 }
 
 impl Full {
-    fn new(timeouts: &str) -> Self {
+    fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let url = format!("h2c://{}", listener.local_addr().unwrap());
         let gateway = Setup::with_upstreams(&[&url])
             .set("gateway", "workers", "1")
             .set("apps.shop.environments.production", "upstream_auth", "\"bearer $Secret{KEY}\"")
-            .both("timeouts", timeouts)
+            .both("timeouts", "{ connect = \"60s\" }")
             .start();
         let token = gateway.mint("production").secret;
         let (apps, heads, callers) = (Vec::new(), Vec::new(), Vec::new());
@@ -69,7 +70,9 @@ impl Full {
 
     /// Takes the next connection, and the one request that comes over it.
     fn accept(&mut self) {
-        let (mut stream, _) = self.listener.accept().unwrap();
+        let (mut stream, _) = until("a connection", || self.listener.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.read_exact(&mut [0; PREFACE.len()]).unwrap();
         let mut app = Client::new(stream);
         app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
@@ -106,7 +109,7 @@ fn post(token: &str) -> Vec<u8> {
 
 #[test]
 fn who_waits_in_line_goes_with_the_secrets_of_then() {
-    let mut full = Full::new("{}");
+    let mut full = Full::new();
     full.set("second-value");
     full.answer(0, 1);
     assert_eq!(full.apps[0].answer_head(3).get("authorization"), Some("Bearer second-value"));
@@ -123,7 +126,7 @@ fn who_waits_in_line_goes_with_the_secrets_of_then() {
 
 #[test]
 fn who_waits_in_line_does_not_go_without_them() {
-    let mut full = Full::new("{}");
+    let mut full = Full::new();
     assert_eq!(full.gateway.admin("POST /v1/secrets/KEY/revoke", None).status, 200);
     full.answer(0, 1);
     full.waiting().1.answer().refused(502, "secret_unavailable");
@@ -133,21 +136,18 @@ fn who_waits_in_line_does_not_go_without_them() {
 
 #[test]
 fn who_waits_in_line_is_ended_like_any_other() {
-    let mut full = Full::new("{}");
+    let mut full = Full::new();
     let (id, mut wire) = full.waiting();
     let revoked = full.gateway.admin(&format!("POST /v1/tokens/{id}/revoke"), None).json();
     assert_eq!(revoked["ended"], json!({ "requests": 1, "streams": 0 }));
     wire.answer().refused(401, "token_revoked");
     full.answer(0, 1);
     full.goes_on(3);
-
-    let mut full = Full::new("{ response_header = \"1s\" }");
-    full.waiting().1.answer().refused(504, "upstream_timeout");
 }
 
 #[test]
 fn an_app_may_take_more_by_and_by() {
-    let mut full = Full::new("{}");
+    let mut full = Full::new();
     let (_, mut wire) = full.waiting();
     full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 2)]));
     full.apps[0].answer_head(3);
@@ -158,7 +158,7 @@ fn an_app_may_take_more_by_and_by() {
 
 #[test]
 fn where_no_connection_is_left_another_is_opened() {
-    let mut full = Full::new("{}");
+    let mut full = Full::new();
     let (_, mut wire) = full.waiting();
     full.apps.clear();
     full.accept();

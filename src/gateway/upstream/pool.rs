@@ -155,6 +155,11 @@ impl Kept {
         self.line.serve(|| self.share());
     }
 
+    /// Whether a connection that is open takes more requests, now or once it has room.
+    fn takes_more(&self) -> bool {
+        self.shared.borrow().iter().any(|shared| shared.takes_more())
+    }
+
     fn share(&self) -> Option<Share> {
         self.shared.borrow().iter().find_map(|shared| shared.share())
     }
@@ -283,7 +288,7 @@ impl Kept {
                 continue;
             }
             // An app that takes little at once: no more is opened, and the request has its own time to wait.
-            if rounds >= ROUNDS && self.shared.borrow().iter().any(|shared| shared.takes_more()) {
+            if rounds >= ROUNDS && self.takes_more() {
                 tokio::select! {
                     biased;
                     Ok(share) = &mut place.given => return Ok(Sender::Http2(share)),
@@ -351,6 +356,11 @@ impl Kept {
             // One that is retired goes on in the hands of those who use it.
             shared.is_open() && !shared.is_idle(now, IDLE_SHARED)
         });
+        // An app may take more than it did, or none of them any more.
+        self.serve();
+        if !self.line.is_empty() && !self.takes_more() {
+            self.freed.notify_waiters();
+        }
     }
 
     fn is_in_use(&self) -> bool {

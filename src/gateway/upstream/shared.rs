@@ -80,8 +80,8 @@ pub(crate) struct Share {
 type Driver = RefCell<Option<Connection<TokioIo<Stream>, Upload, Local>>>;
 
 impl Shared {
-    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there may be room
-    /// for another request, and when it takes no further one.
+    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever a request
+    /// has left room for another one.
     pub(super) async fn open(stream: Stream, freed: Rc<Notify>) -> Result<Rc<Self>, Unconnected> {
         let peer = stream.peer();
         let (sender, connection) = Builder::new(Local)
@@ -99,25 +99,16 @@ impl Shared {
             .map_err(|error| Unconnected::Unreachable(std::io::Error::other(error).into()))?;
         let driver = Rc::new(RefCell::new(Some(connection)));
         let calmed = Rc::new(Cell::new(false));
-        let (driven, calming, telling) = (driver.clone(), calmed.clone(), freed.clone());
-        let mut allowed = 0;
+        let (driven, calming) = (driver.clone(), calmed.clone());
         tokio::task::spawn_local(poll_fn(move |cx| {
             let ended = match driven.borrow_mut().as_mut() {
-                Some(connection) => {
-                    let ended = Pin::new(&mut *connection).poll(cx);
-                    let before = std::mem::replace(&mut allowed, connection.current_max_send_streams());
-                    if allowed > before {
-                        telling.notify_one();
-                    }
-                    ready!(ended)
-                }
+                Some(connection) => ready!(Pin::new(connection).poll(cx)),
                 None => Ok(()),
             };
             // Whoever waits for an answer is told of a failure; nobody else needs to know.
             calming.set(ended.is_err_and(|error| is_calming(&error)));
             let connection = driven.take();
             drop(connection);
-            telling.notify_waiters();
             Poll::Ready(())
         }));
         let opened = Self {
@@ -187,7 +178,6 @@ impl Shared {
     /// Takes no further request; ends with the last one that it carries.
     pub(super) fn retire(&self) {
         self.retired.set(true);
-        self.freed.notify_waiters();
     }
 
     /// Whether it has had nothing to do for this long.
