@@ -33,6 +33,7 @@ pub struct Cells {
     tunnels_begun: Counter,
     tunnels_ended: Counter,
     redacted: Counter,
+    unsearched: Counter,
 }
 
 /// What is counted of a request at its end.
@@ -78,6 +79,7 @@ impl Traffic {
             totals.tunnels_open += in_between(&cells.tunnels_ended, &cells.tunnels_begun);
             totals.tunnels += cells.tunnels_begun.get();
             totals.redacted += cells.redacted.get();
+            totals.unsearched += cells.unsearched.get();
         }
         totals
     }
@@ -97,6 +99,12 @@ impl Cells {
     /// So many secrets were replaced in what the app answered.
     pub fn redacted(&self, count: u64) {
         self.redacted.add_alone(count);
+    }
+
+    /// The app's answer could not be searched for secrets though it was to be; returns how many there were.
+    pub fn unsearched(&self) -> u64 {
+        self.unsearched.add_alone(1);
+        self.unsearched.get()
     }
 
     /// It has ended.
@@ -133,6 +141,7 @@ impl Default for Cells {
             tunnels_begun: Counter::default(),
             tunnels_ended: Counter::default(),
             redacted: Counter::default(),
+            unsearched: Counter::default(),
         }
     }
 }
@@ -149,6 +158,7 @@ pub struct Totals {
     pub tunnels: u64,
     pub tunnels_open: u64,
     pub redacted: u64,
+    pub unsearched: u64,
 }
 
 impl Default for Totals {
@@ -163,6 +173,7 @@ impl Default for Totals {
             tunnels: 0,
             tunnels_open: 0,
             redacted: 0,
+            unsearched: 0,
         }
     }
 }

@@ -118,6 +118,7 @@ impl Control {
         let places = found_in(asked.url, asked.places, digests.len(), &mut faults);
         faults.none()?;
         let Some(source) = source else { return Err(Fault::Invalid(Vec::new())) };
+        let _turn = self.turns.take(caller).await;
         let in_each = |digest: &Digest| {
             let digest = *digest;
             places.iter().map(move |place| FoundLeak { digest, place: place.clone() })

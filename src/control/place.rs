@@ -14,9 +14,12 @@ pub(super) fn stored_place(place: &str) -> String {
     let address = plain
         .find(MARK)
         .or_else(|| decodings(&plain).is_none_or(|decoded| decoded.iter().any(names_address)).then_some(0));
-    let fragment = address.and_then(|from| Some(from + plain[from..].find('#')?));
-    let ends = [plain.find('?'), fragment].into_iter().flatten();
-    let place = without_users(&plain[..ends.min().unwrap_or(plain.len())]);
+    let end = match address {
+        Some(from) => plain[from..].find(['?', '#']).map(|end| from + end),
+        // Of an address without its scheme.
+        None => plain.find('?').filter(|end| plain[*end..].contains('=')),
+    };
+    let place = without_users(&plain[..end.unwrap_or(plain.len())]);
     let decoded = decodings(&place).unwrap_or_default();
     let names_user = |text: &Vec<u8>| {
         let text = String::from_utf8_lossy(text);
@@ -62,6 +65,9 @@ mod tests {
             ("https%3A//ann:hunter2@example.com/".to_owned(), ""),
             ("git@github.com:a/b".to_owned(), "git@github.com:a/b"),
             ("src/C#/a.cs:1:1".to_owned(), "src/C#/a.cs:1:1"),
+            ("who knows? (nightly)".to_owned(), "who knows? (nightly)"),
+            ("what? https://example.com/?a#b".to_owned(), "what? https://example.com/"),
+            ("example.com/?password=x".to_owned(), "example.com/"),
             ("https%3A//example.com/#password=x".to_owned(), "https%3A//example.com/"),
             ("C#/a: https://example.com/#password=x".to_owned(), "C#/a: https://example.com/"),
             (format!("https://example.com/%{}41", "25".repeat(9)), ""),

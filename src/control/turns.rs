@@ -1,5 +1,5 @@
-//! Whose turn it is to look for something: what takes long is asked once at a time by each member, so that nobody's
-//! searches keep everybody else from asking.
+//! Whose turn it is to look for something or to report it: what takes long is asked once at a time by each member, so
+//! that nobody keeps everybody else from asking.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

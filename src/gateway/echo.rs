@@ -28,6 +28,10 @@ pub(super) struct Redactor {
     left: usize,
 }
 
+/// A body that was to be searched, and cannot be.
+#[derive(Debug)]
+pub(super) struct Compressed;
+
 /// Replaces secrets in the values of fields; returns how many there were.
 pub(super) fn clean(fields: &mut HeaderMap, injected: &Injected) -> u64 {
     let mut found = 0;
@@ -44,19 +48,25 @@ pub(super) fn clean(fields: &mut HeaderMap, injected: &Injected) -> u64 {
 
 impl Redactor {
     /// For an answer whose body is to be searched. Its length may change: the head must not tell it any more.
+    ///
+    /// # Errors
+    /// Where that cannot be done.
     pub(super) fn new(
         injected: &Arc<Injected>,
         method: &Method,
         head: &mut response::Parts,
-    ) -> Option<Box<Self>> {
+    ) -> Result<Option<Box<Self>>, Compressed> {
         let empty = *method == Method::HEAD
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if !injected.bodies || empty || !is_plain_text(&head.headers) {
-            return None;
+        if !injected.bodies || empty || !is_text(&head.headers) {
+            return Ok(None);
+        }
+        if is_compressed(&head.headers) {
+            return Err(Compressed);
         }
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::ACCEPT_RANGES);
-        Some(Box::new(Self { injected: injected.clone(), held: Vec::new(), left: REACH }))
+        Ok(Some(Box::new(Self { injected: injected.clone(), held: Vec::new(), left: REACH })))
     }
 
     /// What may go out of what has come so far, and how many secrets were replaced in it.
@@ -92,7 +102,10 @@ fn redact(text: &[u8], injected: &Injected, is_all: bool) -> (Option<(Vec<u8>, u
     let secrets: &[_] = &sought(text, injected);
     let (mut cleaned, mut count, mut done) = (Vec::new(), 0, 0);
     // Where each comes next: a text may be full of them, and is gone through once for each secret and no more.
-    let find = |secret: &[u8], from| Some(from + memmem::find(text.get(from..)?, secret)?);
+    let find = |secret: &[u8], from| {
+        let rest = text.get(from..).filter(|rest| rest.len() >= secret.len())?;
+        Some(from + memmem::find(rest, secret)?)
+    };
     let mut next: Vec<_> = secrets
         .iter()
         .flat_map(|part| *part)
@@ -127,11 +140,14 @@ fn redact(text: &[u8], injected: &Injected, is_all: bool) -> (Option<(Vec<u8>, u
     (Some((cleaned, count)), end)
 }
 
-/// What a text may hold. Without a mark in it a spelling can at most begin there, and then what it is of begins there too.
+/// What a text may hold. Without a mark in it, or without what all spellings begin with, one can at most begin there, and
+/// then what it is of begins there too.
 fn sought<'a>(text: &[u8], injected: &'a Injected) -> [&'a [Value]; 2] {
     let [percent, backslash, ampersand, plus] = MARKS;
     let marked = memchr3(percent, backslash, ampersand, text).is_some() || memchr(plus, text).is_some();
-    [&injected.secrets, if marked { &injected.spelled } else { &[] }]
+    let begun =
+        || injected.beginnings.iter().any(|beginning| memmem::find(text, beginning.reveal()).is_some());
+    [&injected.secrets, if marked && begun() { &injected.spelled } else { &[] }]
 }
 
 /// Where from `done` on a secret may begin that goes on behind the text.
@@ -146,19 +162,18 @@ fn open(text: &[u8], done: usize, secrets: &[&[Value]]) -> usize {
     secrets.iter().flat_map(|part| *part).filter_map(begins).min().unwrap_or(text.len())
 }
 
-/// Whether a body is text that is not compressed.
-fn is_plain_text(fields: &HeaderMap) -> bool {
-    let encoded = fields
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
-    let mut kinds = fields.get_all(header::CONTENT_TYPE).iter().peekable();
-    // What a client is not told it guesses, as is the case with small servers' pages.
-    let text = kinds.peek().is_none() || kinds.any(is_text);
-    text && !encoded
+fn is_compressed(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(header::CONTENT_ENCODING).iter();
+    codings.any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
-fn is_text(kind: &HeaderValue) -> bool {
+fn is_text(fields: &HeaderMap) -> bool {
+    let mut kinds = fields.get_all(header::CONTENT_TYPE).iter().peekable();
+    // What a client is not told it guesses, as is the case with small servers' pages.
+    kinds.peek().is_none() || kinds.any(names_text)
+}
+
+fn names_text(kind: &HeaderValue) -> bool {
     let kind = kind.to_str().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind.starts_with("text/")
@@ -236,16 +251,16 @@ mod tests {
 
     #[test]
     fn text_is_told_by_its_type() {
-        for (kind, encoding, plain) in [
+        for (kind, encoding, text) in [
             ("text/html; charset=utf-8", "", true),
             ("application/json", "identity", true),
             ("application/problem+json", "", true),
             ("text/event-stream", "", true),
-            ("text/html", "gzip", false),
+            ("text/html", "gzip", true),
             ("image/png", "", false),
             ("application/octet-stream", "", false),
             ("", "", true),
-            ("", "gzip", false),
+            ("", "gzip", true),
         ] {
             let mut fields = HeaderMap::new();
             for (name, value) in [("content-type", kind), ("content-encoding", encoding)] {
@@ -253,9 +268,13 @@ mod tests {
                     fields.insert(name, HeaderValue::from_static(value));
                 }
             }
-            assert_eq!(is_plain_text(&fields), plain, "{kind} {encoding}");
+            assert_eq!(
+                (is_text(&fields), is_compressed(&fields)),
+                (text, encoding == "gzip"),
+                "{kind} {encoding}"
+            );
             fields.append("content-type", HeaderValue::from_static("text/plain"));
-            assert_eq!(is_plain_text(&fields), encoding != "gzip", "{kind} and text");
+            assert!(is_text(&fields), "{kind} and text");
         }
     }
 

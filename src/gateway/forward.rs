@@ -11,7 +11,7 @@ use super::Passage;
 use super::authorize::Permit;
 use super::clock;
 use super::crossing::Crossing;
-use super::echo::Redactor;
+use super::echo::{Compressed, Redactor};
 use super::headers;
 use super::record::Record;
 use super::reject::{self, Reject};
@@ -115,8 +115,13 @@ pub(super) fn pass_on(
         headers::strip_hops(&mut parts.headers);
     }
     headers::to_client(&mut parts.headers, permit, &record);
-    let injected = record.injected.as_ref();
-    let redactor = injected.and_then(|injected| Redactor::new(injected, &record.method, &mut parts));
+    let redactor = match &record.injected {
+        Some(injected) => Redactor::new(injected, &record.method, &mut parts).unwrap_or_else(|Compressed| {
+            record.unsearched();
+            None
+        }),
+        None => None,
+    };
     record.status = parts.status.as_u16();
     occupied.slot().begin();
     let mut response = Response::from_parts(parts, Body::download(body, record, occupied, lease, redactor));

@@ -44,6 +44,8 @@ pub(super) struct Injected {
     pub secrets: Vec<Value>,
     /// The same as apps write it elsewhere: each begins like what it is of, and goes on with one of [`spelling::MARKS`].
     pub spelled: Vec<Value>,
+    /// What all those of one value begin with.
+    pub beginnings: Vec<Value>,
     /// Whether bodies are searched too.
     pub bodies: bool,
     /// Of the vault, when the values were taken from there.
@@ -95,6 +97,7 @@ impl Injections {
             fields: Vec::new(),
             secrets: Vec::new(),
             spelled: Vec::new(),
+            beginnings: Vec::new(),
             bodies: false,
             generation,
             until,
@@ -122,8 +125,7 @@ impl Injections {
         injected
             .secrets
             .retain(|secret| secret.reveal().len() >= SHORTEST_GUARDED && self.guard != EchoGuard::Off);
-        injected.spelled =
-            injected.secrets.iter().flat_map(|secret| spelling::others(secret.reveal())).collect();
+        injected.spell();
         injected.bodies = self.guard == EchoGuard::Body && !injected.secrets.is_empty();
         if injected.bodies {
             injected.ask_for_all();
@@ -146,6 +148,14 @@ impl Injected {
             || (self.bodies && asks_for_parts(name))
     }
 
+    fn spell(&mut self) {
+        for secret in &self.secrets {
+            let others = spelling::others(secret.reveal());
+            self.beginnings.extend(spelling::beginning(secret.reveal(), &others));
+            self.spelled.extend(others);
+        }
+    }
+
     /// What is compressed, or comes in parts, could not be searched.
     fn ask_for_all(&mut self) {
         self.fields.retain(|(name, _)| {
@@ -163,8 +173,11 @@ fn asks_for_parts(name: &HeaderName) -> bool {
 impl Injected {
     /// Nothing to set, and these to be found in answers.
     pub(super) fn guarding(secrets: Vec<Value>) -> Self {
-        let spelled = secrets.iter().flat_map(|secret| spelling::others(secret.reveal())).collect();
-        Self { fields: Vec::new(), secrets, spelled, bodies: true, generation: 0, until: ALWAYS }
+        let (fields, spelled, beginnings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut injected =
+            Self { fields, secrets, spelled, beginnings, bodies: true, generation: 0, until: ALWAYS };
+        injected.spell();
+        injected
     }
 }
 

@@ -168,6 +168,20 @@ impl Record {
         }
     }
 
+    /// The app compressed an answer that was to be searched, though it was asked not to.
+    pub(super) fn unsearched(&self) {
+        let (Some(cells), Some(route)) = (self.cells(), self.route()) else { return };
+        let count = cells.unsearched();
+        // Seldom, however many there are.
+        if count.is_power_of_two() {
+            let Route { app, environment, .. } = &**route;
+            tracing::warn!(
+                "{app} in {environment} compresses answers though asked not to: the echo guard cannot search them \
+                 ({count} so far on this worker)"
+            );
+        }
+    }
+
     /// The upstream's head has come, or failed to.
     pub(super) fn upstream_answered(&mut self) {
         self.upstream_us = self.upstream_began.map(|began| micros(clock::look() - began));

@@ -81,6 +81,13 @@ pub(super) fn others(value: &[u8]) -> Vec<Value> {
     all.into_iter().map(Value::new).collect()
 }
 
+/// What a value and all its other spellings begin with; `None` where it has none.
+pub(super) fn beginning(value: &[u8], others: &[Value]) -> Option<Value> {
+    let shared = |other: &Value| value.iter().zip(other.reveal()).take_while(|(one, two)| one == two).count();
+    let length = others.iter().map(shared).min()?;
+    Some(Value::new(Zeroizing::new(value[..length].to_vec())))
+}
+
 fn hexadecimal(byte: u8, digits: &[u8; 16]) -> [u8; 2] {
     [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]
 }
@@ -111,7 +118,8 @@ mod tests {
         }
         assert!(!known("pass/word+%hunter&2="));
         assert!(all.len() < 24, "{}", all.len());
-        assert!(others(b"hunter2_-.").is_empty());
+        assert_eq!(beginning(b"pass/word+%hunter&2=", &all).unwrap().reveal(), b"pass");
+        assert!(others(b"hunter2_-.").is_empty() && beginning(b"hunter2_-.", &[]).is_none());
         let quoted = others(br#"a "b"\c"#);
         assert!(quoted.iter().any(|value| value.reveal() == br#"a \"b\"\\c"#));
         assert!(quoted.iter().any(|value| value.reveal() == b"a+%22b%22%5Cc"));

@@ -106,6 +106,37 @@ fn bodies_are_guarded_where_that_is_asked_for_however_they_are_cut() {
 }
 
 #[test]
+fn what_comes_compressed_all_the_same_is_passed_on_and_counted() {
+    // Whatever the bytes are.
+    const ZIPPED: &str = "\x1f\x08 hunter2-canary-value";
+    let app = App::start(|exchange: &mut Exchange<'_>| {
+        assert!(["identity", ""].contains(&exchange.head.get("accept-encoding").unwrap_or_default()));
+        let (kind, coding) = exchange.head.target()[1..].split_once('/').unwrap();
+        exchange.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n{ZIPPED}",
+            kind.replace('+', "/"),
+            ZIPPED.len(),
+        ));
+    });
+    let (gateway, token) = gateway(&app, "body");
+    let unsearched =
+        || gateway.metrics().of("echoes_unsearched_total{app=\"shop\",environment=\"production\"}");
+    let ask = |path: &str| gateway.ask(with_token(&format!("GET {path}"), HOST, &token));
+    assert_eq!(unsearched(), 0.0);
+    for (path, count) in [("/text+html/gzip", 1.0), ("/application+json/br", 2.0), ("/image+png/gzip", 2.0)] {
+        let answer = ask(path);
+        assert_eq!((answer.text(), answer.get("content-length")), (ZIPPED, Some("23")), "{path}");
+        assert_eq!(unsearched(), count, "{path}");
+    }
+    assert_eq!((ask("/text+html/identity").text(), unsearched()), ("\x1f\x08 [redacted]", 2.0));
+    gateway.wait_for_words("shop in production compresses answers though asked not to");
+
+    let (gateway, token) = self::gateway(&app, "headers");
+    assert_eq!(gateway.ask(with_token("GET /text+html/gzip", HOST, &token)).text(), ZIPPED);
+    assert_eq!(gateway.metrics().of("echoes_unsearched_total{app=\"shop\",environment=\"production\"}"), 0.0);
+}
+
+#[test]
 fn an_upgrade_is_guarded_too() {
     let app = App::start(|exchange| {
         let got = exchange.head.get("x-api-key").unwrap_or_default().to_owned();

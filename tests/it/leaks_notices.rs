@@ -1,9 +1,11 @@
 //! Notices that are not delivered yet: held, sent again by hand, bounded, and seen to at a stop.
 
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
+use portcullis::credential::{Kind, Plaintext};
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -162,6 +164,39 @@ fn a_member_pushes_out_their_own_notices_before_those_of_others() {
 }
 
 #[test]
+fn reports_by_hand_leave_so_much_and_no_more() {
+    let (app, hook) = (App::echo(), Hook::taking());
+    let gateway = with_hook(&app, &hook);
+    let (minted, other) = (gateway.mint("production"), gateway.mint("production"));
+    let bob = Caller::member(&gateway, "bob", &["read", "mint"], None);
+    let report = |batch: usize| {
+        let places: Vec<_> = (0..100).map(|place| format!("batch {batch}, line {place}")).collect();
+        let body = json!({ "tokens": [minted.secret], "source": "bob", "places": places });
+        bob.get(200, "POST /v1/leaks", Some(body));
+    };
+    // At once, as scanners in several places do.
+    thread::scope(|scope| {
+        for batch in 0..4 {
+            scope.spawn(move || report(batch));
+        }
+    });
+    // What nobody holds leaves nothing.
+    let unknown: Vec<_> = (0..500).map(|_| Plaintext::generate(Kind::Token).unwrap()).collect();
+    let unknown: Vec<_> = unknown.iter().map(Plaintext::reveal).collect();
+    bob.get(200, "POST /v1/leaks", Some(json!({ "tokens": unknown, "source": "bob" })));
+
+    let items = |target: &str| gateway.admin(target, None).json()["items"].as_array().unwrap().clone();
+    assert_eq!(items("GET /v1/leaks?limit=500").len(), 100);
+    let log = items("GET /v1/audit?limit=500");
+    assert_eq!(log.iter().filter(|entry| entry["action"] == "leak.report").count(), 100);
+    // Calls come in order: nothing else was told before this.
+    bob.get(200, "POST /v1/leaks", Some(json!({ "tokens": [other.secret], "source": "bob" })));
+    let told = hook.calls_of("token.leaked", 2);
+    let of = |call: usize| told[call].body["data"]["token"]["id"].clone();
+    assert_eq!((of(0), of(1)), (json!(minted.id), json!(other.id)));
+}
+
+#[test]
 fn what_nobody_can_read_takes_nothing_else_along() {
     // Without a webhook they are held.
     let gateway = Gateway::before(&App::echo());
@@ -193,6 +228,44 @@ fn what_nobody_can_read_takes_nothing_else_along() {
         };
         (counted("held") && counted("dead")).then_some(())
     });
+}
+
+#[test]
+fn a_receiver_that_hangs_holds_up_no_other_notice_and_gets_its_own_again() {
+    let ids: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = ids.clone();
+    let receiver = App::start(move |exchange: &mut Exchange<'_>| {
+        exchange.body();
+        let id = exchange.head.get("webhook-id").unwrap().to_owned();
+        let count = {
+            let mut seen = seen.lock().unwrap();
+            seen.push(id);
+            seen.len()
+        };
+        if count == 1 {
+            exchange.wire.wait_for_end();
+            exchange.close();
+            return;
+        }
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let app = App::echo();
+    let url = format!("\"{}\"", receiver.url());
+    let setup = Setup::new(&app).set("notify.webhook", "url", &url);
+    let setup = setup.set("notify.webhook", "secret_file", "\"hook-secret\"");
+    let mut gateway = setup.start_beside("hook-secret", hook::SECRET);
+    let came =
+        |count: usize| until("a call", || Some(ids.lock().unwrap().clone()).filter(|ids| ids.len() == count));
+    gateway.revoke(&gateway.mint("production").id);
+    came(1);
+    gateway.revoke(&gateway.mint("production").id);
+    came(2);
+    until("what hangs alone", || (notices(&gateway).len() == 1).then_some(()));
+    gateway.kill();
+    gateway.restart();
+    let ids = came(3);
+    assert!(ids[2] == ids[0] && ids[1] != ids[0], "{ids:?}");
+    until("an empty outbox", || notices(&gateway).is_empty().then_some(()));
 }
 
 #[test]

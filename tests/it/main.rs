@@ -46,6 +46,7 @@ mod http2_streams;
 mod http2_websocket;
 mod idempotency;
 mod idle;
+mod in_line;
 mod inherited;
 mod leaks;
 mod leaks_github;

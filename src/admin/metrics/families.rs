@@ -96,7 +96,9 @@ impl Families {
         let help = "Upgraded connections that have not ended";
         page.gauges("tunnels_open", help, None, each(|totals| totals.tunnels_open))?;
         let help = "Secrets that an app sent back and that were taken out of its answers";
-        page.counters("echoes_redacted", help, None, each(|totals| totals.redacted))
+        page.counters("echoes_redacted", help, None, each(|totals| totals.redacted))?;
+        let help = "Answers that came compressed where bodies are searched for secrets: they were passed on unsearched";
+        page.counters("echoes_unsearched", help, None, each(|totals| totals.unsearched))
     }
 
     fn secrets(&self, page: &mut Page<'_>) -> Result {

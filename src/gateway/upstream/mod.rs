@@ -5,6 +5,7 @@ mod cap;
 mod departure;
 pub(super) mod dial;
 mod health;
+mod line;
 pub(super) mod link;
 mod place;
 pub(super) mod pool;

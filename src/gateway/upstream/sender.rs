@@ -73,6 +73,7 @@ async fn send_shared(
     target: &Target,
 ) -> Result<Response<Source>, Failure> {
     let message = shape::to_http2(crossing, upload.take(), target);
+    share.begin();
     let mut failed = match share.sender.try_send_request(message).await {
         Ok(answer) => {
             share.answered();

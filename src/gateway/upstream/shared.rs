@@ -80,8 +80,8 @@ pub(crate) struct Share {
 type Driver = RefCell<Option<Connection<TokioIo<Stream>, Upload, Local>>>;
 
 impl Shared {
-    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there is room for
-    /// another request.
+    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever a request
+    /// has left room for another one.
     pub(super) async fn open(stream: Stream, freed: Rc<Notify>) -> Result<Rc<Self>, Unconnected> {
         let peer = stream.peer();
         let (sender, connection) = Builder::new(Local)
@@ -136,27 +136,25 @@ impl Shared {
         self.driver.borrow().as_ref().map_or(0, Connection::current_max_send_streams)
     }
 
-    /// Takes part, if there is room as far as is known.
+    /// Takes part, if there is room. A request that is one too many would wait inside, with the secrets that it has by then.
     pub(super) fn share(self: &Rc<Self>) -> Option<Share> {
         let streams = self.streams.get();
         // All that are under way may be broken off as well.
         let has_room = streams < self.allowed() && streams + self.broken.get() < STREAMS;
-        (self.is_open() && !self.is_worn() && has_room).then(|| self.crowd())
+        (self.takes_more() && has_room).then(|| {
+            self.streams.set(streams + 1);
+            self.served.set(self.served.get().saturating_add(1));
+            Share { sender: self.sender.clone(), connection: self.clone(), ended: true }
+        })
     }
 
-    /// Takes part, whether there is room or not: the request waits for its turn then.
-    pub(super) fn crowd(self: &Rc<Self>) -> Share {
-        self.streams.set(self.streams.get() + 1);
-        self.served.set(self.served.get().saturating_add(1));
-        Share { sender: self.sender.clone(), connection: self.clone(), ended: false }
-    }
-
-    pub(super) fn streams(&self) -> usize {
-        self.streams.get()
+    /// Whether it takes further requests, now or once there is room.
+    pub(super) fn takes_more(&self) -> bool {
+        self.is_open() && !self.is_worn()
     }
 
     /// Whether so many requests on it were broken off that others should go elsewhere.
-    pub(super) fn is_worn(&self) -> bool {
+    fn is_worn(&self) -> bool {
         self.broken.get() >= BREAKS
     }
 
@@ -189,6 +187,11 @@ impl Shared {
 }
 
 impl Share {
+    /// The request goes out.
+    pub(super) fn begin(&mut self) {
+        self.ended = false;
+    }
+
     pub(super) fn answered(&self) {
         self.connection.refused.set(0);
     }

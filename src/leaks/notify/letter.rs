@@ -174,7 +174,7 @@ fn others(letter: &mut Lines, data: &Value) {
         ));
     }
     if data[more] == json!(true) {
-        letter.say("  and more");
+        letter.say("  and more: portcullis token list");
     }
 }
 
@@ -330,7 +330,7 @@ mod tests {
             "It was revoked at once",
             "Found by: github\nFound in: https://github.com/a/b",
             "Last used: 2026-11-20T10:00:00Z, from 192.0.2.7",
-            "  tok_2 x (…efgh), * in e\n  and more",
+            "  tok_2 x (…efgh), * in e\n  and more: portcullis token list",
             "portcullis token create --app=shop --environment=production --label='Ann'\\''s $(CI)' \
              --scope='GET /healthz' --allow=10.0.0.0/8 --rate=100/1m --on-publish=keep --expires=3mo",
         ] {

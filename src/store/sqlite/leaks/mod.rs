@@ -115,12 +115,7 @@ fn token_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row, Room::of_report(act))?;
-    if fresh || (new && !told_lately(work.conn, act, &row)?) {
-        let told = told(act, reported, &row);
-        enqueue(work, act.at, Event::TokenLeaked, &About::Token(&after), told, outlets, true)?;
-        note_told(work.conn, act, &row)?;
-    }
+    leaked(work, act, reported, &row, (Event::TokenLeaked, About::Token(&after)), outlets)?;
     let of = Held::Token(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done, last_admin: false })
 }
@@ -158,14 +153,26 @@ fn key_leaked(
         count: 1,
         fresh,
     };
-    let new = note(work, act, reported, &row, Room::of_report(act))?;
-    if fresh || (new && !told_lately(work.conn, act, &row)?) {
-        let told = told(act, reported, &row);
-        enqueue(work, act.at, Event::KeyLeaked, &About::Key(&after), told, outlets, true)?;
-        note_told(work.conn, act, &row)?;
-    }
+    leaked(work, act, reported, &row, (Event::KeyLeaked, About::Key(&after)), outlets)?;
     let of = Held::Key(Box::new(after));
     Ok(Reaction { of: Revocation { of, revision, fresh }, done, last_admin })
+}
+
+/// Notes where a credential was found, and has its owner told of what is new.
+fn leaked(
+    work: &Work<'_>,
+    act: &Act,
+    reported: &Reported,
+    row: &Entry<'_>,
+    (event, about): (Event, About<'_>),
+    outlets: Outlets,
+) -> rusqlite::Result<()> {
+    let new = note(work, act, reported, row, Room::of_report(act))?;
+    if row.fresh || (new && !told_lately(work.conn, act, row)?) {
+        enqueue(work, act.at, event, &about, told(act, reported, row), outlets, true)?;
+        note_told(work.conn, act, row)?;
+    }
+    Ok(())
 }
 
 /// Notes signs that tokens may have leaked; their owners are told of each once.

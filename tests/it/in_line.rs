@@ -1,0 +1,170 @@
+//! Requests that wait until an app which takes few at once has room on a shared connection: they go in turn, with the
+//! secrets of then, and are ended as if they did not wait.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::json;
+
+use crate::support::gateway::{Gateway, Setup};
+use crate::support::http2::{
+    Client, END_HEADERS, END_STREAM, Frame, HEADERS, MAX_CONCURRENT_STREAMS, PREFACE, block,
+};
+use crate::support::wire::{Head, Wire, request};
+use crate::support::{PATIENCE, until};
+
+/// Connections that are opened for one request until it stays in line.
+const OPENED: usize = 3;
+
+/// An app that takes one request a connection, all of them taken, and one request more.
+struct Full {
+    gateway: Gateway,
+    listener: TcpListener,
+    apps: Vec<Client>,
+    /// What each connection was sent.
+    heads: Vec<Head>,
+    /// By whom: the id of a token, and where its answer is to come.
+    callers: Vec<(String, Wire<TcpStream>)>,
+    token: String,
+}
+
+impl Full {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("h2c://{}", listener.local_addr().unwrap());
+        let gateway = Setup::with_upstreams(&[&url])
+            .set("gateway", "workers", "1")
+            .set("apps.shop.environments.production", "upstream_auth", "\"bearer $Secret{KEY}\"")
+            .both("timeouts", "{ connect = \"60s\" }")
+            .start();
+        let token = gateway.mint("production").secret;
+        let (apps, heads, callers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut full = Self { gateway, listener, apps, heads, callers, token };
+        full.set("first-value");
+        full.ask();
+        full.accept();
+        for _ in 0..=OPENED {
+            full.ask();
+        }
+        let name = "requests_in_flight{app=\"shop\",environment=\"production\"}";
+        let all = full.callers.len() as f64;
+        until("requests in flight", || (full.gateway.metrics().of(name) == all).then_some(()));
+        for _ in 0..OPENED {
+            full.accept();
+        }
+        full
+    }
+
+    fn set(&self, value: &str) {
+        let answer = self.gateway.admin("PUT /v1/secrets/KEY", Some(json!({ "value": value })));
+        assert!(answer.status < 300, "{answer:?}");
+    }
+
+    fn ask(&mut self) {
+        let minted = self.gateway.mint("production");
+        let mut wire = self.gateway.connect();
+        wire.send(post(&minted.secret));
+        self.callers.push((minted.id, wire));
+    }
+
+    /// Takes the next connection, and the one request that comes over it.
+    fn accept(&mut self) {
+        let (mut stream, _) = until("a connection", || self.listener.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_exact(&mut [0; PREFACE.len()]).unwrap();
+        let mut app = Client::new(stream);
+        app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
+        self.heads.push(app.answer_head(1));
+        self.apps.push(app);
+    }
+
+    fn answer(&mut self, app: usize, stream: u32) {
+        let block = block(&[(":status", "204")]);
+        self.apps[app].send(&Frame::new(HEADERS, END_HEADERS | END_STREAM, stream, block));
+    }
+
+    /// Whoever waits in line.
+    fn waiting(&mut self) -> (String, Wire<TcpStream>) {
+        let sent = |id: &str| self.heads.iter().any(|head| head.get("x-portcullis-token-id") == Some(id));
+        let place = self.callers.iter().position(|(id, _)| !sent(id)).unwrap();
+        self.callers.swap_remove(place)
+    }
+
+    /// There is room on the first connection, and the next request gets it.
+    fn goes_on(&mut self, stream: u32) {
+        let mut wire = self.gateway.connect();
+        wire.send(post(&self.token));
+        self.apps[0].answer_head(stream);
+        self.answer(0, stream);
+        assert_eq!(wire.answer().status, 204);
+    }
+}
+
+/// What is sent twice by nobody.
+fn post(token: &str) -> Vec<u8> {
+    request("POST /", &[("X-Portcullis-Token", token), ("Content-Length", "0")])
+}
+
+#[test]
+fn who_waits_in_line_goes_with_the_secrets_of_then() {
+    let mut full = Full::new();
+    full.set("second-value");
+    full.answer(0, 1);
+    assert_eq!(full.apps[0].answer_head(3).get("authorization"), Some("Bearer second-value"));
+    full.answer(0, 3);
+    for app in 1..=OPENED {
+        assert_eq!(full.heads[app].get("authorization"), Some("Bearer first-value"));
+        full.answer(app, 1);
+    }
+    for (_, mut wire) in std::mem::take(&mut full.callers) {
+        assert_eq!(wire.answer().status, 204);
+    }
+    full.goes_on(5);
+}
+
+#[test]
+fn who_waits_in_line_does_not_go_without_them() {
+    let mut full = Full::new();
+    assert_eq!(full.gateway.admin("POST /v1/secrets/KEY/revoke", None).status, 200);
+    full.answer(0, 1);
+    full.waiting().1.answer().refused(502, "secret_unavailable");
+    full.set("second-value");
+    full.goes_on(3);
+}
+
+#[test]
+fn who_waits_in_line_is_ended_like_any_other() {
+    let mut full = Full::new();
+    let (id, mut wire) = full.waiting();
+    let revoked = full.gateway.admin(&format!("POST /v1/tokens/{id}/revoke"), None).json();
+    assert_eq!(revoked["ended"], json!({ "requests": 1, "streams": 0 }));
+    wire.answer().refused(401, "token_revoked");
+    full.answer(0, 1);
+    full.goes_on(3);
+}
+
+#[test]
+fn an_app_may_take_more_by_and_by() {
+    let mut full = Full::new();
+    let (_, mut wire) = full.waiting();
+    full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 2)]));
+    full.apps[0].answer_head(3);
+    full.answer(0, 3);
+    assert_eq!(wire.answer().status, 204);
+    full.goes_on(5);
+}
+
+#[test]
+fn where_no_connection_is_left_another_is_opened() {
+    let mut full = Full::new();
+    let (_, mut wire) = full.waiting();
+    full.apps.clear();
+    full.accept();
+    full.answer(0, 1);
+    assert_eq!(wire.answer().status, 204);
+    for (_, mut wire) in std::mem::take(&mut full.callers) {
+        wire.answer().refused(502, "upstream_unreachable");
+    }
+}
