@@ -1,7 +1,7 @@
 //! Zeroed bytes side by side, in large pages where there are many. A look-up among millions meets memory that is in no
 //! cache, and with small pages the processor has to fetch where the page lies first, which takes as long again.
 
-use memmap2::{Advice, MmapMut};
+use memmap2::MmapMut;
 
 /// A large page, and from how many bytes on they are asked for.
 const LARGE: usize = 2 << 20;
@@ -28,7 +28,7 @@ impl Memory {
         // What is never touched takes no memory.
         let map = MmapMut::map_anon(length.checked_add(LARGE)?).ok()?;
         #[cfg(target_os = "linux")]
-        if let Err(e) = map.advise(Advice::HugePage) {
+        if let Err(e) = map.advise(memmap2::Advice::HugePage) {
             tracing::debug!(error = %e, "the kernel knows no large pages: look-ups are slower among millions of tokens");
         }
         let address = map.as_ptr().addr();

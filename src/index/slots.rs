@@ -152,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_table_holds_what_a_set_does(steps in proptest::collection::vec((any::<bool>(), digest()), 0..200)) {
+        fn a_table_holds_what_a_set_does(steps in proptest::collection::vec((any::<bool>(), digest()), 0..60)) {
             let (mut slots, mut model) = (Slots::default(), HashSet::new());
             for (put, bytes) in steps {
                 let digest = Digest::from_bytes(bytes);
