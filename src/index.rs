@@ -2,6 +2,9 @@
 //! store that both are at. Only the follower holds the [`Writer`].
 
 mod environment;
+mod memory;
+mod slot;
+mod slots;
 mod table;
 
 use std::collections::VecDeque;
@@ -24,7 +27,7 @@ pub const NEVER: i64 = i64::MAX;
 /// How many receipts are kept for callers that have yet to collect theirs.
 const RECEIPTS: usize = 4096;
 
-/// What one token is bound to, as the decision needs it. Small: there may be a million of them.
+/// What one token is bound to, as the decision needs it.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub id: TokenId,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// The first pair of a query whose decoded name is `name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Pair> + 
         if pair.len() < name.len() || begin != first && !matches!(begin, Some(b'%' | b'+')) {
             return None;
         }
-        let (found, value) = match pair.find('=') {
+        let (found, value) = match memchr(b'=', pair.as_bytes()) {
             Some(equals) => (&pair[..equals], whole.start + equals + 1..whole.end),
             None => (pair, whole.end..whole.end),
         };
@@ -43,6 +43,9 @@ pub fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Pair> + 
 /// Percent-decodes `value` into `buffer`; `None` where it does not fill it exactly.
 #[must_use]
 pub fn decode<const N: usize>(value: &str) -> Option<[u8; N]> {
+    if memchr(b'%', value.as_bytes()).is_none() {
+        return value.as_bytes().try_into().ok();
+    }
     let mut decoded = percent_encoding::percent_decode_str(value);
     let mut buffer = [0; N];
     for place in &mut buffer {
@@ -78,7 +81,7 @@ pub fn remove_from_url(target: &str, name: &str) -> Option<String> {
 }
 
 fn is_name(found: &str, name: &str) -> bool {
-    if found.contains(['%', '+']) {
+    if memchr2(b'%', b'+', found.as_bytes()).is_some() {
         // `+` is a space in forms, and nobody's parameter name holds one by accident.
         let plain = found.bytes().map(|byte| if byte == b'+' { b' ' } else { byte });
         let mut wanted = name.bytes();
