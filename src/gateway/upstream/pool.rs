@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::Target;
 use super::cap::Cap;
 use super::dial::{self, Protocol, Unconnected};
-use super::line::Line;
 use super::link::{self, Link};
+use super::queue::Queue;
 use super::sender::Sender;
 use super::shared::{Share, Shared};
 use crate::gateway::clock;
@@ -57,7 +57,7 @@ struct Kept {
     /// Those of this worker that wait for a place under the target's cap.
     queued: Cell<usize>,
     /// Those that wait for a connection to share.
-    line: Line,
+    queue: Queue,
     /// Told whenever one of them may have become free.
     freed: Rc<Notify>,
 }
@@ -139,7 +139,7 @@ impl Kept {
             opening: RefCell::default(),
             spoken: Cell::new(None),
             queued: Cell::new(0),
-            line: Line::default(),
+            queue: Queue::default(),
             freed: Rc::default(),
         }
     }
@@ -152,7 +152,7 @@ impl Kept {
 
     /// Gives those in line what is free.
     fn serve(&self) {
-        self.line.serve(|| self.share());
+        self.queue.serve(|| self.share());
     }
 
     /// Whether a connection that is open takes more requests, now or once it has room.
@@ -271,7 +271,7 @@ impl Kept {
         let within_grace = || Instant::now() + within + GRACE;
         let late = if self.target.cap.is_some() { Unconnected::Full } else { Unconnected::TimedOut };
         let (mut deadline, mut rounds) = (within_grace(), 0);
-        let mut place = self.line.join();
+        let mut place = self.queue.join();
         loop {
             self.serve();
             if let Ok(share) = place.given.try_recv() {
@@ -358,7 +358,7 @@ impl Kept {
         });
         // An app may take more than it did, or none of them any more.
         self.serve();
-        if !self.line.is_empty() && !self.takes_more() {
+        if !self.queue.is_empty() && !self.takes_more() {
             self.freed.notify_waiters();
         }
     }
@@ -368,7 +368,7 @@ impl Kept {
             || !self.shared.borrow().is_empty()
             || self.opening.borrow().is_some()
             || self.queued.get() > 0
-            || !self.line.is_empty()
+            || !self.queue.is_empty()
     }
 }
 

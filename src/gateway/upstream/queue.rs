@@ -8,26 +8,26 @@ use tokio::sync::oneshot;
 use super::shared::Share;
 
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct Queue {
     waiting: RefCell<BTreeMap<u64, oneshot::Sender<Share>>>,
     joined: Cell<u64>,
 }
 
-/// A request's place in the line, left when this is dropped.
+/// A request's turn in the queue, left when this is dropped.
 #[derive(Debug)]
-pub(super) struct InLine<'a> {
-    line: &'a Line,
+pub(super) struct Turn<'a> {
+    queue: &'a Queue,
     number: u64,
     pub given: oneshot::Receiver<Share>,
 }
 
-impl Line {
-    pub(super) fn join(&self) -> InLine<'_> {
+impl Queue {
+    pub(super) fn join(&self) -> Turn<'_> {
         let (sender, given) = oneshot::channel();
         let number = self.joined.get();
         self.joined.set(number + 1);
         self.waiting.borrow_mut().insert(number, sender);
-        InLine { line: self, number, given }
+        Turn { queue: self, number, given }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,8 +46,8 @@ impl Line {
     }
 }
 
-impl Drop for InLine<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.line.waiting.borrow_mut().remove(&self.number);
+        self.queue.waiting.borrow_mut().remove(&self.number);
     }
 }
