@@ -8,6 +8,7 @@ mod slots;
 mod table;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use smol_str::SmolStr;
@@ -68,6 +69,18 @@ pub struct Index {
     revision: watch::Sender<u64>,
     receipts: Mutex<VecDeque<(u64, Receipt)>>,
     hindsight: Arc<Hindsight>,
+    /// Endings on their way to being in force.
+    hurries: AtomicUsize,
+}
+
+/// An ending on its way, for as long as this lives.
+#[derive(Debug)]
+pub struct Hurry(Arc<Index>);
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        self.0.hurries.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Index {
@@ -86,6 +99,7 @@ impl Index {
             revision: watch::Sender::new(0),
             receipts: Mutex::default(),
             hindsight,
+            hurries: AtomicUsize::new(0),
         });
         (index.clone(), Writer(index))
     }
@@ -125,6 +139,12 @@ impl Index {
         self.tokens.len() == 0
     }
 
+    /// Whether something is about to end.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        self.hurries.load(Ordering::Relaxed) > 0
+    }
+
     /// The revision in force.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -159,6 +179,13 @@ impl Reached {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.0.revision()
+    }
+
+    /// An ending begins: until it is in force, whoever serves requests gives way to it.
+    #[must_use]
+    pub fn hurry(&self) -> Hurry {
+        self.0.hurries.fetch_add(1, Ordering::Relaxed);
+        Hurry(self.0.clone())
     }
 }
 
@@ -243,6 +270,17 @@ mod tests {
         assert!(!waiting.is_finished());
         writer.publish(3, [(2, Receipt { requests: 1, streams: 4 })]);
         assert_eq!(waiting.await.unwrap(), Receipt { requests: 1, streams: 4 });
+    }
+
+    #[test]
+    fn whoever_serves_gives_way_as_long_as_anything_is_ending() {
+        let (index, _writer) = Index::new();
+        let hurries = [index.reached().hurry(), index.reached().hurry()];
+        for hurry in hurries {
+            assert!(index.is_hurried());
+            drop(hurry);
+        }
+        assert!(!index.is_hurried());
     }
 
     #[test]

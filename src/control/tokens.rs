@@ -210,6 +210,7 @@ impl Control {
         asked: RevokeToken,
     ) -> Result<Revoked, Fault> {
         caller.require(Scope::Mint)?;
+        let _hurry = self.reached.hurry();
         let act = caller.act_once(self.now(), asked.once);
         if let Some(repeat) = self.earlier(&act).await? {
             return self.revoked_before(&repeat).await;
@@ -244,6 +245,7 @@ impl Control {
     /// When there is no such token that the caller may see, or the store cannot be written.
     pub async fn delete_token(&self, caller: &Caller, id: &str) -> Result<Revoked, Fault> {
         caller.require(Scope::Delete)?;
+        let _hurry = self.reached.hurry();
         let token = self.visible_token(caller, id).await?;
         let outlets = outlets(&self.config.load());
         let done = self.store.delete_token(caller.act(self.now()), token.id, outlets).await;

@@ -179,6 +179,10 @@ struct Passage {
 /// client is gone already, and the record has to be there before. By the settings of now, and entered among what is in
 /// flight at once: none that were replaced, and no token that has ended, lets it in.
 fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Inflow) -> Course {
+    // On a machine that is busy to its limit, a revocation would wait for its turn on the processor again and again.
+    if worker.gateway.index.is_hurried() {
+        std::thread::yield_now();
+    }
     let settings = worker.gateway.settings.load_full();
     let client = Client::find(lane.connection().client.ip(), &parts.headers, &settings.trusted_proxies);
     let mut record = begin(worker, client, &parts);
