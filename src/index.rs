@@ -2,6 +2,7 @@
 //! store that both are at. Only the follower holds the [`Writer`].
 
 mod environment;
+mod label;
 mod memory;
 mod slot;
 mod slots;
@@ -11,7 +12,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
-use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use crate::credential::Digest;
@@ -21,6 +21,7 @@ use crate::model::{
 
 use environment::Environments;
 pub use environment::{EnvironmentState, Standing};
+pub use label::EncodedLabel;
 use table::Table;
 
 /// `expires` of a token that never does.
@@ -41,8 +42,7 @@ pub struct Identity {
     pub minted_under: u32,
     pub on_publish: OnPublish,
     pub revoked: bool,
-    /// As the app receives it: percent-encoded; may be empty. A short one lies in here, not on the heap.
-    pub label: SmolStr,
+    pub label: EncodedLabel,
     /// What few tokens have.
     pub restrictions: Option<Arc<Restrictions>>,
 }

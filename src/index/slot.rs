@@ -1,9 +1,9 @@
 //! One token as the table keeps it: bytes of a fixed length, so that they may lie in memory of any origin.
 
-use smol_str::SmolStr;
 use subtle::ConstantTimeEq;
 
 use super::Identity;
+use super::label::EncodedLabel;
 use crate::credential::Digest;
 use crate::model::{NameRef, OnPublish, TokenId};
 
@@ -25,7 +25,6 @@ const MINTED_UNDER: usize = 72;
 const FLAGS: usize = 76;
 const LABEL_LENGTH: usize = 77;
 const LABEL: usize = 78;
-const LONGEST_LABEL: usize = 23;
 
 const REVOKED: u8 = 1;
 const RARE: u8 = 2;
@@ -33,9 +32,9 @@ const RARE: u8 = 2;
 /// Writes all of an identity that has a place here; says whether that is all of it.
 pub(super) fn write(digest: &Digest, identity: &Identity) -> (Slot, bool) {
     let mut slot = [0; SIZE];
-    let fits = identity.label.len() <= LONGEST_LABEL;
-    let label = if fits { identity.label.as_bytes() } else { &[] };
-    let rare = !fits || identity.restrictions.is_some();
+    let label = identity.label.short();
+    let rare = label.is_none() || identity.restrictions.is_some();
+    let (length, label) = label.unwrap_or_default();
     let flags = if identity.revoked { REVOKED } else { 0 } | if rare { RARE } else { 0 };
     let [high, low] = identity.id.halves();
     put(&mut slot, 0, digest.as_bytes());
@@ -47,15 +46,14 @@ pub(super) fn write(digest: &Digest, identity: &Identity) -> (Slot, bool) {
     put(&mut slot, ENVIRONMENT, &identity.environment.number().to_le_bytes());
     put(&mut slot, MINTED_UNDER, &identity.minted_under.to_le_bytes());
     slot[FLAGS] = flags;
-    // At most LONGEST_LABEL.
-    slot[LABEL_LENGTH] = label.len() as u8;
-    put(&mut slot, LABEL, label);
+    slot[LABEL_LENGTH] = length;
+    put(&mut slot, LABEL, &label);
     (slot, !rare)
 }
 
 /// The identity, and whether there is more to it than has a place here; `None` where there is no token.
+#[inline]
 pub(super) fn read(slot: &Slot) -> Option<(Identity, bool)> {
-    let label = &slot[LABEL..LABEL + usize::from(slot[LABEL_LENGTH]).min(LONGEST_LABEL)];
     let identity = Identity {
         id: TokenId::from_halves([
             u64::from_le_bytes(take(slot, ID)),
@@ -67,7 +65,7 @@ pub(super) fn read(slot: &Slot) -> Option<(Identity, bool)> {
         minted_under: u32::from_le_bytes(take(slot, MINTED_UNDER)),
         on_publish: OnPublish::unpacked(u64::from_le_bytes(take(slot, ON_PUBLISH))),
         revoked: slot[FLAGS] & REVOKED != 0,
-        label: SmolStr::new_inline(str::from_utf8(label).unwrap_or_default()),
+        label: EncodedLabel::of_short(slot[LABEL_LENGTH], take(slot, LABEL)),
         restrictions: None,
     };
     Some((identity, slot[FLAGS] & RARE != 0))
@@ -94,6 +92,7 @@ pub(super) fn digest(slot: &Slot) -> Digest {
 }
 
 /// Whether it is this digest's; the second half is compared in the same time wherever it differs.
+#[inline]
 pub(super) fn is_of(slot: &Slot, digest: &Digest) -> bool {
     let whole = digest.as_bytes();
     slot[..HALF] == whole[..HALF]

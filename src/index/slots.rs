@@ -38,26 +38,28 @@ impl Slots {
 
     #[inline]
     pub(super) fn find(&self, digest: &Digest) -> Option<&Slot> {
-        self.all().get(self.position(digest)?)
+        let all = self.all();
+        all.get(position(all, digest)?)
     }
 
     pub(super) fn find_mut(&mut self, digest: &Digest) -> Option<&mut Slot> {
-        let at = self.position(digest)?;
-        self.all_mut().get_mut(at)
+        let all = self.all_mut();
+        let at = position(all, digest)?;
+        all.get_mut(at)
     }
 
     /// Puts in what is not there yet; there must be room.
     pub(super) fn insert(&mut self, slot: &Slot) {
-        let (home, count) = (self.home(slot::hash(slot)), self.all().len());
         let all = self.all_mut();
-        let Some(at) = (home..count).chain(0..home).find(|at| slot::is_empty(&all[*at])) else { return };
+        let home = home(all, slot::hash(slot));
+        let Some(at) = (home..all.len()).chain(0..home).find(|at| slot::is_empty(&all[*at])) else { return };
         all[at] = *slot;
         self.held += 1;
     }
 
     /// Takes a token out, and moves back what would not be found behind a gap.
     pub(super) fn remove(&mut self, digest: &Digest) {
-        let Some(mut gap) = self.position(digest) else { return };
+        let Some(mut gap) = position(self.all(), digest) else { return };
         let count = self.all().len();
         let mut at = gap;
         loop {
@@ -68,7 +70,7 @@ impl Slots {
             }
             // How far it is from its home, and from the gap.
             let (from_home, from_gap) =
-                ((at + count - self.home(slot::hash(&slot))) % count, (at + count - gap) % count);
+                ((at + count - home(self.all(), slot::hash(&slot))) % count, (at + count - gap) % count);
             if from_home >= from_gap {
                 self.all_mut()[gap] = slot;
                 gap = at;
@@ -82,31 +84,6 @@ impl Slots {
         self.all().iter().filter(|slot| !slot::is_empty(slot))
     }
 
-    #[inline]
-    fn position(&self, digest: &Digest) -> Option<usize> {
-        let all = self.all();
-        let mut at = self.home(u64::from_le_bytes(*digest.as_bytes().first_chunk()?));
-        loop {
-            // There is none only where there is no place at all.
-            let slot = all.get(at)?;
-            if slot::is_of(slot, digest) {
-                return Some(at);
-            }
-            if slot::is_empty(slot) {
-                return None;
-            }
-            at += 1;
-            if at == all.len() {
-                at = 0;
-            }
-        }
-    }
-
-    /// The place that a hash points to: as far into the places as the hash is into all numbers.
-    fn home(&self, hash: u64) -> usize {
-        (u128::from(hash) * self.all().len() as u128 >> 64) as usize
-    }
-
     fn all(&self) -> &[Slot] {
         self.memory.bytes().as_chunks().0
     }
@@ -114,6 +91,30 @@ impl Slots {
     fn all_mut(&mut self) -> &mut [Slot] {
         self.memory.bytes_mut().as_chunks_mut().0
     }
+}
+
+#[inline]
+fn position(all: &[Slot], digest: &Digest) -> Option<usize> {
+    let mut at = home(all, u64::from_le_bytes(*digest.as_bytes().first_chunk()?));
+    loop {
+        // There is none only where there is no place at all.
+        let slot = all.get(at)?;
+        if slot::is_of(slot, digest) {
+            return Some(at);
+        }
+        if slot::is_empty(slot) {
+            return None;
+        }
+        at += 1;
+        if at == all.len() {
+            at = 0;
+        }
+    }
+}
+
+/// The place that a hash points to: as far into the places as the hash is into all numbers.
+fn home(all: &[Slot], hash: u64) -> usize {
+    (u128::from(hash) * all.len() as u128 >> 64) as usize
 }
 
 #[cfg(test)]

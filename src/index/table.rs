@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use foldhash::fast::RandomState;
-use smol_str::SmolStr;
 
 use super::slot::{self, Slot};
 use super::slots::Slots;
-use super::{Identity, Restrictions};
+use super::{EncodedLabel, Identity, Restrictions};
 use crate::credential::Digest;
 
 /// A digest's last byte names its part. Few enough that each is larger than a large page where tokens are many.
@@ -33,7 +32,7 @@ struct Part {
 
 #[derive(Debug)]
 struct Rare {
-    label: SmolStr,
+    label: EncodedLabel,
     restrictions: Option<Arc<Restrictions>>,
 }
 
@@ -217,13 +216,13 @@ mod tests {
             assert!(writer.put(digest(number), identity).is_none());
         }
         let found = index.get(&digest(999)).unwrap();
-        assert!(found.label == label && found.restrictions.unwrap().rules == rules);
+        assert!(found.label == label.into() && found.restrictions.unwrap().rules == rules);
         let before = writer.put(digest(999), plain(&writer)).unwrap();
-        assert!(before.label == label && before.restrictions.is_some());
+        assert!(before.label == label.into() && before.restrictions.is_some());
         let now = index.get(&digest(999)).unwrap();
-        assert!(now.label.is_empty() && now.restrictions.is_none());
+        assert!(now.label.as_bytes().is_empty() && now.restrictions.is_none());
         assert!(writer.revoke(&digest(7)) && index.get(&digest(7)).unwrap().revoked);
-        assert_eq!(index.get(&digest(7)).unwrap().label, label);
+        assert_eq!(index.get(&digest(7)).unwrap().label, label.into());
         writer.remove(&digest(7));
         assert!(!writer.revoke(&digest(7)) && index.get(&digest(7)).is_none() && index.len() == 999);
     }
