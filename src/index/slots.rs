@@ -114,7 +114,7 @@ fn position(all: &[Slot], digest: &Digest) -> Option<usize> {
 
 /// The place that a hash points to: as far into the places as the hash is into all numbers.
 fn home(all: &[Slot], hash: u64) -> usize {
-    (u128::from(hash) * all.len() as u128 >> 64) as usize
+    ((u128::from(hash) * all.len() as u128) >> 64) as usize
 }
 
 #[cfg(test)]
