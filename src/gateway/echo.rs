@@ -174,12 +174,27 @@ fn is_text(fields: &HeaderMap) -> bool {
 }
 
 fn names_text(kind: &HeaderValue) -> bool {
-    let kind = kind.to_str().unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind.starts_with("text/")
-        || ["json", "xml", "javascript", "x-www-form-urlencoded", "yaml", "graphql"]
-            .iter()
-            .any(|word| kind.ends_with(word))
+    const WORDS: [&str; 10] = [
+        "json",
+        "jsonl",
+        "xml",
+        "javascript",
+        "ecmascript",
+        "x-www-form-urlencoded",
+        "yaml",
+        "toml",
+        "graphql",
+        "x-sh",
+    ];
+    let kinds = kind.to_str().unwrap_or_default().split(',');
+    let kinds = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    let names_text = |kind: &str| {
+        // What browsers guess about as well.
+        matches!(kind, "" | "unknown/unknown" | "*/*")
+            || ["text", "multipart/", "message/"].iter().any(|begin| kind.starts_with(begin))
+            || WORDS.iter().any(|word| kind.ends_with(word))
+    };
+    kinds.into_iter().any(|kind| names_text(&kind))
 }
 
 #[cfg(test)]
@@ -190,6 +205,24 @@ mod tests {
 
     fn injected(secrets: &[&str]) -> Injected {
         Injected::guarding(secrets.iter().map(|secret| Value::copied(secret)).collect())
+    }
+
+    #[test]
+    fn what_may_be_shown_as_text_is_looked_through() {
+        for (kind, is_text) in [
+            ("text/html; charset=utf-8", true),
+            ("", true),
+            ("unknown/unknown", true),
+            ("application/json, text/html", true),
+            ("application/jsonl", true),
+            ("multipart/form-data; boundary=a", true),
+            ("image/svg+xml", true),
+            ("image/png", false),
+            ("application/octet-stream", false),
+            ("application/grpc", false),
+        ] {
+            assert_eq!(names_text(&HeaderValue::from_static(kind)), is_text, "{kind}");
+        }
     }
 
     fn in_pieces(secrets: &[&str], pieces: &[&[u8]]) -> (String, u64) {

@@ -185,7 +185,10 @@ async fn exchange(
                     }
                 },
             };
-            // It may have waited for a connection, or go a second time.
+            if crossing.is_secret() {
+                sender.turn().await;
+            }
+            // It may have waited, or go a second time.
             crossing.renew(record)?;
             let Failure { unsent, fate } = match sender.send(crossing, upload, &target).await {
                 Ok(response) => {

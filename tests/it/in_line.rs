@@ -1,4 +1,4 @@
-//! Requests that wait until an app which takes few at once has room on a shared connection: they go in turn, with the
+//! Requests with secrets that wait until an app which takes few at once has room on a shared connection: they go with the
 //! secrets of then, and are ended as if they did not wait.
 
 use std::io::Read;
@@ -154,17 +154,4 @@ fn an_app_may_take_more_by_and_by() {
     full.answer(0, 3);
     assert_eq!(wire.answer().status, 204);
     full.goes_on(5);
-}
-
-#[test]
-fn where_no_connection_is_left_another_is_opened() {
-    let mut full = Full::new();
-    let (_, mut wire) = full.waiting();
-    full.apps.clear();
-    full.accept();
-    full.answer(0, 1);
-    assert_eq!(wire.answer().status, 204);
-    for (_, mut wire) in std::mem::take(&mut full.callers) {
-        wire.answer().refused(502, "upstream_unreachable");
-    }
 }

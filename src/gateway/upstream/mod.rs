@@ -9,7 +9,6 @@ pub(super) mod link;
 mod place;
 pub(super) mod pool;
 mod probe;
-mod queue;
 pub(super) mod reply;
 pub(super) mod sender;
 mod shape;

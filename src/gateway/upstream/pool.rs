@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Target;
 use super::cap::Cap;
 use super::dial::{self, Protocol, Unconnected};
 use super::link::{self, Link};
-use super::queue::Queue;
 use super::sender::Sender;
-use super::shared::{Share, Shared};
+use super::shared::Shared;
 use crate::gateway::clock;
 use crate::model::{Scheme, Upstream};
 
@@ -34,7 +33,7 @@ const KEPT: usize = 256;
 pub(crate) const WAITING: usize = 2 * link::MOST;
 /// How much longer than the opening of a shared connection those wait who did not begin it.
 const GRACE: Duration = Duration::from_millis(50);
-/// Openings that a request waits for before it stays in line for the connections that are open.
+/// Openings that a request waits for before it joins those in line on a connection that is full.
 const ROUNDS: u32 = 3;
 
 /// One worker's connections.
@@ -54,10 +53,9 @@ struct Kept {
     opening: RefCell<Option<Opening>>,
     /// What was spoken on the connection opened last.
     spoken: Cell<Option<Protocol>>,
-    /// Those of this worker that wait for a place under the target's cap.
+    /// Those of this worker that wait for a place under the target's cap, and those that wait for a connection to share.
     queued: Cell<usize>,
-    /// Those that wait for a connection to share.
-    queue: Queue,
+    joining: Cell<usize>,
     /// Told whenever one of them may have become free.
     freed: Rc<Notify>,
 }
@@ -91,12 +89,7 @@ impl Pool {
     /// A connection, opened if need be.
     pub(crate) async fn open(&self, target: &Arc<Target>, within: Duration) -> Result<Sender, Unconnected> {
         let kept = self.kept(target);
-        if !kept.may_share()
-            && let Some(sender) = kept.connect(within).await?
-        {
-            return Ok(sender);
-        }
-        kept.join(within).await
+        if kept.may_share() { kept.join(within).await } else { kept.connect(within).await }
     }
 
     /// A new HTTP/1.1 connection, which alone can be upgraded.
@@ -139,39 +132,22 @@ impl Kept {
             opening: RefCell::default(),
             spoken: Cell::new(None),
             queued: Cell::new(0),
-            queue: Queue::default(),
+            joining: Cell::new(0),
             freed: Rc::default(),
         }
     }
 
-    /// What is open and free, and nobody waits for.
+    /// What is open and free: of HTTP/1.1 connections the one used last.
     fn take(&self) -> Option<Sender> {
-        self.serve();
-        self.share().map(Sender::Http2).or_else(|| self.rested().map(Sender::Http1))
-    }
-
-    /// Gives those in line what is free.
-    fn serve(&self) {
-        self.queue.serve(|| self.share());
-    }
-
-    /// Whether a connection that is open takes more requests, now or once it has room.
-    fn takes_more(&self) -> bool {
-        self.shared.borrow().iter().any(|shared| shared.takes_more())
-    }
-
-    fn share(&self) -> Option<Share> {
-        self.shared.borrow().iter().find_map(|shared| shared.share())
-    }
-
-    /// Of idle HTTP/1.1 connections the one used last.
-    fn rested(&self) -> Option<Box<Link>> {
+        if let Some(share) = self.shared.borrow().iter().find_map(|shared| shared.share()) {
+            return Some(Sender::Http2(share));
+        }
         let mut idle = self.idle.borrow_mut();
         let now = clock::now();
         // What the app has closed, or sent bytes on that nobody asked for, is dropped on the way.
         while let Some(Idle { link, since }) = idle.pop() {
             if now - since < IDLE && link.is_quiet() {
-                return Some(link);
+                return Some(Sender::Http1(link));
             }
         }
         None
@@ -202,16 +178,15 @@ impl Kept {
         }
     }
 
-    /// A connection of the request's own, or one that becomes free meanwhile; `None` if a new one that many can share has
-    /// no room yet.
-    async fn connect(&self, within: Duration) -> Result<Option<Sender>, Unconnected> {
+    /// A connection of the request's own, or one that becomes free meanwhile.
+    async fn connect(&self, within: Duration) -> Result<Sender, Unconnected> {
         let permit = match &self.target.cap {
             None => None,
             Some(cap) => match cap.try_take() {
                 Some(permit) => Some(permit),
                 None => match self.wait(cap, within).await? {
                     Waited::Place(permit) => Some(permit),
-                    Waited::Free(sender) => return Ok(Some(sender)),
+                    Waited::Free(sender) => return Ok(sender),
                 },
             },
         };
@@ -219,13 +194,13 @@ impl Kept {
         let (stream, protocol) = dial::dial(&self.target, within, permit).await?;
         self.spoken.set(Some(protocol));
         match protocol {
-            Protocol::Http1 => Ok(Some(Sender::Http1(Link::new(stream)))),
+            Protocol::Http1 => Ok(Sender::Http1(Link::new(stream))),
             Protocol::Http2 => {
                 let opening = Shared::open(stream, self.freed.clone());
                 let shared = timeout_at(deadline, opening).await.unwrap_or(Err(Unconnected::TimedOut))?;
-                let share = shared.share();
+                let share = shared.crowd();
                 self.shared.borrow_mut().push(shared);
-                Ok(share.map(Sender::Http2))
+                Ok(Sender::Http2(share))
             }
         }
     }
@@ -268,53 +243,48 @@ impl Kept {
 
     /// A part in a connection that many requests share. One at a time is opened, and all wait for it.
     async fn join(self: &Rc<Self>, within: Duration) -> Result<Sender, Unconnected> {
-        let within_grace = || Instant::now() + within + GRACE;
         let late = if self.target.cap.is_some() { Unconnected::Full } else { Unconnected::TimedOut };
-        let (mut deadline, mut rounds) = (within_grace(), 0);
-        let mut place = self.queue.join();
-        loop {
-            self.serve();
-            if let Ok(share) = place.given.try_recv() {
-                return Ok(Sender::Http2(share));
-            }
-            if let Some(link) = self.rested() {
-                return Ok(Sender::Http1(link));
-            }
-            if !self.may_share() {
-                let connecting = timeout_at(deadline, self.connect(within));
-                if let Some(sender) = connecting.await.unwrap_or(Err(late.clone()))? {
+        let _joining = Counted::new(&self.joining);
+        let joined = timeout(within + GRACE, async {
+            let mut rounds = 0;
+            loop {
+                if let Some(sender) = self.take() {
                     return Ok(sender);
                 }
-                continue;
-            }
-            // An app that takes little at once: no more is opened, and the request has its own time to wait.
-            if rounds >= ROUNDS && self.takes_more() {
-                tokio::select! {
-                    biased;
-                    Ok(share) = &mut place.given => return Ok(Sender::Http2(share)),
-                    () = self.freed.notified() => {}
+                if !self.may_share() {
+                    return self.connect(within).await;
                 }
-                deadline = within_grace();
-                continue;
+                // An app that takes little at once: wait in line there.
+                if rounds == ROUNDS
+                    && let Some(shared) = self.least_crowded()
+                {
+                    return Ok(Sender::Http2(shared.crowd()));
+                }
+                let mut opening = self.opening(within);
+                tokio::select! {
+                    _ = opening.changed() => {}
+                    () = self.freed.notified() => continue,
+                }
+                rounds += 1;
+                let outcome = opening.borrow_and_update().clone();
+                match outcome {
+                    // What is open already may become free yet.
+                    Some(Err(Unconnected::Full)) if self.least_crowded().is_some() => {}
+                    Some(Err(failure)) => return Err(failure),
+                    Some(Ok(())) | None => {}
+                }
             }
-            let mut opening = self.opening(within);
-            tokio::select! {
-                biased;
-                Ok(share) = &mut place.given => return Ok(Sender::Http2(share)),
-                () = self.freed.notified() => continue,
-                _ = opening.changed() => {}
-                () = sleep_until(deadline) => return Err(late),
-            }
-            rounds += 1;
-            let outcome = opening.borrow_and_update().clone();
-            match outcome {
-                // What is open already may become free yet.
-                Some(Err(Unconnected::Full))
-                    if self.shared.borrow().iter().any(|shared| shared.is_open()) => {}
-                Some(Err(failure)) => return Err(failure),
-                Some(Ok(())) | None => {}
-            }
-        }
+        });
+        joined.await.unwrap_or(Err(late))
+    }
+
+    fn least_crowded(&self) -> Option<Rc<Shared>> {
+        let shared = self.shared.borrow();
+        shared
+            .iter()
+            .filter(|shared| shared.is_open())
+            .min_by_key(|shared| (shared.is_worn(), shared.streams()))
+            .cloned()
     }
 
     /// The opening that is under way, begun if there is none. It goes on if those who wait go away.
@@ -328,9 +298,8 @@ impl Kept {
         let kept = self.clone();
         tokio::task::spawn_local(async move {
             let opened = kept.connect(within).await.map(|sender| match sender {
-                Some(Sender::Http1(link)) => kept.put(link),
-                // Those in line get it.
-                Some(Sender::Http2(_)) | None => {}
+                Sender::Http1(link) => kept.put(link),
+                Sender::Http2(mut share) => share.end(),
             });
             kept.opening.replace(None);
             tell.send_replace(Some(opened));
@@ -356,19 +325,13 @@ impl Kept {
             // One that is retired goes on in the hands of those who use it.
             shared.is_open() && !shared.is_idle(now, IDLE_SHARED)
         });
-        // An app may take more than it did, or none of them any more.
-        self.serve();
-        if !self.queue.is_empty() && !self.takes_more() {
-            self.freed.notify_waiters();
-        }
     }
 
     fn is_in_use(&self) -> bool {
         !self.idle.borrow().is_empty()
             || !self.shared.borrow().is_empty()
             || self.opening.borrow().is_some()
-            || self.queued.get() > 0
-            || !self.queue.is_empty()
+            || self.queued.get() + self.joining.get() > 0
     }
 }
 

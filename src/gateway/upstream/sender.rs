@@ -47,6 +47,14 @@ pub(crate) enum Fate {
 }
 
 impl Sender {
+    /// Waits until a request would leave at once.
+    pub(crate) async fn turn(&self) {
+        match self {
+            Self::Http1(_) => {}
+            Self::Http2(share) => share.turn().await,
+        }
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(
         self,
@@ -73,7 +81,7 @@ async fn send_shared(
     target: &Target,
 ) -> Result<Response<Source>, Failure> {
     let message = shape::to_http2(crossing, upload.take(), target);
-    share.begin();
+    share.goes();
     let mut failed = match share.sender.try_send_request(message).await {
         Ok(answer) => {
             share.answered();

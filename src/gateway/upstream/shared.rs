@@ -39,6 +39,8 @@ const REFUSALS: u32 = 3;
 const HEAD: u32 = 64 * 1024;
 /// Stands for the app's own limit until the app has told it; none can be that large.
 const UNTOLD: usize = usize::MAX - 1;
+/// How often a request that may not be kept by the library looks whether it is its turn.
+const TURN: Duration = Duration::from_millis(5);
 /// How often it is looked whether the app has.
 const LOOK: Duration = Duration::from_millis(1);
 /// How often an app is asked whether it is still there, and how long it may take to say so.
@@ -52,6 +54,8 @@ pub(super) struct Shared {
     driver: Rc<Driver>,
     peer: Cell<Option<Peer>>,
     streams: Cell<usize>,
+    /// Of these, the ones that were handed to the library.
+    sent: Cell<usize>,
     /// Requests that were broken off.
     broken: Cell<usize>,
     /// Requests that the app has refused since it last answered one.
@@ -72,6 +76,7 @@ pub(super) struct Shared {
 pub(crate) struct Share {
     pub(super) sender: SendRequest<Upload>,
     connection: Rc<Shared>,
+    sent: bool,
     /// Nothing of it is left that dropping it would break off.
     ended: bool,
 }
@@ -80,8 +85,8 @@ pub(crate) struct Share {
 type Driver = RefCell<Option<Connection<TokioIo<Stream>, Upload, Local>>>;
 
 impl Shared {
-    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever a request
-    /// has left room for another one.
+    /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there is room for
+    /// another request.
     pub(super) async fn open(stream: Stream, freed: Rc<Notify>) -> Result<Rc<Self>, Unconnected> {
         let peer = stream.peer();
         let (sender, connection) = Builder::new(Local)
@@ -116,6 +121,7 @@ impl Shared {
             driver,
             peer: Cell::new(peer),
             streams: Cell::new(0),
+            sent: Cell::new(0),
             broken: Cell::new(0),
             refused: Cell::new(0),
             served: Cell::new(0),
@@ -136,25 +142,27 @@ impl Shared {
         self.driver.borrow().as_ref().map_or(0, Connection::current_max_send_streams)
     }
 
-    /// Takes part, if there is room. A request that is one too many would wait inside, with the secrets that it has by then.
+    /// Takes part, if there is room as far as is known.
     pub(super) fn share(self: &Rc<Self>) -> Option<Share> {
         let streams = self.streams.get();
         // All that are under way may be broken off as well.
         let has_room = streams < self.allowed() && streams + self.broken.get() < STREAMS;
-        (self.takes_more() && has_room).then(|| {
-            self.streams.set(streams + 1);
-            self.served.set(self.served.get().saturating_add(1));
-            Share { sender: self.sender.clone(), connection: self.clone(), ended: true }
-        })
+        (self.is_open() && !self.is_worn() && has_room).then(|| self.crowd())
     }
 
-    /// Whether it takes further requests, now or once there is room.
-    pub(super) fn takes_more(&self) -> bool {
-        self.is_open() && !self.is_worn()
+    /// Takes part, whether there is room or not: the request waits for its turn then.
+    pub(super) fn crowd(self: &Rc<Self>) -> Share {
+        self.streams.set(self.streams.get() + 1);
+        self.served.set(self.served.get().saturating_add(1));
+        Share { sender: self.sender.clone(), connection: self.clone(), sent: false, ended: false }
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.streams.get()
     }
 
     /// Whether so many requests on it were broken off that others should go elsewhere.
-    fn is_worn(&self) -> bool {
+    pub(super) fn is_worn(&self) -> bool {
         self.broken.get() >= BREAKS
     }
 
@@ -187,9 +195,19 @@ impl Shared {
 }
 
 impl Share {
-    /// The request goes out.
-    pub(super) fn begin(&mut self) {
-        self.ended = false;
+    /// Waits until the app takes another request, or takes none any more. The library would keep one that comes before, and
+    /// with it the secrets that it was put together with.
+    pub(super) async fn turn(&self) {
+        let connection = &self.connection;
+        while connection.is_open() && connection.sent.get() >= connection.allowed() {
+            sleep(TURN).await;
+        }
+    }
+
+    /// The request is handed to the library.
+    pub(super) fn goes(&mut self) {
+        self.sent = true;
+        self.connection.sent.set(self.connection.sent.get() + 1);
     }
 
     pub(super) fn answered(&self) {
@@ -226,7 +244,10 @@ impl Drop for Share {
         let connection = &self.connection;
         connection.streams.set(connection.streams.get().saturating_sub(1));
         connection.used.set(clock::now());
-        if !self.ended {
+        if self.sent {
+            connection.sent.set(connection.sent.get().saturating_sub(1));
+        }
+        if self.sent && !self.ended {
             connection.broken.set(connection.broken.get() + 1);
         }
         if connection.is_worn() && connection.streams.get() == 0 {
