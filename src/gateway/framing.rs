@@ -17,6 +17,8 @@ pub struct Framing {
     search: Search,
     /// The body of the request whose head came last.
     content: Content,
+    /// It was malformed: where it ends, nobody can tell.
+    is_broken: bool,
 }
 
 /// The search for the end of a head, carried over to a later call with more bytes.
@@ -39,7 +41,7 @@ impl Framing {
     #[must_use]
     pub fn new(limits: HeadLimits) -> Self {
         let content = Content::new(Ends::Within(Extent::Ended));
-        Self { limits, input: BytesMut::new(), search: Search::default(), content }
+        Self { limits, input: BytesMut::new(), search: Search::default(), content, is_broken: false }
     }
 
     /// Takes in the next bytes of the connection.
@@ -65,6 +67,7 @@ impl Framing {
             if *head != b"\r\n"[..] {
                 let judged = Box::new(head::read(&head, self.limits));
                 self.content = Content::new(Ends::Within(Extent::of(judged.head.body)));
+                self.is_broken = judged.head.offence.is_some();
                 return Some(Begun::Head(judged));
             }
         }
@@ -75,18 +78,20 @@ impl Framing {
     /// # Errors
     /// When the body is malformed.
     pub fn body(&mut self) -> Result<Option<Frame<Bytes>>, Offence> {
-        self.content.take(&mut self.input)
+        let taken = self.content.take(&mut self.input);
+        self.is_broken |= taken.is_err();
+        taken
     }
 
     /// Whether the body of the request whose head came last was taken to its end.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        self.content.has_ended()
+        self.content.has_ended() && !self.is_broken
     }
 
     /// Whether all of it has arrived.
     pub(super) fn has_arrived(&self) -> bool {
-        self.has_ended() || self.content.ends_within(&self.input)
+        !self.is_broken && (self.has_ended() || self.content.ends_within(&self.input))
     }
 
     /// Bytes of it still to be taken, where that is known.

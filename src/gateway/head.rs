@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use memchr::{memchr, memchr2};
 
-use super::headers;
+use super::{headers, spare};
 
 /// Longest request target; the library that takes them apart takes none longer.
 const TARGET: usize = 65_534;
@@ -134,7 +134,7 @@ fn read_lines(head: &Bytes, limits: HeadLimits, judged: &mut Judged) -> Result<(
     parts.method = Method::from_bytes(method).map_err(|_| Offence::RequestLine)?;
     parts.uri = Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| Offence::RequestLine)?;
     parts.version = if version_11 { Version::HTTP_11 } else { Version::HTTP_10 };
-    parts.headers = HeaderMap::with_capacity(USUAL);
+    parts.headers = spare::take(USUAL);
     let wishes = &mut judged.wishes;
     (wishes.version_11, wishes.head_only) = (version_11, parts.method == Method::HEAD);
     let parts = judged.parts.insert(parts);

@@ -6,25 +6,32 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::header;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::clock;
 use super::connection::{Connection, Overdue, Phase};
+use super::crossing::Fields as _;
 use super::farewell::{LINGER_TIME, close, linger};
 use super::framing::Begun;
 use super::head::{HeadLimits, Judged, Offence};
+use super::headers;
 use super::inlet::{Inflow, Inlet};
 use super::lane::{Lane, Seen};
 use super::outlet::{Broken, Outlet};
 use super::record::{Ended, Record};
+use super::reject::Reject;
+use super::request;
+use super::response;
 use super::socket::Socket;
 use super::upgrade;
 use super::worker::Worker;
 use crate::board::client::HangUp;
 use crate::config::Limits;
 use crate::model::Refusal;
+
+const LATE: Reject = Reject::new(Refusal::RequestTimeout, "the request's head did not arrive in time");
 
 /// Why a connection serves no further request.
 enum End {
@@ -49,7 +56,7 @@ pub(super) async fn drive(
 ) {
     let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
-    let inlet = Rc::new(Inlet::new(socket, ahead, connection, head));
+    let inlet = Rc::new(Inlet::new(socket, &ahead, connection, head));
     let mut text = Vec::new();
     let end = loop {
         let judged = match next(&worker, &inlet, &mut text, timer.as_mut()).await {
@@ -142,19 +149,18 @@ async fn exchange(
                     *text = outlet.into_text();
                     !closes
                 });
-                return Poll::Ready(match inlet.handover.borrow().is_some() {
-                    true => Err(End::Upgraded),
-                    false if inlet.finish(cx) && another => Ok(()),
-                    false => Err(End::Served),
-                });
+                if inlet.handover.borrow().is_some() {
+                    return Poll::Ready(Err(End::Upgraded));
+                }
+                let goes_on = inlet.finish(cx) && another;
+                inlet.wait();
+                return Poll::Ready(if goes_on { Ok(()) } else { Err(End::Served) });
             }
             Poll::Ready(Err(Broken)) => return Poll::Ready(Err(End::Cut)),
             Poll::Pending if inlet.poll_gone(cx).is_ready() => return Poll::Ready(Err(End::Cut)),
             Poll::Pending => {}
         }
-        // A head that is late already waits behind an answer that is not taken.
-        let late = |overdue| if overdue == Overdue::Head { Overdue::Reading } else { overdue };
-        connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Err(End::Overdue(late(overdue))))
+        connection.poll_overdue(timer.as_mut(), cx).map(|overdue| Err(End::Overdue(overdue)))
     })
     .await
 }
@@ -174,47 +180,39 @@ async fn part(worker: &Rc<Worker>, inlet: &Inlet, end: End) {
         (End::Served, _) if has_unread => linger(socket).await,
         (End::Cut | End::Overdue(Overdue::Reading), _) => socket.reset(),
         (End::Refused(offence), _) => {
-            let refusal = match offence {
-                Offence::TargetTooLong => Refusal::UriTooLong,
-                Offence::HeadTooLarge | Offence::TooManyFields => Refusal::HeadersTooLarge,
-                _ => Refusal::InvalidRequest,
-            };
-            answer(&mut socket, &note(worker, connection, refusal)).await;
+            refuse(worker, connection, &mut socket, request::refusal_of(offence)).await;
             linger(socket).await;
         }
         (End::Overdue(Overdue::Head), _) if is_late => {
-            answer(&mut socket, &note(worker, connection, Refusal::RequestTimeout)).await;
+            refuse(worker, connection, &mut socket, LATE).await;
             close(socket).await;
         }
         (End::Served | End::Upgraded | End::Overdue(Overdue::Head | Overdue::Idle), _) => close(socket).await,
     }
 }
 
-/// Writes the access-log line of a head that never became a request; returns its identifier.
-fn note(worker: &Rc<Worker>, connection: &Connection, refusal: Refusal) -> Bare {
+/// Answers to something that is no request, and writes its access-log line.
+async fn refuse(worker: &Rc<Worker>, connection: &Connection, socket: &mut Socket, reject: Reject) {
     worker.clients().refused_heads.add_alone(1);
     let request_id = worker.gateway.request_id();
+    let document = response::problem(&reject, request_id.to_str().unwrap_or_default());
     let mut record = Record::new(worker, request_id.clone(), connection.client.ip().to_canonical());
     if let Phase::Head(since) = connection.phase() {
         record.started = since;
     }
-    record.refusal = Some(refusal);
-    record.status = refusal.status().as_u16();
-    record.ended = Ended::Complete;
-    Bare { status: refusal.status(), request_id }
-}
+    let status = reject.refusal.status();
+    (record.refusal, record.status) = (Some(reject.refusal), status.as_u16());
+    (record.document_bytes, record.ended) = (document.len() as u64, Ended::Complete);
+    drop(record);
 
-/// An answer to something that is no request: a status and nothing more.
-struct Bare {
-    status: StatusCode,
-    request_id: HeaderValue,
-}
-
-async fn answer(socket: &mut Socket, bare: &Bare) {
-    let head = format!(
-        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: 0\r\nx-request-id: {}\r\n\r\n",
-        bare.status,
-        bare.request_id.to_str().unwrap_or_default()
-    );
-    let _ = tokio::time::timeout(LINGER_TIME, socket.write_all(head.as_bytes())).await;
+    let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    answer.set(&header::CONTENT_TYPE, b"application/problem+json");
+    answer.set(&header::CONTENT_LENGTH, document.len().to_string().as_bytes());
+    answer.set(&header::CACHE_CONTROL, b"no-store");
+    answer.copy(&headers::REQUEST_ID, &request_id);
+    answer.set(&header::CONNECTION, b"close");
+    answer.set(&header::DATE, &worker.date.text());
+    answer.extend_from_slice(b"\r\n");
+    answer.extend_from_slice(&document);
+    let _ = timeout(LINGER_TIME, socket.write_all(&answer)).await;
 }

@@ -84,15 +84,6 @@ impl Lane {
         }
     }
 
-    /// The answer is out of the exchange's hands.
-    pub(super) fn finished(&self) {
-        match self {
-            Self::Http1 { inlet, .. } => inlet.finished(),
-            // The stream's own end tells.
-            Self::Http2(_) => {}
-        }
-    }
-
     /// Ends the answer where it is, so that it does not look complete.
     pub(super) fn cut(&self) {
         match self {

@@ -96,7 +96,6 @@ pub(super) async fn take(
     drop(seat);
     let reject = match questions.leaks(LeakReport { key, signature, body }, place).await {
         Reported::Taken(verdicts) => {
-            lane.finished();
             return response::report(lane, verdicts, record);
         }
         Reported::Unwanted => Reject::new(Refusal::NotFound, "the gateway has no such path of its own"),

@@ -239,10 +239,7 @@ fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Infl
 async fn handle(worker: &Rc<Worker>, lane: &Lane, course: Course) -> Response<Body> {
     match course {
         Course::Refused(reject, record) => refuse(lane, *reject, record),
-        Course::SignedIn(redirect, record) => {
-            lane.finished();
-            response::redirect(lane, *redirect, record)
-        }
+        Course::SignedIn(redirect, record) => response::redirect(lane, *redirect, record),
         Course::Own(visit, settings, record) => {
             Box::pin(own::answer(worker, lane, &settings, *visit, record)).await
         }
@@ -307,6 +304,5 @@ fn begin(worker: &Rc<Worker>, client: Client, parts: &Parts) -> Box<Record> {
 /// Answers with a refusal. A request whose body is still on its way is the connection's last.
 fn refuse(lane: &Lane, mut reject: Reject, record: Box<Record>) -> Response<Body> {
     reject.close |= !lane.has_arrived();
-    lane.finished();
     response::refuse(lane, reject, record)
 }

@@ -1,6 +1,7 @@
 //! An answer on its way to an HTTP/1 client: its head, and its body as it comes. Reference: RFC 9112, sections 6, 7.1 and
 //! 9.3.
 
+use std::future::poll_fn;
 use std::io::{IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,12 +9,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
+use tokio::time::timeout;
 
 use super::crossing::Fields as _;
+use super::farewell::LINGER_TIME;
 use super::head::{Wishes, canonical_decimal};
 use super::headers;
 use super::inlet::Inlet;
 use super::response::Body;
+use super::spare;
 
 /// Pieces up to this length are brought together: to copy them costs less than to have the kernel gather them.
 const SHORT: usize = 4 * 1024;
@@ -79,12 +83,16 @@ impl Outlet {
             piece: Bytes::new(),
             after: b"",
             written: 0,
-            body: (rest != Rest::Nothing).then_some(body),
+            body: Some(body),
             rest,
             closes,
             announced: Vec::new(),
         };
         outlet.head(&parts, wishes, has_body, date);
+        spare::give(parts.headers);
+        if rest == Rest::Nothing {
+            leave(outlet.body.take());
+        }
         outlet
     }
 
@@ -137,7 +145,13 @@ impl Outlet {
             // With the head goes what is there of the body already.
             while self.written == 0 && self.piece.is_empty() && self.text.len() < FULL {
                 let Some(body) = &mut self.body else { break };
-                let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else { break };
+                let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                    if self.rest == Rest::Bytes(0) {
+                        leave(self.body.take());
+                        self.rest = Rest::Nothing;
+                    }
+                    break;
+                };
                 let last = body.is_end_stream();
                 self.load(frame, last)?;
             }
@@ -160,8 +174,14 @@ impl Outlet {
 
     /// Takes the next of the body.
     fn load<E>(&mut self, frame: Option<Result<Frame<Bytes>, E>>, last: bool) -> Result<(), Broken> {
+        let is_whole = self.rest == Rest::Bytes(0);
         let last = last || frame.is_none();
-        let frame = frame.transpose().map_err(|_| Broken)?;
+        let frame = match frame.transpose() {
+            // The client has all that it was promised.
+            Err(_) if is_whole => None,
+            frame => frame.map_err(|_| Broken)?,
+        };
+        let last = last || (is_whole && frame.is_none());
         let (data, trailers) = match frame.map(Frame::into_data) {
             Some(Ok(data)) => (data, None),
             Some(Err(frame)) => (Bytes::new(), frame.into_trailers().ok()),
@@ -238,6 +258,20 @@ impl Outlet {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Lets go of a body of which nothing more is to be sent. Over HTTP/2 an app may say only later that this was all, and
+/// it is not to be told that nobody wanted it.
+fn leave(body: Option<Body>) {
+    let Some(mut body) = body.filter(|body| !body.is_end_stream()) else { return };
+    let end = async move {
+        let is_nothing = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(Bytes::is_empty);
+        while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))
+            .await
+            .is_some_and(|it| it.as_ref().is_ok_and(is_nothing))
+        {}
+    };
+    tokio::task::spawn_local(timeout(LINGER_TIME, end));
 }
 
 /// The length of a body, if it is known.

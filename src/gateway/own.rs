@@ -41,11 +41,7 @@ pub(super) async fn answer(
     };
     let path = visit.request.path().to_owned();
     match (method, path.as_str()) {
-        ("GET", "/.portcullis/healthz") => {
-            let response = response::health(lane, worker.gateway.board.draining(), record);
-            lane.finished();
-            response
-        }
+        ("GET", "/.portcullis/healthz") => response::health(lane, worker.gateway.board.draining(), record),
         (_, "/.portcullis/healthz") => not_allowed(lane, "GET, HEAD", record),
         ("POST", leaks::PATH) if settings.takes_reports => {
             leaks::take(worker, lane, settings, visit, record).await

@@ -40,18 +40,8 @@ impl Request {
     /// # Errors
     /// When two servers could disagree about the request, or when its method goes no further than a gateway.
     pub fn accept(parts: Parts, head: Head) -> Result<Self, Reject> {
-        match head.offence {
-            None => {}
-            Some(offence @ (Offence::HeadTooLarge | Offence::TooManyFields)) => {
-                return Err(Reject {
-                    close: true,
-                    ..Reject::new(Refusal::HeadersTooLarge, offence.detail())
-                });
-            }
-            Some(offence @ Offence::TargetTooLong) => {
-                return Err(Reject { close: true, ..Reject::new(Refusal::UriTooLong, offence.detail()) });
-            }
-            Some(offence) => return Err(Reject::malformed(offence.detail())),
+        if let Some(offence) = head.offence {
+            return Err(refusal_of(offence));
         }
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(ENDS_HERE);
@@ -133,6 +123,16 @@ impl Request {
     pub fn path(&self) -> &str {
         self.uri.path()
     }
+}
+
+/// What the sender of a malformed head is told.
+pub(super) const fn refusal_of(offence: Offence) -> Reject {
+    let refusal = match offence {
+        Offence::HeadTooLarge | Offence::TooManyFields => Refusal::HeadersTooLarge,
+        Offence::TargetTooLong => Refusal::UriTooLong,
+        _ => return Reject::malformed(offence.detail()),
+    };
+    Reject { close: true, ..Reject::new(refusal, offence.detail()) }
 }
 
 const ENDS_HERE: Reject =

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
 use super::echo::Redactor;
@@ -17,6 +17,7 @@ use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
 use super::signin::Redirect;
 use super::slots::{Occupied, SlotLimits};
+use super::spare;
 use super::upstream::Chosen;
 use super::upstream::source::Source;
 use super::worker::Worker;
@@ -315,7 +316,7 @@ pub(super) fn report(lane: &Lane, document: Vec<u8>, record: Box<Record>) -> Res
 }
 
 /// A problem document, as RFC 9457 shapes it.
-fn problem(reject: &Reject, request_id: &str) -> Vec<u8> {
+pub(super) fn problem(reject: &Reject, request_id: &str) -> Vec<u8> {
     let status = reject.refusal.status();
     let mut document = Vec::with_capacity(512);
     let mut line = Line::begin(&mut document);
@@ -342,7 +343,7 @@ fn document_response(
     let request_id = record.request_id.clone();
     let mut response = Response::new(Body::Document(Document::new(lane, document, record)));
     *response.status_mut() = status;
-    *response.headers_mut() = HeaderMap::with_capacity(USUAL);
+    *response.headers_mut() = spare::take(USUAL);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_LENGTH, length);

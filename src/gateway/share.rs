@@ -34,7 +34,6 @@ pub(super) async fn show(entrance: Entrance<'_>, code: &str, mut record: Box<Rec
         Ok((_, token)) => {
             record.token = Some(token);
             let html = page::invitation(entrance.route());
-            entrance.lane.finished();
             response::page(entrance.lane, StatusCode::OK, html, record)
         }
         Err(reject) => entrance.refuse(reject, record),

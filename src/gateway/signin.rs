@@ -183,7 +183,6 @@ impl<'a> Entrance<'a> {
             let detail = "the operating system gives no randomness to seal a session with";
             return self.refuse(Reject::new(Refusal::UpstreamUnavailable, detail), record);
         };
-        self.lane.finished();
         response::redirect(self.lane, Redirect { landing, cookie }, record)
     }
 }

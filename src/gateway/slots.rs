@@ -260,7 +260,6 @@ impl Drop for Occupied {
     fn drop(&mut self) {
         self.slots.table.borrow_mut().try_remove(self.key);
         self.slot.left.set(true);
-        self.slot.lane.finished();
         // An app that answered early must not go on receiving what no revocation could stop.
         self.slot.lane.wake_body();
     }

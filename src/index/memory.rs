@@ -69,7 +69,7 @@ mod tests {
             memory.bytes_mut().fill(7);
             assert!(memory.bytes().iter().all(|byte| *byte == 7));
             assert_eq!(length >= LARGE, matches!(memory, Memory::Mapped { .. }));
-            assert!(length < LARGE || memory.bytes().as_ptr().addr() % LARGE == 0);
+            assert!(length < LARGE || memory.bytes().as_ptr().addr().is_multiple_of(LARGE));
         }
     }
 }

@@ -62,6 +62,7 @@ mod metrics;
 mod naive;
 mod openapi;
 mod permissions;
+mod pipelining;
 mod public;
 mod races;
 mod readiness;
