@@ -158,7 +158,8 @@ impl Inlet {
         if self.framing.borrow().has_ended() {
             return true;
         }
-        self.ordinal.set(self.ordinal.get() + 1);
+        self.let_go();
+        self.wake_body();
         // The last of it may have arrived without anybody having looked. A task that has done its share of work would be
         // told that nothing is there, whatever is.
         let mut look = pin!(unconstrained(poll_fn(|cx| self.poll_read(cx))));
@@ -172,8 +173,14 @@ impl Inlet {
         framing.has_ended()
     }
 
+    /// Nothing that belongs to the request under way concerns the connection any more.
+    fn let_go(&self) {
+        self.ordinal.set(self.ordinal.get() + 1);
+    }
+
     /// Another request is waited for, unless it is there already.
     pub(super) fn wait(&self) {
+        self.let_go();
         let now = clock::look();
         self.connection.enter(if self.is_within_head() { Phase::Head(now) } else { Phase::Idle(now) });
     }
@@ -244,6 +251,13 @@ impl Inlet {
     /// Whether every byte of the request with this ordinal has arrived.
     pub(super) fn has_arrived(&self, ordinal: u64) -> bool {
         self.ordinal.get() != ordinal || self.framing.borrow().has_arrived()
+    }
+
+    /// Ends the connection where it is, if the request with this ordinal is under way.
+    pub(super) fn cut(&self, ordinal: u64) {
+        if self.ordinal.get() == ordinal {
+            self.connection.cut();
+        }
     }
 
     /// Whether the body of the request with this ordinal broke the rules.

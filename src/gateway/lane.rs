@@ -87,7 +87,7 @@ impl Lane {
     /// Ends the answer where it is, so that it does not look complete.
     pub(super) fn cut(&self) {
         match self {
-            Self::Http1 { inlet, .. } => inlet.connection.cut(),
+            Self::Http1 { inlet, ordinal } => inlet.cut(*ordinal),
             Self::Http2(stream) => stream.cut(),
         }
     }

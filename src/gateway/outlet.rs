@@ -264,6 +264,7 @@ impl Outlet {
 /// it is not to be told that nobody wanted it.
 fn leave(body: Option<Body>) {
     let Some(mut body) = body.filter(|body| !body.is_end_stream()) else { return };
+    body.has_reached_the_client();
     let end = async move {
         let is_nothing = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(Bytes::is_empty);
         while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))

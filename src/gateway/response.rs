@@ -52,6 +52,8 @@ pub(super) struct Download {
     occupied: Occupied,
     lease: Option<Lease>,
     redactor: Option<Box<Redaction>>,
+    /// The client has all of it.
+    is_delivered: bool,
 }
 
 /// An answer in which secrets are looked for.
@@ -85,11 +87,22 @@ impl Body {
         redactor: Option<Box<Redactor>>,
     ) -> Self {
         let redactor = redactor.map(|redactor| Box::new(Redaction { redactor, trailers: None, over: false }));
-        let mut download = Download { body, record, occupied, lease: Some(lease), redactor };
+        let mut download =
+            Download { body, record, occupied, lease: Some(lease), redactor, is_delivered: false };
         if download.body.is_end_stream() {
             download.complete();
         }
         Self::Download(Box::new(download))
+    }
+}
+
+impl Body {
+    /// All of it that there was to send was sent, whatever the app may yet say of it.
+    pub(super) fn has_reached_the_client(&mut self) {
+        if let Self::Download(download) = self {
+            download.record.ended = Ended::Complete;
+            download.is_delivered = true;
+        }
     }
 }
 
@@ -173,7 +186,11 @@ impl Download {
             Some(Err(broken)) => {
                 // Where the request broke off, its answer does too.
                 let by_client = slot.fault.get().is_some();
-                self.record.ended = if by_client { Ended::ClientGone } else { Ended::UpstreamGone };
+                self.record.ended = match (self.is_delivered, by_client) {
+                    (true, _) => Ended::Complete,
+                    (false, true) => Ended::ClientGone,
+                    (false, false) => Ended::UpstreamGone,
+                };
                 return Poll::Ready(Some(Err(broken)));
             }
             Some(Ok(frame)) => frame,

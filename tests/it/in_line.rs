@@ -146,12 +146,20 @@ fn who_waits_in_line_is_ended_like_any_other() {
 }
 
 #[test]
-fn an_app_may_take_more_by_and_by() {
+fn who_waits_takes_room_wherever_there_is_some() {
     let mut full = Full::new();
     let (_, mut wire) = full.waiting();
-    full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 2)]));
-    full.apps[0].answer_head(3);
-    full.answer(0, 3);
+    full.answer(OPENED, 1);
+    full.apps[OPENED].answer_head(3);
+    full.answer(OPENED, 3);
     assert_eq!(wire.answer().status, 204);
-    full.goes_on(5);
+}
+
+#[test]
+fn where_no_room_comes_another_connection_is_opened() {
+    let mut full = Full::new();
+    let (_, mut wire) = full.waiting();
+    full.accept();
+    full.answer(OPENED + 1, 1);
+    assert_eq!(wire.answer().status, 204);
 }

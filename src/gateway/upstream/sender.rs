@@ -47,11 +47,18 @@ pub(crate) enum Fate {
 }
 
 impl Sender {
-    /// Waits until a request would leave at once.
-    pub(crate) async fn turn(&self) {
+    /// Whether a request would leave at once.
+    pub(crate) fn leaves_at_once(&self) -> bool {
         match self {
-            Self::Http1(_) => {}
-            Self::Http2(share) => share.turn().await,
+            Self::Http1(_) => true,
+            Self::Http2(share) => share.leaves_at_once(),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Http1(_) => true,
+            Self::Http2(share) => share.is_open(),
         }
     }
 

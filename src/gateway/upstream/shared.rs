@@ -39,8 +39,6 @@ const REFUSALS: u32 = 3;
 const HEAD: u32 = 64 * 1024;
 /// Stands for the app's own limit until the app has told it; none can be that large.
 const UNTOLD: usize = usize::MAX - 1;
-/// How often a request that may not be kept by the library looks whether it is its turn.
-const TURN: Duration = Duration::from_millis(5);
 /// How often it is looked whether the app has.
 const LOOK: Duration = Duration::from_millis(1);
 /// How often an app is asked whether it is still there, and how long it may take to say so.
@@ -195,13 +193,14 @@ impl Shared {
 }
 
 impl Share {
-    /// Waits until the app takes another request, or takes none any more. The library would keep one that comes before, and
-    /// with it the secrets that it was put together with.
-    pub(super) async fn turn(&self) {
-        let connection = &self.connection;
-        while connection.is_open() && connection.sent.get() >= connection.allowed() {
-            sleep(TURN).await;
-        }
+    /// Whether a request would leave at once. The library would keep one that would not, and with it the secrets that it was
+    /// put together with.
+    pub(super) fn leaves_at_once(&self) -> bool {
+        self.is_open() && self.connection.sent.get() < self.connection.allowed()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.is_open()
     }
 
     /// The request is handed to the library.
