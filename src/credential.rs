@@ -85,12 +85,7 @@ impl Plaintext {
     /// Accepts `value` only if its length, prefix, alphabet and checksum are those of `kind`.
     #[must_use]
     pub fn parse(kind: Kind, value: &[u8]) -> Option<Self> {
-        let value: &[u8; LENGTH] = value.try_into().ok()?;
-        let random = value.strip_prefix(kind.prefix().as_bytes())?.get(..RANDOM)?;
-        // To the end whatever comes: so it is done many bytes at a time.
-        let is_plain = random.iter().fold(true, |all, byte| all & byte.is_ascii_alphanumeric());
-        let shaped = is_plain && checksum(random) == value[PREFIX + RANDOM..];
-        shaped.then_some(Self(*value))
+        shaped(kind, value).map(|value| Self(*value))
     }
 
     /// What is stored and looked up in place of the value.
@@ -123,6 +118,13 @@ impl fmt::Debug for Plaintext {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// Of a credential as it came, if it has the shape of one. No copy of it is made.
+    #[must_use]
+    pub fn of(kind: Kind, value: &[u8]) -> Option<Self> {
+        let value = shaped(kind, value)?;
+        Some(Self(Sha256::digest(value).into()))
+    }
+
     /// Takes a digest as stored.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -178,6 +180,15 @@ impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digest(…)")
     }
+}
+
+/// The value, if it has the shape of a credential of this kind and its checksum is right.
+fn shaped(kind: Kind, value: &[u8]) -> Option<&[u8; LENGTH]> {
+    let value: &[u8; LENGTH] = value.try_into().ok()?;
+    let random = value.strip_prefix(kind.prefix().as_bytes())?.get(..RANDOM)?;
+    // To the end whatever comes: so it is done many bytes at a time.
+    let is_plain = random.iter().fold(true, |all, byte| all & byte.is_ascii_alphanumeric());
+    (is_plain && checksum(random) == value[PREFIX + RANDOM..]).then_some(value)
 }
 
 /// CRC-32 (IEEE) in base62, most significant digit first.

@@ -7,7 +7,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::screen::Screen;
 use crate::config::{self, LoadError, Loaded};
-use crate::credential::{Digest, Kind, Plaintext};
+use crate::credential::{Digest, Kind};
 
 const CONFIG: &str = "proxy.toml";
 
@@ -80,7 +80,7 @@ impl Reach {
 
     /// The digest of the management key that is used, if one is.
     pub(super) fn key_digest(&self) -> Option<Digest> {
-        Plaintext::parse(Kind::Key, self.key.as_deref()?.as_bytes()).map(|key| key.digest())
+        Digest::of(Kind::Key, self.key.as_deref()?.as_bytes())
     }
 
     /// What `--expires` may be, as far as can be known from here.

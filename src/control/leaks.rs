@@ -11,7 +11,7 @@ use super::place::stored_place;
 use super::repeat::{Made, made};
 use super::{Caller, Control, Fault, Faults, Holding, Once, Page, cursor, page, page_length};
 use crate::config::{Config, LeakAction};
-use crate::credential::{Digest, Kind, Plaintext};
+use crate::credential::{Digest, Kind};
 use crate::index::Reached;
 use crate::model::{Channel, Key, Leak, LeakDone, LeakId, LeakKind, Lifetime, Scope, Status, Token};
 use crate::store::{
@@ -415,7 +415,7 @@ fn digests(asked: Option<&[String]>, faults: &mut Faults) -> Vec<Digest> {
     }
     let parse = |text: &String| {
         let text = text.trim().as_bytes();
-        Kind::ALL.into_iter().find_map(|kind| Plaintext::parse(kind, text)).map(|value| value.digest())
+        Kind::ALL.into_iter().find_map(|kind| Digest::of(kind, text))
     };
     let found = asked.iter().map(parse).collect::<Option<Vec<_>>>();
     if found.is_none() {

@@ -33,15 +33,15 @@ pub struct Until {
 #[inline]
 pub fn authenticate(
     index: &Index,
-    presented: Presented,
+    presented: &Presented,
     near: &EnvironmentState,
     now: i64,
 ) -> Result<Authenticated, Reject> {
     const UNKNOWN: Reject =
         Reject::new(Refusal::TokenUnknown, "this is not a token that opens anything here");
-    let (digest, carrier, session_ends) = match presented {
-        Presented::Token { value: Some(value), carrier } => (value.digest(), carrier, NEVER),
-        Presented::Token { value: None, .. } => return Err(UNKNOWN),
+    let (digest, carrier, session_ends) = match *presented {
+        Presented::Token { digest: Some(digest), carrier } => (digest, carrier, NEVER),
+        Presented::Token { digest: None, .. } => return Err(UNKNOWN),
         Presented::Session { digest, ends } => (digest, Carrier::Cookie, ends),
         Presented::Nothing(absence) => {
             let signed_in = absence == Absence::Elsewhere;

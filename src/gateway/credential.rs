@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, Uri, header};
 
 use super::query;
 use super::reject::Reject;
-use crate::credential::{Digest, Kind, LENGTH, Plaintext};
+use crate::credential::{Digest, Kind, LENGTH};
 
 /// How tokens are presented to this gateway.
 #[derive(Clone, Debug)]
@@ -16,12 +16,12 @@ pub struct Ways {
 }
 
 /// What a request presents.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Presented {
     Nothing(Absence),
     /// Something in a token's place; `None` where it has not even a token's shape.
     Token {
-        value: Option<Plaintext>,
+        digest: Option<Digest>,
         carrier: Carrier,
     },
     /// A browser's session with the token of this digest, and when it is over, in Unix milliseconds.
@@ -56,14 +56,15 @@ pub enum Carrier {
 ///
 /// # Errors
 /// When a token is presented twice, in one way or in two, or `Authorization` is there twice.
+#[inline]
 pub fn present(ways: &Ways, headers: &HeaderMap, uri: &Uri) -> Result<Presented, Reject> {
     const TWICE: Reject =
         Reject::ambiguous("a token is presented more than once: send it in one way, one time");
     let mut presented = None;
-    let mut take = |value: Option<Plaintext>, carrier| match presented {
+    let mut take = |digest: Option<Digest>, carrier| match presented {
         Some(_) => Err(TWICE),
         None => {
-            presented = Some(Presented::Token { value, carrier });
+            presented = Some(Presented::Token { digest, carrier });
             Ok(())
         }
     };
@@ -72,13 +73,13 @@ pub fn present(ways: &Ways, headers: &HeaderMap, uri: &Uri) -> Result<Presented,
     let (mut absence, mut authorized) = (Absence::Plain, false);
     for (name, value) in headers {
         if *name == ways.header {
-            take(Plaintext::parse(Kind::Token, value.as_bytes()), Carrier::Header)?;
+            take(Digest::of(Kind::Token, value.as_bytes()), Carrier::Header)?;
         } else if *name == header::AUTHORIZATION {
             if std::mem::replace(&mut authorized, true) {
                 return Err(Reject::ambiguous("Authorization is there more than once"));
             }
             match bearer(value.as_bytes()) {
-                Some(token) => take(Plaintext::parse(Kind::Token, token), Carrier::Authorization)?,
+                Some(token) => take(Digest::of(Kind::Token, token), Carrier::Authorization)?,
                 None => absence = Absence::Foreign,
             }
         }
@@ -87,7 +88,7 @@ pub fn present(ways: &Ways, headers: &HeaderMap, uri: &Uri) -> Result<Presented,
     if let (Some(name), Some(text)) = (&ways.query_parameter, uri.query()) {
         for pair in query::pairs(text, name) {
             let value = query::decode::<LENGTH>(&text[pair.value]);
-            take(value.and_then(|value| Plaintext::parse(Kind::Token, &value)), Carrier::Query)?;
+            take(value.and_then(|value| Digest::of(Kind::Token, &value)), Carrier::Query)?;
         }
     }
 
@@ -125,7 +126,7 @@ mod tests {
 
     fn carrier(presented: Result<Presented, Reject>) -> (Carrier, bool) {
         match presented {
-            Ok(Presented::Token { value, carrier }) => (carrier, value.is_some()),
+            Ok(Presented::Token { digest, carrier }) => (carrier, digest.is_some()),
             other => panic!("{other:?}"),
         }
     }

@@ -79,6 +79,7 @@ use tokio::time::Instant;
 
 use self::authorize::Permit;
 use self::client::Client;
+use self::credential::Presented;
 use self::crossing::Crossing;
 use self::head::BodyLength;
 use self::inlet::Inflow;
@@ -148,13 +149,17 @@ pub fn decide(
     client: IpAddr,
     now: Moment,
 ) -> Result<Permit, Reject> {
-    let presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
+    let mut presented = credential::present(&settings.ways, &request.headers, &request.uri)?;
     let route = settings.routes.route(request.host_bytes())?;
-    let presented = session::present(settings.seal.as_deref(), request, presented, route, now.wall);
+    if let Presented::Nothing(_) = presented
+        && let Some(session) = session::present(settings.seal.as_deref(), request, route, now.wall)
+    {
+        presented = session;
+    }
     if let Some(permit) = authorize::public(request, &presented, route) {
         return Ok(permit);
     }
-    let authenticated = authenticate::authenticate(index, presented, &route.state, now.wall)?;
+    let authenticated = authenticate::authenticate(index, &presented, &route.state, now.wall)?;
     authorize::authorize(authenticated, request, client, route, now.steady)
 }
 
@@ -207,6 +212,7 @@ fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Infl
         Ok(permit) => permit,
         Err(reject) => {
             let reject = throttled(worker, &settings, client, reject, now.steady);
+            spare::give(request.headers);
             return Course::Refused(Box::new(reject), record);
         }
     };

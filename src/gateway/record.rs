@@ -232,7 +232,8 @@ impl Record {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>, duration: Duration) {
+    /// At `now`, in microseconds since 1970.
+    fn write(&self, out: &mut Vec<u8>, duration: Duration, now: i64) {
         let slot = self.slot.as_deref();
         let ended = match slot.and_then(Slot::ending) {
             // An ending that came before the answer was told in one: that one was given, or was not.
@@ -244,7 +245,7 @@ impl Record {
             None => self.ended,
         };
         let mut line = Line::begin(out);
-        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(clock::wall()));
+        line.word(key!("ts"), self.worker.stamp.borrow_mut().text(now));
         // Ours, or fit for a log as it is.
         line.word(key!("request_id"), &self.request_id);
         match self.route.as_deref() {
@@ -300,10 +301,10 @@ impl Record {
     }
 
     /// The refusal that this request ended with, for whoever asks why.
-    fn denial(&self, code: Refusal) -> Denial {
+    fn denial(&self, code: Refusal, now: i64) -> Denial {
         let path = self.target.as_ref().map(|target| without_credentials(target.path())).unwrap_or_default();
         Denial {
-            at: clock::wall().div_euclid(1000),
+            at: now.div_euclid(1000),
             request_id: self.request_id.to_str().unwrap_or_default().into(),
             code,
             app: self.route.as_deref().map(|route| route.app.clone()),
@@ -318,12 +319,12 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let duration = clock::look() - self.started;
+        let (duration, now) = (clock::look() - self.started, clock::wall());
         self.count(duration);
         if let Some(refusal) = self.refusal {
-            self.worker.denied(self.denial(refusal));
+            self.worker.denied(self.denial(refusal, now));
         }
-        self.worker.log(|lines| self.write(lines, duration));
+        self.worker.log(|lines| self.write(lines, duration, now));
     }
 }
 

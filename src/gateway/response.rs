@@ -356,14 +356,18 @@ fn document_response(
 ) -> Response<Body> {
     record.status = status.as_u16();
     record.ended = Ended::Complete;
-    let length = HeaderValue::from(document.len());
+    // To a client of HTTP/1 the outlet tells what it sends; only of what a HEAD would have got it knows nothing.
+    let is_told = matches!(lane, Lane::Http2(_)) || record.method == http::Method::HEAD;
+    let length = is_told.then(|| HeaderValue::from(document.len()));
     let request_id = record.request_id.clone();
     let mut response = Response::new(Body::Document(Document::new(lane, document, record)));
     *response.status_mut() = status;
     *response.headers_mut() = spare::take(USUAL);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_LENGTH, length);
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(headers::REQUEST_ID, request_id);
     response
@@ -372,13 +376,12 @@ fn document_response(
 /// `WWW-Authenticate`, as RFC 6750 has it; the realm is the app.
 fn challenge(reject: &Reject, record: &Record) -> Option<HeaderValue> {
     let realm = record.route().map_or("portcullis", |route| route.app.as_str());
-    let bare = ["Bearer realm=\"", realm, "\""];
     let value = match reject.challenge {
         Challenge::None => return None,
-        Challenge::Bare => bare.concat(),
+        Challenge::Bare => ["Bearer realm=\"", realm, "\""].concat(),
         Challenge::Error(error) => {
-            let more = [", error=\"", error, "\", error_description=\"", reject.detail, "\""];
-            [&bare[..], &more].concat().concat()
+            let detail = "\", error_description=\"";
+            ["Bearer realm=\"", realm, "\", error=\"", error, detail, reject.detail, "\""].concat()
         }
     };
     HeaderValue::try_from(value).ok()

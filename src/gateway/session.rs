@@ -125,31 +125,20 @@ fn counts_for(request: &Request) -> bool {
     }
 }
 
-/// What a request presents that brings no token in another way: the session in its cookie, if there is one.
-#[inline]
+/// What a request presents that brings no token in another way: the session in its cookie; `None` where there is none.
 #[must_use]
-pub fn present(
-    seal: Option<&Seal>,
-    request: &Request,
-    presented: Presented,
-    route: &Route,
-    now: i64,
-) -> Presented {
-    let Presented::Nothing(_) = presented else { return presented };
-    let Some(seal) = seal.filter(|_| route.browser_sessions) else { return presented };
+pub fn present(seal: Option<&Seal>, request: &Request, route: &Route, now: i64) -> Option<Presented> {
+    let seal = seal.filter(|_| route.browser_sessions)?;
     let name = if request.secure { SECURE } else { PLAIN };
     // Another that was set for a whole domain may be there beside ours.
-    let Some(session) = values(&request.headers, name).find_map(|value| seal.open(value, request.host()))
-    else {
-        return presented;
-    };
-    if session.is_over(now) {
-        return Presented::Nothing(Absence::SessionOver);
-    }
-    if !counts_for(request) {
-        return Presented::Nothing(Absence::Elsewhere);
-    }
-    Presented::Session { digest: session.token, ends: session.ends() }
+    let session = values(&request.headers, name).find_map(|value| seal.open(value, request.host()))?;
+    Some(if session.is_over(now) {
+        Presented::Nothing(Absence::SessionOver)
+    } else if !counts_for(request) {
+        Presented::Nothing(Absence::Elsewhere)
+    } else {
+        Presented::Session { digest: session.token, ends: session.ends() }
+    })
 }
 
 /// The `Set-Cookie` of a session.

@@ -11,7 +11,7 @@ use super::reject::Reject;
 use super::response::{self, Body};
 use super::signin::{Entrance, ours};
 use crate::board::Shared;
-use crate::credential::{Digest, Kind, Plaintext};
+use crate::credential::{Digest, Kind};
 use crate::index::NEVER;
 use crate::model::{Landing, Refusal};
 
@@ -68,7 +68,7 @@ pub(super) async fn redeem(
 async fn find(entrance: &Entrance<'_>, code: &str, spend: bool) -> Result<Invitation, Reject> {
     const UNKNOWN: Reject =
         Reject::new(Refusal::TokenUnknown, "this link opens nothing here: is it complete?");
-    let code = Plaintext::parse(Kind::Share, code.as_bytes()).ok_or(UNKNOWN)?.digest();
+    let code = Digest::of(Kind::Share, code.as_bytes()).ok_or(UNKNOWN)?;
     let questions = &entrance.worker.gateway.board.questions;
     match questions.share(*code.as_bytes(), spend, entrance.client().address).await {
         Shared::Open { token, landing } => Ok(Invitation {

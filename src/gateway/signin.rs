@@ -25,7 +25,7 @@ use super::settings::Settings;
 use super::worker::Worker;
 use super::{refuse, throttled};
 use crate::board::LastUse;
-use crate::credential::{Digest, Kind, Plaintext};
+use crate::credential::{Digest, Kind};
 use crate::model::{Landing, Refusal, TokenId};
 
 /// Where the page for pasting a token sends it.
@@ -98,8 +98,8 @@ pub(super) async fn paste(entrance: Entrance<'_>, visit: Visit, mut record: Box<
     }
     // As it stands where tokens are shown.
     let text = text.strip_prefix("Bearer ").unwrap_or(text).trim_start();
-    let value = Plaintext::parse(Kind::Token, text.as_bytes());
-    entrance.sign_in(&request, Presented::Token { value, carrier: Carrier::Cookie }, landing, record)
+    let digest = Digest::of(Kind::Token, text.as_bytes());
+    entrance.sign_in(&request, Presented::Token { digest, carrier: Carrier::Cookie }, landing, record)
 }
 
 /// Whether a form was sent from a page of this very origin: nobody is to be signed in by the page of another.
@@ -150,7 +150,7 @@ impl<'a> Entrance<'a> {
     /// When it does not.
     pub(super) fn judge(&self, presented: Presented, now: i64) -> Result<(Digest, TokenId), Reject> {
         let index = &self.worker.gateway.index;
-        let authenticated = authenticate::authenticate(index, presented, &self.route.state, now)?;
+        let authenticated = authenticate::authenticate(index, &presented, &self.route.state, now)?;
         authorize::admit(&authenticated.identity, self.client.address, self.route)?;
         Ok((authenticated.digest, authenticated.identity.id))
     }

@@ -11,7 +11,7 @@ use super::query;
 use super::reject::Reject;
 use super::request::Request;
 use super::worker::Worker;
-use crate::credential::{Digest, Kind, LENGTH, Plaintext};
+use crate::credential::{Digest, Kind, LENGTH};
 use crate::model::{Agent, LeakKind, Refusal};
 
 /// Programs that fetch links which they were shown, by what they write in `User-Agent`. Not what monitors and senders
@@ -83,7 +83,7 @@ fn in_referer(ways: &Ways, headers: &HeaderMap) -> Option<Digest> {
     let (_, query) = page.split('#').next()?.split_once('?')?;
     let pair = query::pairs(query, ways.query_parameter.as_deref()?).next()?;
     let value = query::decode::<LENGTH>(&query[pair.value])?;
-    Plaintext::parse(Kind::Token, &value).map(|value| value.digest())
+    Digest::of(Kind::Token, &value)
 }
 
 fn agent(headers: &HeaderMap) -> &[u8] {
