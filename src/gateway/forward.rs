@@ -90,7 +90,10 @@ pub(super) async fn forward(
     let answer = unless_ended(&slot, pin!(exchange(worker, crossing, upload, &slot, &mut record))).await;
     let permit = crossing.permit();
     record.upstream_answered();
-    if let (Some(Refusal::UpstreamTimeout), Some(target)) = (slot.ending(), &record.upstream) {
+    // What was never sent is not the app's fault.
+    if let (Some(Refusal::UpstreamTimeout), false, Some(target)) =
+        (slot.ending(), slot.awaits_room(), &record.upstream)
+    {
         permit.route().failed(target, false, "no answer in time");
     }
     match answer {
@@ -182,6 +185,8 @@ async fn exchange(
             let is_kept = kept.is_some();
             let route = crossing.permit().route();
             let within = route.timeouts.connect;
+            // As long as without a body, whose time began when it came.
+            let room_by = record.started + route.timeouts.response_header;
             let connected = match kept.take() {
                 Some(sender) => Ok(sender),
                 // Boxed: seldom needed, and large.
@@ -189,7 +194,10 @@ async fn exchange(
             };
             let connected = match connected {
                 Ok(full) if crossing.is_secret() && !full.leaves_at_once() => {
-                    Box::pin(with_room(worker, &target, within, full)).await
+                    slot.room_awaited(Some(room_by));
+                    let found = Box::pin(with_room(worker, &target, within, full)).await;
+                    slot.room_awaited(None);
+                    found
                 }
                 connected => connected,
             };

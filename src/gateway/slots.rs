@@ -36,6 +36,8 @@ pub(super) struct Slot {
     /// The request left the table: nothing could end it any more.
     left: Cell<bool>,
     respond_by: Cell<Option<Instant>>,
+    /// Until when it waits for room on a connection; `None`: it does not wait.
+    room_by: Cell<Option<Instant>>,
     progress: Cell<Instant>,
     /// Something of the request's body is still to be sent to the app.
     pub uploading: Cell<bool>,
@@ -79,6 +81,7 @@ impl Slots {
             begun: Cell::new(false),
             left: Cell::new(false),
             respond_by: Cell::new(None),
+            room_by: Cell::new(None),
             progress: Cell::new(clock::now()),
             uploading: Cell::new(true),
             body_awaited: Cell::new(None),
@@ -179,8 +182,10 @@ impl Slot {
         if client_stands(owed) {
             return Some(Refusal::RequestTimeout);
         }
-        let late =
-            self.respond_by.get().is_some_and(|by| by <= now) || since(self.progress.get(), self.limits.idle);
+        let is_past = |by: &Cell<Option<Instant>>| by.get().is_some_and(|by| by <= now);
+        let late = is_past(&self.respond_by)
+            || is_past(&self.room_by)
+            || since(self.progress.get(), self.limits.idle);
         late.then_some(Refusal::UpstreamTimeout)
     }
 
@@ -192,6 +197,16 @@ impl Slot {
     /// Notes whether we wait for the client to take more of the answer.
     pub(super) fn answer_held(&self, held: bool) {
         self.answer_held.set(held.then(|| self.answer_held.get().unwrap_or_else(clock::now)));
+    }
+
+    /// Notes until when it waits for room on a connection, or that it does not any more.
+    pub(super) fn room_awaited(&self, by: Option<Instant>) {
+        self.room_by.set(by);
+    }
+
+    /// Whether it waits for room on a connection: nothing of it is on its way.
+    pub(super) fn awaits_room(&self) -> bool {
+        self.room_by.get().is_some()
     }
 
     /// Why this request was ended, if it was.

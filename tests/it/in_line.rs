@@ -26,21 +26,27 @@ struct Full {
     /// By whom: the id of a token, and where its answer is to come.
     callers: Vec<(String, Wire<TcpStream>)>,
     token: String,
+    post: fn(&str) -> Vec<u8>,
 }
 
 impl Full {
     fn new() -> Self {
+        Self::with("60s", post)
+    }
+
+    /// Of these requests, each of which is to be answered in that time.
+    fn with(response_header: &str, post: fn(&str) -> Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("h2c://{}", listener.local_addr().unwrap());
         let gateway = Setup::with_upstreams(&[&url])
             .set("gateway", "workers", "1")
             .set("apps.shop.environments.production", "upstream_auth", "\"bearer $Secret{KEY}\"")
-            .both("timeouts", "{ connect = \"60s\" }")
-            .start();
+            .both("timeouts", &format!("{{ connect = \"60s\", response_header = \"{response_header}\" }}"))
+            .start_among(&[("PORTCULLIS_LOG", "portcullis=debug")]);
         let token = gateway.mint("production").secret;
         let (apps, heads, callers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut full = Self { gateway, listener, apps, heads, callers, token };
+        let mut full = Self { gateway, listener, apps, heads, callers, token, post };
         full.set("first-value");
         full.ask();
         full.accept();
@@ -64,7 +70,7 @@ impl Full {
     fn ask(&mut self) {
         let minted = self.gateway.mint("production");
         let mut wire = self.gateway.connect();
-        wire.send(post(&minted.secret));
+        wire.send((self.post)(&minted.secret));
         self.callers.push((minted.id, wire));
     }
 
@@ -105,6 +111,11 @@ impl Full {
 /// What is sent twice by nobody.
 fn post(token: &str) -> Vec<u8> {
     request("POST /", &[("X-Portcullis-Token", token), ("Content-Length", "0")])
+}
+
+/// The same with a body that does not come: however long it takes, the app need not answer yet.
+fn unfinished(token: &str) -> Vec<u8> {
+    request("POST /", &[("X-Portcullis-Token", token), ("Content-Length", "1")])
 }
 
 #[test]
@@ -162,4 +173,11 @@ fn where_no_room_comes_another_connection_is_opened() {
     full.accept();
     full.answer(OPENED + 1, 1);
     assert_eq!(wire.answer().status, 204);
+}
+
+#[test]
+fn who_waits_in_vain_is_told_so_in_time_body_or_not_and_the_app_is_not_to_blame() {
+    let mut full = Full::with("1s", unfinished);
+    full.waiting().1.answer().refused(504, "upstream_timeout");
+    assert!(!full.gateway.stderr().contains("failed a request"), "{}", full.gateway.stderr());
 }
