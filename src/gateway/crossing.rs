@@ -168,7 +168,10 @@ impl Crossing {
         let (vault, now) = (&worker.gateway.vault, worker.now().wall);
         if !injected.holds(vault, now) {
             self.injected = self.permit.injected(vault, now)?;
-            record.injected.clone_from(&self.injected);
+            // The app may have those of an attempt before, and show them now.
+            if let (Some(renewed), Some(earlier)) = (&self.injected, &record.injected) {
+                record.injected = Some(Arc::new(renewed.sent_after(earlier)));
+            }
         }
         Ok(())
     }

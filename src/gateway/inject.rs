@@ -148,6 +148,18 @@ impl Injected {
             || (self.bodies && asks_for_parts(name))
     }
 
+    /// What must not come back where these were sent after `earlier` ones.
+    pub(super) fn sent_after(&self, earlier: &Self) -> Self {
+        Self {
+            fields: Vec::new(),
+            secrets: united(&self.secrets, &earlier.secrets),
+            spelled: united(&self.spelled, &earlier.spelled),
+            beginnings: united(&self.beginnings, &earlier.beginnings),
+            bodies: self.bodies || earlier.bodies,
+            ..*self
+        }
+    }
+
     fn spell(&mut self) {
         for secret in &self.secrets {
             let others = spelling::others(secret.reveal());
@@ -163,6 +175,12 @@ impl Injected {
         });
         self.fields.push((header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
+}
+
+/// Those of both, each once.
+fn united(some: &[Value], others: &[Value]) -> Vec<Value> {
+    let is_new = |other: &&Value| !some.iter().any(|value| value.reveal() == other.reveal());
+    some.iter().chain(others.iter().filter(is_new)).cloned().collect()
 }
 
 fn asks_for_parts(name: &HeaderName) -> bool {

@@ -1,14 +1,18 @@
 //! The echo guard: what an app reflects of the secrets in its requests does not reach the caller.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+
 use serde_json::json;
 
 use crate::support::app::{App, Exchange};
 use crate::support::exchange::with_token;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::modern::{Modern, Script, Settings};
-use crate::support::until;
 use crate::support::websocket::{proof, wish};
 use crate::support::wire::{Answer, request};
+use crate::support::{PATIENCE, until};
 
 const PRODUCTION: &str = "apps.shop.environments.production";
 const HOST: &str = "shop.localhost";
@@ -75,6 +79,41 @@ fn fields_are_guarded_unless_that_is_switched_off() {
     let answer = gateway.ask(with_token("GET /fields", HOST, &token));
     assert_eq!(answer.get("x-got"), Some("<hunter2-canary-value>"));
     assert_eq!(redacted(&gateway), 0.0);
+}
+
+#[test]
+fn what_an_attempt_before_was_given_does_not_come_back_either() {
+    let (came, comes) = channel();
+    let (go, goes) = channel::<()>();
+    let (goes, is_second) = (Mutex::new(goes), AtomicBool::new(false));
+    let app = App::start(move |exchange: &mut Exchange<'_>| {
+        let is_again = exchange.head.target() == "/again";
+        // Of a connection that was kept, the end may have come before the request.
+        if is_again && !is_second.swap(true, Ordering::SeqCst) {
+            came.send(()).unwrap();
+            goes.lock().unwrap().recv().unwrap();
+            exchange.close();
+            return;
+        }
+        let got = exchange.head.get("x-api-key").unwrap_or_default();
+        exchange.send(format!("HTTP/1.1 200 OK\r\nX-Got: {VALUE} {got}\r\nContent-Length: 0\r\n\r\n"));
+    });
+    let gateway = Setup::new(&app)
+        .set("gateway", "workers", "1")
+        .set(PRODUCTION, "request_headers", "{ \"X-Api-Key\" = \"$Secret{SHOP_KEY}\" }")
+        .start();
+    let set = |value: &str| gateway.admin("PUT /v1/secrets/SHOP_KEY", Some(json!({ "value": value }))).status;
+    assert_eq!(set(VALUE), 201);
+    let token = gateway.mint("production").secret;
+    let first = gateway.ask(with_token("GET /", HOST, &token));
+    assert_eq!(first.get("x-got"), Some("[redacted] [redacted]"));
+    let mut wire = gateway.connect();
+    wire.send(with_token("GET /again", HOST, &token));
+    comes.recv_timeout(PATIENCE).unwrap();
+    assert!(set("another-value-of-it") < 300);
+    go.send(()).unwrap();
+    assert_eq!(wire.answer().get("x-got"), Some("[redacted] [redacted]"));
+    assert_eq!(app.requests().last().unwrap().head.get("x-api-key"), Some("another-value-of-it"));
 }
 
 #[test]
