@@ -295,13 +295,13 @@ impl Kept {
         }
         let (tell, told) = watch::channel(None);
         *opening = Some(told.clone());
-        let kept = self.clone();
+        let begun = Begun(self.clone());
         tokio::task::spawn_local(async move {
-            let opened = kept.connect(within).await.map(|sender| match sender {
-                Sender::Http1(link) => kept.put(link),
+            let opened = begun.0.connect(within).await.map(|sender| match sender {
+                Sender::Http1(link) => begun.0.put(link),
                 Sender::Http2(mut share) => share.end(),
             });
-            kept.opening.replace(None);
+            drop(begun);
             tell.send_replace(Some(opened));
         });
         told
@@ -341,6 +341,15 @@ enum Waited {
     Free(Sender),
 }
 
+/// An opening, which is under way as long as this lives, however it ends.
+struct Begun(Rc<Kept>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.opening.replace(None);
+    }
+}
+
 /// One more, for as long as this lives.
 struct Counted<'a>(&'a Cell<usize>);
 
@@ -354,5 +363,29 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::super::stock::Stock;
+    use super::*;
+    use crate::board::upstream::Standings;
+
+    #[tokio::test]
+    async fn an_opening_that_breaks_off_is_over() {
+        let app = crate::control::sample::config().apps[0].clone();
+        let (environment, address) = (&app.environments[0], Upstream::parse("h2c://127.0.0.1:1").unwrap());
+        let standings = Standings::default();
+        let upstreams = Stock::new(&standings, []).upstreams(&app.name, environment, &[address]).unwrap();
+        let kept = Rc::new(Kept::new(upstreams.targets()[0].clone()));
+        let tasks = LocalSet::new();
+        let entered = tasks.enter();
+        let mut opening = kept.opening(Duration::from_secs(1));
+        assert!(kept.is_in_use());
+        drop((entered, tasks));
+        assert!(opening.changed().await.is_err() && !kept.is_in_use());
     }
 }
