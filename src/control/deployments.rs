@@ -77,6 +77,8 @@ impl Control {
             return self.published_before(place, &repeat).await;
         }
         let (id, upstreams) = self.judge(caller, &place, asked)?;
+        // It may end tokens.
+        let _hurry = self.reached.hurry();
         let (app, environment) = (place.app.clone(), place.environment.name.clone());
         let new = NewDeployment { app, environment, id, upstreams };
         match made(self.store.publish(act, new).await, "environment")? {
@@ -175,6 +177,7 @@ impl Control {
                 mode.as_str()
             )));
         }
+        let _hurry = (on == Some(false)).then(|| self.reached.hurry());
         let act = caller.act(self.now());
         let (app, name, on) = (place.app, place.environment.name, on.unwrap_or_default());
         let switched = self.store.switch_environment(act, app, name, on).await;

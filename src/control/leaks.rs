@@ -119,6 +119,7 @@ impl Control {
         faults.none()?;
         let Some(source) = source else { return Err(Fault::Invalid(Vec::new())) };
         let _turn = self.turns.take(caller).await;
+        let _hurry = self.reached.hurry();
         let in_each = |digest: &Digest| {
             let digest = *digest;
             places.iter().map(move |place| FoundLeak { digest, place: place.clone() })
@@ -174,6 +175,7 @@ impl Control {
         if self.earlier(&act).await?.is_some() {
             return Ok(None);
         }
+        let _hurry = self.reached.hurry();
         let act = Act { once: None, ..act };
         let place = |found: FoundLeak| FoundLeak { place: stored_place(&found.place), ..found };
         let digests: Vec<_> = found.iter().map(|found| found.digest).collect();

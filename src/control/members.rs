@@ -108,6 +108,7 @@ impl Control {
     pub async fn remove_member(&self, caller: &Caller, name: &str) -> Result<Removal, Fault> {
         caller.require_workspace()?;
         let name = MemberName::parse(name).map_err(|_| Fault::NotFound("member"))?;
+        let _hurry = self.reached.hurry();
         // The operator needs no key to do everything.
         let keep_an_admin = caller.member().is_some();
         let removed = self

@@ -42,6 +42,7 @@ impl Control {
             }
             end
         });
+        let _hurry = overlap_ends.is_some_and(|end| end <= now).then(|| self.reached.hurry());
         let already = faults.clone();
         loop {
             let mut faults = already.clone();

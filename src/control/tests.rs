@@ -1,5 +1,6 @@
 //! Commands from the call to the decision, by a clock that the test sets.
 
+mod hurry;
 mod leaks;
 mod model;
 
