@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::http2::{
-    Client, END_HEADERS, END_STREAM, Frame, HEADERS, MAX_CONCURRENT_STREAMS, PREFACE, block,
+    Client, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS,
+    PREFACE, WINDOW_UPDATE, block,
 };
 use crate::support::wire::{Head, Wire, request};
 use crate::support::{PATIENCE, until};
@@ -27,6 +28,8 @@ struct Full {
     callers: Vec<(String, Wire<TcpStream>)>,
     token: String,
     post: fn(&str) -> Vec<u8>,
+    /// Bytes of a body that an app takes unasked.
+    window: u32,
 }
 
 impl Full {
@@ -36,18 +39,7 @@ impl Full {
 
     /// Of these requests, each of which is to be answered in that time.
     fn with(response_header: &str, post: fn(&str) -> Vec<u8>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("h2c://{}", listener.local_addr().unwrap());
-        let gateway = Setup::with_upstreams(&[&url])
-            .set("gateway", "workers", "1")
-            .set("apps.shop.environments.production", "upstream_auth", "\"bearer $Secret{KEY}\"")
-            .both("timeouts", &format!("{{ connect = \"60s\", response_header = \"{response_header}\" }}"))
-            .start_among(&[("PORTCULLIS_LOG", "portcullis=debug")]);
-        let token = gateway.mint("production").secret;
-        let (apps, heads, callers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut full = Self { gateway, listener, apps, heads, callers, token, post };
-        full.set("first-value");
+        let mut full = Self::begin(response_header, post);
         full.ask();
         full.accept();
         for _ in 0..=OPENED {
@@ -59,6 +51,23 @@ impl Full {
         for _ in 0..OPENED {
             full.accept();
         }
+        full
+    }
+
+    /// With nothing asked yet.
+    fn begin(response_header: &str, post: fn(&str) -> Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("h2c://{}", listener.local_addr().unwrap());
+        let gateway = Setup::with_upstreams(&[&url])
+            .set("gateway", "workers", "1")
+            .set("apps.shop.environments.production", "upstream_auth", "\"bearer $Secret{KEY}\"")
+            .both("timeouts", &format!("{{ connect = \"60s\", response_header = \"{response_header}\" }}"))
+            .start_among(&[("PORTCULLIS_LOG", "portcullis=debug")]);
+        let token = gateway.mint("production").secret;
+        let (apps, heads, callers) = (Vec::new(), Vec::new(), Vec::new());
+        let full = Self { gateway, listener, apps, heads, callers, token, post, window: 1 << 16 };
+        full.set("first-value");
         full
     }
 
@@ -81,7 +90,7 @@ impl Full {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.read_exact(&mut [0; PREFACE.len()]).unwrap();
         let mut app = Client::new(stream);
-        app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
+        app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1), (INITIAL_WINDOW_SIZE, self.window)]));
         self.heads.push(app.answer_head(1));
         self.apps.push(app);
     }
@@ -180,4 +189,28 @@ fn who_waits_in_vain_is_told_so_in_time_body_or_not_and_the_app_is_not_to_blame(
     let mut full = Full::with("1s", unfinished);
     full.waiting().1.answer().refused(504, "upstream_timeout");
     assert!(!full.gateway.stderr().contains("failed a request"), "{}", full.gateway.stderr());
+}
+
+#[test]
+fn a_body_that_the_app_has_yet_to_take_keeps_its_place_after_the_answer() {
+    let mut full = Full { window: 0, ..Full::begin("60s", post) };
+    let post = |full: &Full| {
+        let mut wire = full.gateway.connect();
+        let fields = [("X-Portcullis-Token", &*full.token), ("Content-Length", "4")];
+        wire.send([request("POST /", &fields), b"body".to_vec()].concat());
+        wire
+    };
+    let mut answered = post(&full);
+    full.accept();
+    full.answer(0, 1);
+    assert_eq!(answered.answer().status, 204);
+    // One request more would stay with the library, and with it the secrets of now.
+    let mut next = post(&full);
+    full.accept();
+    full.answer(1, 1);
+    assert_eq!(next.answer().status, 204);
+    let wider = Frame::new(WINDOW_UPDATE, 0, 1, 4_u32.to_be_bytes());
+    full.apps[0].send(&wider);
+    full.apps[0].wait(|frame| frame.kind == DATA && frame.has(END_STREAM)).unwrap();
+    full.goes_on(3);
 }

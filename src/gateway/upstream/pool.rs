@@ -299,7 +299,7 @@ impl Kept {
         tokio::task::spawn_local(async move {
             let opened = begun.0.connect(within).await.map(|sender| match sender {
                 Sender::Http1(link) => begun.0.put(link),
-                Sender::Http2(mut share) => share.end(),
+                Sender::Http2(share) => share.end(),
             });
             drop(begun);
             tell.send_replace(Some(opened));
@@ -318,12 +318,17 @@ impl Kept {
         });
         self.shared.borrow_mut().retain(|shared| {
             let unfair = others_wait && shared.has_served_well();
-            if wanted > 0 || unfair || !shared.still_leads_to(&self.target.place) {
+            let serves = shared.is_open();
+            if serves && (wanted > 0 || unfair || !shared.still_leads_to(&self.target.place)) {
                 shared.retire();
                 wanted = wanted.saturating_sub(1);
             }
+            if shared.is_idle(now, IDLE_SHARED) {
+                shared.close();
+                return false;
+            }
             // One that is retired goes on in the hands of those who use it.
-            shared.is_open() && !shared.is_idle(now, IDLE_SHARED)
+            shared.is_open() || shared.streams() > 0
         });
     }
 

@@ -87,8 +87,7 @@ async fn send_shared(
     upload: &mut Upload,
     target: &Target,
 ) -> Result<Response<Source>, Failure> {
-    let message = shape::to_http2(crossing, upload.take(), target);
-    share.goes();
+    let message = shape::to_http2(crossing, share.goes(upload.take()), target);
     let mut failed = match share.sender.try_send_request(message).await {
         Ok(answer) => {
             share.answered();
@@ -97,7 +96,7 @@ async fn send_shared(
         Err(failed) => failed,
     };
     share.end();
-    let unsent = failed.take_message().map(|message| *upload = message.into_body()).is_some();
+    let unsent = failed.take_message().map(|message| *upload = message.into_body().upload).is_some();
     let mut fate = fate(failed.error());
     if fate == Fate::Refused {
         share.refused();

@@ -5,12 +5,15 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::dial::Unconnected;
@@ -18,7 +21,7 @@ use super::place::{Peer, Place};
 use super::pool::FAIR;
 use super::stream::Stream;
 use crate::gateway::clock;
-use crate::gateway::upload::Upload;
+use crate::gateway::upload::{Stopped, Upload};
 
 /// Requests on one connection at once, whatever more the app would take.
 const STREAMS: usize = 100;
@@ -48,11 +51,14 @@ const PONG: Duration = Duration::from_secs(10);
 /// An open HTTP/2 connection.
 #[derive(Debug)]
 pub(super) struct Shared {
-    sender: SendRequest<Upload>,
+    sender: SendRequest<Sending>,
     driver: Rc<Driver>,
+    tasks: Local,
     peer: Cell<Option<Peer>>,
     streams: Cell<usize>,
-    /// Of these, the ones that were handed to the library.
+    /// Of these, the ones whose answer somebody waits for or reads.
+    asking: Cell<usize>,
+    /// Of all, the ones that were handed to the library.
     sent: Cell<usize>,
     /// Requests that were broken off.
     broken: Cell<usize>,
@@ -69,25 +75,39 @@ pub(super) struct Shared {
     freed: Rc<Notify>,
 }
 
-/// One request's part in a connection, given back when this is dropped.
+/// One request's part in a connection, in the hands of whoever waits for the answer.
 #[derive(Debug)]
 pub(crate) struct Share {
-    pub(super) sender: SendRequest<Upload>,
+    pub(super) sender: SendRequest<Sending>,
+    part: Rc<Part>,
+}
+
+/// A place among a connection's streams, free again once both the answer and the body have let go of it.
+#[derive(Debug)]
+struct Part {
     connection: Rc<Shared>,
-    sent: bool,
+    sent: Cell<bool>,
     /// Nothing of it is left that dropping it would break off.
-    ended: bool,
+    ended: Cell<bool>,
+}
+
+/// A request's body on its way. An app may answer before it has taken all of it.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) upload: Upload,
+    _part: Rc<Part>,
 }
 
 /// `None` once the connection has ended: its socket must not outlive it.
-type Driver = RefCell<Option<Connection<TokioIo<Stream>, Upload, Local>>>;
+type Driver = RefCell<Option<Connection<TokioIo<Stream>, Sending, Local>>>;
 
 impl Shared {
     /// Begins to speak HTTP/2 on a connection, and waits until the app does. `freed` is told whenever there is room for
     /// another request.
     pub(super) async fn open(stream: Stream, freed: Rc<Notify>) -> Result<Rc<Self>, Unconnected> {
         let peer = stream.peer();
-        let (sender, connection) = Builder::new(Local)
+        let tasks = Local::default();
+        let (sender, connection) = Builder::new(tasks.clone())
             .timer(TokioTimer::new())
             .initial_max_send_streams(UNTOLD)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -117,8 +137,10 @@ impl Shared {
         let opened = Self {
             sender,
             driver,
+            tasks,
             peer: Cell::new(peer),
             streams: Cell::new(0),
+            asking: Cell::new(0),
             sent: Cell::new(0),
             broken: Cell::new(0),
             refused: Cell::new(0),
@@ -151,8 +173,10 @@ impl Shared {
     /// Takes part, whether there is room or not: the request waits for its turn then.
     pub(super) fn crowd(self: &Rc<Self>) -> Share {
         self.streams.set(self.streams.get() + 1);
+        self.asking.set(self.asking.get() + 1);
         self.served.set(self.served.get().saturating_add(1));
-        Share { sender: self.sender.clone(), connection: self.clone(), sent: false, ended: false }
+        let part = Part { connection: self.clone(), sent: Cell::new(false), ended: Cell::new(false) };
+        Share { sender: self.sender.clone(), part: Rc::new(part) }
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -186,9 +210,17 @@ impl Shared {
         self.retired.set(true);
     }
 
+    /// Takes no further request, and ends. What it still carries are bodies that the app has answered and does not take.
+    pub(super) fn close(&self) {
+        self.retire();
+        if self.streams.get() > 0 {
+            self.tasks.abort();
+        }
+    }
+
     /// Whether it has had nothing to do for this long.
     pub(super) fn is_idle(&self, now: Instant, long: Duration) -> bool {
-        self.streams.get() == 0 && now.saturating_duration_since(self.used.get()) >= long
+        self.asking.get() == 0 && now.saturating_duration_since(self.used.get()) >= long
     }
 }
 
@@ -196,63 +228,93 @@ impl Share {
     /// Whether a request would leave at once. The library would keep one that would not, and with it the secrets that it was
     /// put together with.
     pub(super) fn leaves_at_once(&self) -> bool {
-        self.is_open() && self.connection.sent.get() < self.connection.allowed()
+        let connection = &self.part.connection;
+        connection.is_open() && connection.sent.get() < connection.allowed()
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.connection.is_open()
+        self.part.connection.is_open()
     }
 
-    /// The request is handed to the library.
-    pub(super) fn goes(&mut self) {
-        self.sent = true;
-        self.connection.sent.set(self.connection.sent.get() + 1);
+    /// The request is handed to the library, with this as its body.
+    pub(super) fn goes(&self, upload: Upload) -> Sending {
+        let sent = &self.part.connection.sent;
+        sent.set(sent.get() + 1);
+        self.part.sent.set(true);
+        Sending { upload, _part: self.part.clone() }
     }
 
     pub(super) fn answered(&self) {
-        self.connection.refused.set(0);
+        self.part.connection.refused.set(0);
     }
 
     /// The app did not look at the request. Often it was one too many at once, and the connection is as good as another.
     pub(super) fn refused(&self) {
-        let refused = self.connection.refused.get() + 1;
-        self.connection.refused.set(refused);
+        let refused = self.part.connection.refused.get() + 1;
+        self.part.connection.refused.set(refused);
         if refused >= REFUSALS {
             self.retire();
         }
     }
 
     /// The request is over for both sides.
-    pub(super) fn end(&mut self) {
-        self.ended = true;
+    pub(super) fn end(&self) {
+        self.part.ended.set(true);
     }
 
     /// Whether the connection was ended for what other requests did.
     pub(super) fn is_calmed(&self) -> bool {
-        self.connection.calmed.get()
+        self.part.connection.calmed.get()
     }
 
     /// The app has said that it takes nothing more on this connection, or it does not speak HTTP/2 on it.
     pub(super) fn retire(&self) {
-        self.connection.retire();
+        self.part.connection.retire();
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
+        let connection = &self.part.connection;
+        connection.asking.set(connection.asking.get().saturating_sub(1));
+        connection.used.set(clock::now());
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
         let connection = &self.connection;
         connection.streams.set(connection.streams.get().saturating_sub(1));
-        connection.used.set(clock::now());
-        if self.sent {
+        if self.sent.get() {
             connection.sent.set(connection.sent.get().saturating_sub(1));
         }
-        if self.sent && !self.ended {
+        if self.sent.get() && !self.ended.get() {
             connection.broken.set(connection.broken.get() + 1);
         }
         if connection.is_worn() && connection.streams.get() == 0 {
             connection.retire();
         }
         connection.freed.notify_one();
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = Stopped;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        Pin::new(&mut self.upload).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.upload.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.upload.size_hint()
     }
 }
 
@@ -263,13 +325,56 @@ pub(super) fn is_calming(error: &hyper::Error) -> bool {
 }
 
 /// Runs what hyper begins for a connection on the connection's own thread.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Local;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Local(Rc<RefCell<JoinSet<()>>>);
+
+impl Local {
+    fn abort(&self) {
+        self.0.borrow_mut().abort_all();
+    }
+}
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
+        let mut tasks = self.0.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_local(async move {
             future.await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+    use tokio::task::LocalSet;
+
+    use super::super::stream::Socket;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_app_does_not_take_holds_no_connection_for_ever() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let app = tokio::spawn(async move {
+            let mut app = h2::server::handshake(theirs).await.unwrap();
+            while app.accept().await.is_some() {}
+        });
+        LocalSet::new()
+            .run_until(async {
+                let stream = Stream::new(Socket::Unix(ours), None, None);
+                let shared = Shared::open(stream, Rc::default()).await.unwrap();
+                let share = shared.crowd();
+                let body = share.part.clone();
+                let soon = clock::now() + PING;
+                assert!(!shared.is_idle(soon, PING));
+                drop(share);
+                let soon = clock::now() + PING;
+                assert!(shared.is_idle(soon, PING) && shared.streams() == 1);
+                shared.close();
+                app.await.unwrap();
+                drop(body);
+                assert!(!shared.is_open() && shared.streams() == 0);
+            })
+            .await;
     }
 }

@@ -47,7 +47,7 @@ impl Source {
         match self {
             Self::Http1(reply) => reply.release().map(Sender::Http1),
             Self::Http2(_, share) => {
-                if let Some(mut share) = share.take()
+                if let Some(share) = share.take()
                     && whole
                 {
                     share.end();
