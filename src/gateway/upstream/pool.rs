@@ -262,6 +262,8 @@ impl Kept {
                 }
                 let mut opening = self.opening(within);
                 tokio::select! {
+                    // What was opened is free as well: it counts for all who waited.
+                    biased;
                     _ = opening.changed() => {}
                     () = self.freed.notified() => continue,
                 }
