@@ -3,12 +3,9 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
-use tokio::time::sleep;
 
 use super::Passage;
 use super::authorize::Permit;
@@ -23,17 +20,13 @@ use super::route::Route;
 use super::slots::{Occupied, Slot};
 use super::upgrade;
 use super::upload::Upload;
+use super::upstream::Chosen;
 use super::upstream::dial::Unconnected;
-use super::upstream::sender::{Failure, Fate, Sender};
+use super::upstream::sender::{Failure, Fate};
 use super::upstream::source::Source;
-use super::upstream::{Chosen, Target};
 use super::worker::Worker;
 use crate::model::Refusal;
 
-/// How often a request that waits for room looks whether there is some, and after how long another connection is opened
-/// for it.
-const LOOK: Duration = Duration::from_millis(10);
-const LONG: Duration = Duration::from_secs(1);
 const GONE: Reject =
     Reject::new(Refusal::UpstreamUnreachable, "the app closed the connection without an answer");
 const UNREACHABLE: Reject =
@@ -193,9 +186,11 @@ async fn exchange(
                 None => Box::pin(worker.pool.open(&target, within)).await,
             };
             let connected = match connected {
+                // The library would keep it, with the secrets that it was put together with.
                 Ok(full) if crossing.is_secret() && !full.leaves_at_once() => {
+                    drop(full);
                     slot.room_awaited(Some(room_by));
-                    let found = Box::pin(with_room(worker, &target, within, full)).await;
+                    let found = Box::pin(worker.pool.room(&target, within)).await;
                     slot.room_awaited(None);
                     found
                 }
@@ -236,42 +231,6 @@ async fn exchange(
             return Err(failure);
         }
         tried.push(chosen);
-    }
-}
-
-/// A connection on which a request leaves at once: this one when the app takes more, another that has room, or a new one
-/// where that takes long. The library would keep a request that came before, with the secrets that it was put together with.
-async fn with_room(
-    worker: &Worker,
-    target: &Arc<Target>,
-    within: Duration,
-    mut full: Sender,
-) -> Result<Sender, Unconnected> {
-    loop {
-        let room = async {
-            while !full.leaves_at_once() {
-                if let Some(other) = worker.pool.take(target) {
-                    return Some(other);
-                }
-                sleep(LOOK).await;
-            }
-            None
-        };
-        let opened = async {
-            if full.is_open() {
-                sleep(LONG).await;
-            }
-            worker.pool.open(target, within).await
-        };
-        tokio::select! {
-            biased;
-            other = room => return Ok(other.unwrap_or(full)),
-            opened = opened => match opened {
-                Ok(other) => full = other,
-                Err(error) if !full.is_open() => return Err(error),
-                Err(_) => {}
-            }
-        }
     }
 }
 

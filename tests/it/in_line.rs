@@ -1,7 +1,7 @@
 //! Requests with secrets that wait until an app which takes few at once has room on a shared connection: they go with the
 //! secrets of then, and are ended as if they did not wait.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::json;
@@ -85,14 +85,20 @@ impl Full {
 
     /// Takes the next connection, and the one request that comes over it.
     fn accept(&mut self) {
+        let mut app = self.connected(1);
+        self.heads.push(app.answer_head(1));
+        self.apps.push(app);
+    }
+
+    /// Takes the next connection, on which the app takes so many requests.
+    fn connected(&self, streams: u32) -> Client {
         let (mut stream, _) = until("a connection", || self.listener.accept().ok());
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.read_exact(&mut [0; PREFACE.len()]).unwrap();
         let mut app = Client::new(stream);
-        app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1), (INITIAL_WINDOW_SIZE, self.window)]));
-        self.heads.push(app.answer_head(1));
-        self.apps.push(app);
+        app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, streams), (INITIAL_WINDOW_SIZE, self.window)]));
+        app
     }
 
     fn answer(&mut self, app: usize, stream: u32) {
@@ -213,4 +219,20 @@ fn a_body_that_the_app_has_yet_to_take_keeps_its_place_after_the_answer() {
     full.apps[0].send(&wider);
     full.apps[0].wait(|frame| frame.kind == DATA && frame.has(END_STREAM)).unwrap();
     full.goes_on(3);
+}
+
+#[test]
+fn an_app_that_takes_nothing_for_a_while_is_not_stormed_with_connections() {
+    let mut full = Full::begin("3s", post);
+    full.ask();
+    let mut app = full.connected(0);
+    full.waiting().1.answer().refused(504, "upstream_timeout");
+    full.ask();
+    app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
+    app.answer_head(1);
+    full.apps.push(app);
+    full.answer(0, 1);
+    assert_eq!(full.waiting().1.answer().status, 204);
+    full.goes_on(3);
+    assert!(full.listener.accept().is_err_and(|none| none.kind() == ErrorKind::WouldBlock));
 }

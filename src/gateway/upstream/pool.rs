@@ -35,6 +35,10 @@ pub(crate) const WAITING: usize = 2 * link::MOST;
 const GRACE: Duration = Duration::from_millis(50);
 /// Openings that a request waits for before it joins those in line on a connection that is full.
 const ROUNDS: u32 = 3;
+/// How often those who wait for room look whether the app has raised its limit, which nobody tells them.
+const LOOK: Duration = Duration::from_millis(100);
+/// After how long another connection is opened for them, and then one more each time.
+const LONG: Duration = Duration::from_secs(1);
 
 /// One worker's connections.
 #[derive(Debug, Default)]
@@ -58,6 +62,8 @@ struct Kept {
     joining: Cell<usize>,
     /// Told whenever one of them may have become free.
     freed: Rc<Notify>,
+    /// When a connection was last opened for those who wait for room.
+    widened: Cell<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -90,6 +96,11 @@ impl Pool {
     pub(crate) async fn open(&self, target: &Arc<Target>, within: Duration) -> Result<Sender, Unconnected> {
         let kept = self.kept(target);
         if kept.may_share() { kept.join(within).await } else { kept.connect(within).await }
+    }
+
+    /// A connection on which a request leaves at once, as soon as there is one.
+    pub(crate) async fn room(&self, target: &Arc<Target>, within: Duration) -> Result<Sender, Unconnected> {
+        self.kept(target).room(within).await
     }
 
     /// A new HTTP/1.1 connection, which alone can be upgraded.
@@ -134,6 +145,7 @@ impl Kept {
             queued: Cell::new(0),
             joining: Cell::new(0),
             freed: Rc::default(),
+            widened: Cell::new(None),
         }
     }
 
@@ -255,7 +267,7 @@ impl Kept {
                     return self.connect(within).await;
                 }
                 // An app that takes little at once: wait in line there.
-                if rounds == ROUNDS
+                if (rounds == ROUNDS || self.is_barren())
                     && let Some(shared) = self.least_crowded()
                 {
                     return Ok(Sender::Http2(shared.crowd()));
@@ -278,6 +290,47 @@ impl Kept {
             }
         });
         joined.await.unwrap_or(Err(late))
+    }
+
+    /// The same where a request may not stand in line on a connection: here it waits for room on any.
+    async fn room(self: &Rc<Self>, within: Duration) -> Result<Sender, Unconnected> {
+        let _joining = Counted::new(&self.joining);
+        let begun = Instant::now();
+        loop {
+            if let Some(sender) = self.take() {
+                // There may be room for the next in line as well.
+                self.freed.notify_one();
+                return Ok(sender);
+            }
+            if !self.may_share() {
+                return self.connect(within).await;
+            }
+            let now = Instant::now();
+            let is_late = |since: Instant| now.saturating_duration_since(since) >= LONG;
+            let widens = is_late(begun) && self.widened.get().is_none_or(is_late) && !self.is_barren();
+            if self.least_crowded().is_some() && !widens {
+                let _ = timeout(LOOK, self.freed.notified()).await;
+                continue;
+            }
+            self.widened.set(Some(now));
+            let mut opening = self.opening(within);
+            tokio::select! {
+                biased;
+                _ = opening.changed() => {}
+                () = self.freed.notified() => continue,
+            }
+            let outcome = opening.borrow_and_update().clone();
+            if let Some(Err(failure)) = outcome
+                && self.least_crowded().is_none()
+            {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Whether the app takes nothing on a connection that it keeps open, as one may for a while: another would not help.
+    fn is_barren(&self) -> bool {
+        self.shared.borrow().iter().any(|shared| shared.is_open() && shared.allowed() == 0)
     }
 
     fn least_crowded(&self) -> Option<Rc<Shared>> {

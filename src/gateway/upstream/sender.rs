@@ -55,13 +55,6 @@ impl Sender {
         }
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        match self {
-            Self::Http1(_) => true,
-            Self::Http2(share) => share.is_open(),
-        }
-    }
-
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(
         self,

@@ -158,7 +158,7 @@ impl Shared {
     }
 
     /// Requests that the app takes at once.
-    fn allowed(&self) -> usize {
+    pub(super) fn allowed(&self) -> usize {
         self.driver.borrow().as_ref().map_or(0, Connection::current_max_send_streams)
     }
 
@@ -230,10 +230,6 @@ impl Share {
     pub(super) fn leaves_at_once(&self) -> bool {
         let connection = &self.part.connection;
         connection.is_open() && connection.sent.get() < connection.allowed()
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.part.connection.is_open()
     }
 
     /// The request is handed to the library, with this as its body.
