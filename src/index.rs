@@ -2,13 +2,16 @@
 //! store that both are at. Only the follower holds the [`Writer`].
 
 mod environment;
+mod label;
+mod memory;
+mod slot;
+mod slots;
 mod table;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
-use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use crate::credential::Digest;
@@ -18,6 +21,7 @@ use crate::model::{
 
 use environment::Environments;
 pub use environment::{EnvironmentState, Standing};
+pub use label::EncodedLabel;
 use table::Table;
 
 /// `expires` of a token that never does.
@@ -25,7 +29,7 @@ pub const NEVER: i64 = i64::MAX;
 /// How many receipts are kept for callers that have yet to collect theirs.
 const RECEIPTS: usize = 4096;
 
-/// What one token is bound to, as the decision needs it. Small: there may be a million of them.
+/// What one token is bound to, as the decision needs it.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub id: TokenId,
@@ -38,8 +42,7 @@ pub struct Identity {
     pub minted_under: u32,
     pub on_publish: OnPublish,
     pub revoked: bool,
-    /// As the app receives it: percent-encoded; may be empty. A short one lies in here, not on the heap.
-    pub label: SmolStr,
+    pub label: EncodedLabel,
     /// What few tokens have.
     pub restrictions: Option<Arc<Restrictions>>,
 }

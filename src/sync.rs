@@ -365,7 +365,7 @@ mod tests {
         let (index, writer) = Index::new();
         let (board, mut mailboxes) = Board::new(1);
         let follower = Follower::load(&store, writer, board.clone(), safe(&folder)).unwrap();
-        assert_eq!(index.get(&before.0).unwrap().label, "Gr%C3%BC%C3%9Fe%20100%25");
+        assert_eq!(index.get(&before.0).unwrap().label, "Gr%C3%BC%C3%9Fe%20100%25".into());
         let (stop, stopping) = watch::channel(false);
         let following = tokio::spawn(follower.run(stopping));
         let after = mint(&store).await;

@@ -1,151 +1,175 @@
-//! Tokens by their digests, in many parts so that a change of one holds up few readers. Each part keeps its tokens side
-//! by side without gaps: a hash table's own are up to half empty, and a million tokens are to take little room.
+//! Tokens by their digests, in parts so that a change of one holds up few readers. A part that grows is copied while it is
+//! read, and only then exchanged.
 
 use std::array;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use indexmap::IndexMap;
-use subtle::ConstantTimeEq;
+use foldhash::fast::RandomState;
 
-use super::Identity;
+use super::slot::{self, Slot};
+use super::slots::Slots;
+use super::{EncodedLabel, Identity, Restrictions};
 use crate::credential::Digest;
 
-/// Half of a digest is 128 uniform bits: no two tokens share them.
-const HALF: usize = 16;
-/// A digest's last byte names its part.
-const PARTS: usize = 256;
+/// A digest's last byte names its part. Few enough that each is larger than a large page where tokens are many.
+const PARTS: usize = 64;
 
 /// The table. Whatever is returned is a copy: nothing of it stays locked.
 #[derive(Debug)]
-pub(super) struct Table(Box<[RwLock<Part>; PARTS]>);
+pub(super) struct Table {
+    parts: Box<[RwLock<Part>; PARTS]>,
+    /// Held by whoever changes anything: what is copied must not change meanwhile.
+    changing: Mutex<()>,
+}
 
-type Part = IndexMap<Half, Entry, BuildHasherDefault<HalfHasher>>;
-
-/// The first half of a digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Half([u8; HALF]);
+#[derive(Debug, Default)]
+struct Part {
+    slots: Slots,
+    /// Of tokens with more to them than has a place in a slot.
+    rare: HashMap<Digest, Rare, RandomState>,
+}
 
 #[derive(Debug)]
-struct Entry {
-    /// The other half.
-    rest: [u8; HALF],
-    identity: Identity,
+struct Rare {
+    label: EncodedLabel,
+    restrictions: Option<Arc<Restrictions>>,
 }
 
 impl Table {
+    #[inline]
     pub(super) fn get(&self, digest: &Digest) -> Option<Identity> {
-        let (half, rest) = split(digest);
-        let part = self.read(rest);
-        let entry = part.get(&half)?;
-        // In the same time wherever it differs.
-        let same = u128::from_ne_bytes(entry.rest).ct_eq(&u128::from_ne_bytes(rest));
-        bool::from(same).then(|| entry.identity.clone())
+        self.read(digest).get(digest)
     }
 
     /// Returns what was there before.
     pub(super) fn put(&self, digest: &Digest, identity: Identity) -> Option<Identity> {
-        let (half, rest) = split(digest);
-        self.write(rest).insert(half, Entry { rest, identity }).map(|before| before.identity)
+        let _alone = self.alone();
+        if self.read(digest).slots.is_full() {
+            grow(self.part(digest), 0);
+        }
+        let mut part = self.write(digest);
+        let before = part.get(digest);
+        let (slot, whole) = slot::write(digest, &identity);
+        match part.slots.find_mut(digest) {
+            Some(there) => *there = slot,
+            None => part.slots.insert(&slot),
+        }
+        if !whole {
+            let Identity { label, restrictions, .. } = identity;
+            part.rare.insert(*digest, Rare { label, restrictions });
+        } else if before.is_some() {
+            part.rare.remove(digest);
+        }
+        before
     }
 
     /// Returns whether it was there and not revoked.
     pub(super) fn revoke(&self, digest: &Digest) -> bool {
-        let (half, rest) = split(digest);
-        let mut part = self.write(rest);
-        part.get_mut(&half).is_some_and(|entry| !std::mem::replace(&mut entry.identity.revoked, true))
+        let _alone = self.alone();
+        self.write(digest).slots.find_mut(digest).is_some_and(slot::revoke)
     }
 
-    /// Makes room for so many: to grow step by step takes longer than to fill.
+    /// Makes room for so many more: to grow step by step takes longer than to fill.
     pub(super) fn reserve(&self, tokens: usize) {
-        for part in self.0.iter() {
-            part.write().unwrap_or_else(PoisonError::into_inner).reserve(tokens / PARTS);
+        let _alone = self.alone();
+        for part in self.parts.iter() {
+            let held = part.read().unwrap_or_else(PoisonError::into_inner).slots.len();
+            grow(part, held + tokens / PARTS);
         }
     }
 
     pub(super) fn remove(&self, digest: &Digest) {
-        let (half, rest) = split(digest);
-        self.write(rest).swap_remove(&half);
+        let _alone = self.alone();
+        self.write(digest).remove(digest);
     }
 
     pub(super) fn retain(&self, mut keep: impl FnMut(&Digest, &Identity) -> bool) {
-        for part in self.0.iter() {
-            let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
-            part.retain(|half, entry| keep(&entry.digest(*half), &entry.identity));
+        let _alone = self.alone();
+        for part in self.parts.iter() {
+            let read = part.read().unwrap_or_else(PoisonError::into_inner);
+            let refused = |slot: &Slot| {
+                let digest = slot::digest(slot);
+                read.whole(slot).is_some_and(|identity| !keep(&digest, &identity)).then_some(digest)
+            };
+            let gone: Vec<_> = read.slots.iter().filter_map(refused).collect();
+            drop(read);
+            for digest in &gone {
+                part.write().unwrap_or_else(PoisonError::into_inner).remove(digest);
+            }
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.iter().map(|part| part.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.parts.iter().map(|part| part.read().unwrap_or_else(PoisonError::into_inner).slots.len()).sum()
     }
 
-    fn read(&self, rest: [u8; HALF]) -> RwLockReadGuard<'_, Part> {
-        self.part(rest).read().unwrap_or_else(PoisonError::into_inner)
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, rest: [u8; HALF]) -> RwLockWriteGuard<'_, Part> {
-        self.part(rest).write().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self, digest: &Digest) -> RwLockReadGuard<'_, Part> {
+        self.part(digest).read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn part(&self, rest: [u8; HALF]) -> &RwLock<Part> {
-        &self.0[usize::from(rest[HALF - 1])]
+    fn write(&self, digest: &Digest) -> RwLockWriteGuard<'_, Part> {
+        self.part(digest).write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part(&self, digest: &Digest) -> &RwLock<Part> {
+        let [.., last] = digest.as_bytes();
+        &self.parts[usize::from(*last) % PARTS]
     }
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self(Box::new(array::from_fn(|_| RwLock::default())))
+        Self { parts: Box::new(array::from_fn(|_| RwLock::default())), changing: Mutex::default() }
     }
 }
 
-impl Entry {
-    fn digest(&self, first: Half) -> Digest {
-        let mut whole = [0; 2 * HALF];
-        whole[..HALF].copy_from_slice(&first.0);
-        whole[HALF..].copy_from_slice(&self.rest);
-        Digest::from_bytes(whole)
+impl Part {
+    #[inline]
+    fn get(&self, digest: &Digest) -> Option<Identity> {
+        self.whole(self.slots.find(digest)?)
     }
-}
 
-fn split(digest: &Digest) -> (Half, [u8; HALF]) {
-    let (mut first, mut rest) = ([0; HALF], [0; HALF]);
-    first.copy_from_slice(&digest.as_bytes()[..HALF]);
-    rest.copy_from_slice(&digest.as_bytes()[HALF..]);
-    (Half(first), rest)
-}
-
-impl Hash for Half {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
-    }
-}
-
-/// Digests are uniform already: their own first eight bytes are the hash.
-#[derive(Default)]
-struct HalfHasher(u64);
-
-impl Hasher for HalfHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
+    /// With what lies beside the slot.
+    #[inline]
+    fn whole(&self, slot: &Slot) -> Option<Identity> {
+        let (identity, more) = slot::read(slot)?;
+        if !more {
+            return Some(identity);
         }
+        // A token whose rules were lost would be one without rules.
+        let rare = self.rare.get(&slot::digest(slot))?;
+        let (label, restrictions) = (rare.label.clone(), rare.restrictions.clone());
+        Some(Identity { label, restrictions, ..identity })
     }
 
-    fn finish(&self) -> u64 {
-        self.0
+    fn remove(&mut self, digest: &Digest) {
+        self.slots.remove(digest);
+        self.rare.remove(digest);
     }
+}
+
+/// Readers wait for the exchange only, not for the copying.
+fn grow(part: &RwLock<Part>, tokens: usize) {
+    let grown = part.read().unwrap_or_else(PoisonError::into_inner).slots.grown(tokens);
+    let mut write = part.write().unwrap_or_else(PoisonError::into_inner);
+    let before = std::mem::replace(&mut write.slots, grown);
+    drop(write);
+    drop(before);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{Index, NEVER};
-    use crate::model::{OnPublish, TokenId};
+    use crate::index::{Index, NEVER, Writer};
+    use crate::model::{OnPublish, Rate, Rules, TokenId};
 
-    #[test]
-    fn half_a_digest_opens_nothing() {
-        let (index, writer) = Index::new();
-        let identity = Identity {
+    fn plain(writer: &Writer) -> Identity {
+        Identity {
             id: TokenId::NONE,
             app: None,
             environment: writer.name("production"),
@@ -155,7 +179,13 @@ mod tests {
             revoked: false,
             label: "".into(),
             restrictions: None,
-        };
+        }
+    }
+
+    #[test]
+    fn half_a_digest_opens_nothing() {
+        let (index, writer) = Index::new();
+        let identity = plain(&writer);
         let digest = Digest::from_bytes([7; 32]);
         assert!(writer.put(digest, identity.clone()).is_none());
         let mut other = [7; 32];
@@ -171,8 +201,49 @@ mod tests {
     }
 
     #[test]
-    fn a_million_tokens_leave_room_for_their_labels() {
-        assert!(size_of::<Identity>() <= 80, "{}", size_of::<Identity>());
-        assert!(size_of::<Entry>() <= 96 && align_of::<Entry>() == 8);
+    fn what_has_no_place_in_a_slot_is_kept_beside_it() {
+        let (index, writer) = Index::new();
+        let rules = Rules { rate: Rate::parse("1/1h").ok(), ..Rules::default() };
+        let digest = |number: u32| {
+            let mut digest = [0; 32];
+            digest[..4].copy_from_slice(&number.to_le_bytes());
+            Digest::from_bytes(digest)
+        };
+        let label = "a label that is longer than most";
+        for number in 0..1_000 {
+            let restrictions = writer.restrictions(&digest(number), rules.clone());
+            let identity = Identity { label: label.into(), restrictions, ..plain(&writer) };
+            assert!(writer.put(digest(number), identity).is_none());
+        }
+        let found = index.get(&digest(999)).unwrap();
+        assert!(found.label == label.into() && found.restrictions.unwrap().rules == rules);
+        let before = writer.put(digest(999), plain(&writer)).unwrap();
+        assert!(before.label == label.into() && before.restrictions.is_some());
+        let now = index.get(&digest(999)).unwrap();
+        assert!(now.label.as_bytes().is_empty() && now.restrictions.is_none());
+        assert!(writer.revoke(&digest(7)) && index.get(&digest(7)).unwrap().revoked);
+        assert_eq!(index.get(&digest(7)).unwrap().label, label.into());
+        writer.remove(&digest(7));
+        assert!(!writer.revoke(&digest(7)) && index.get(&digest(7)).is_none() && index.len() == 999);
+    }
+
+    #[test]
+    fn tokens_are_found_however_the_table_grew() {
+        let (index, writer) = Index::new();
+        let tokens: Vec<_> = (0..20_000)
+            .map(|_| {
+                let mut digest = [0; 32];
+                fastrand::fill(&mut digest);
+                Digest::from_bytes(digest)
+            })
+            .collect();
+        // Some before room is made, some within it, some beyond.
+        for (number, digest) in tokens.iter().enumerate() {
+            if number == 5_000 {
+                writer.reserve(10_000);
+            }
+            writer.put(*digest, plain(&writer));
+        }
+        assert!(tokens.iter().all(|digest| index.get(digest).is_some()) && index.len() == tokens.len());
     }
 }

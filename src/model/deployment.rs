@@ -84,6 +84,26 @@ impl OnPublish {
         }
     }
 
+    /// As one number, for keeping many.
+    #[must_use]
+    pub const fn packed(self) -> u64 {
+        match self {
+            Self::Stop => 0,
+            Self::Keep => 1,
+            Self::Grace(lifetime) => lifetime.packed() << 8 | 2,
+        }
+    }
+
+    /// What was packed.
+    #[must_use]
+    pub const fn unpacked(packed: u64) -> Self {
+        match packed & 0xff {
+            1 => Self::Keep,
+            2 => Self::Grace(Lifetime::unpacked(packed >> 8)),
+            _ => Self::Stop,
+        }
+    }
+
     /// When a token ends whose deployment was replaced at `at`; `None`: it does not. In Unix milliseconds.
     #[must_use]
     pub fn end(self, at: i64) -> Option<i64> {

@@ -91,6 +91,17 @@ impl<K: Prefixed> Id<K> {
         place
     }
 
+    /// The identifier as two numbers, for keeping many.
+    #[must_use]
+    pub const fn halves(self) -> [u64; 2] {
+        self.0
+    }
+
+    #[must_use]
+    pub const fn from_halves(halves: [u64; 2]) -> Self {
+        Self(halves, PhantomData)
+    }
+
     const fn of(Ulid(id): Ulid) -> Self {
         Self([(id >> 64) as u64, id as u64], PhantomData)
     }

@@ -79,6 +79,27 @@ impl Lifetime {
         Ok(Self { count: count.parse().map_err(|_| UnknownLifetime)?, unit })
     }
 
+    /// As one number of 40 bits.
+    #[must_use]
+    pub const fn packed(self) -> u64 {
+        (self.count as u64) << 8 | self.unit as u64
+    }
+
+    /// What was packed.
+    #[must_use]
+    pub const fn unpacked(packed: u64) -> Self {
+        let unit = match packed & 0xff {
+            0 => Unit::Millisecond,
+            1 => Unit::Second,
+            2 => Unit::Minute,
+            3 => Unit::Hour,
+            4 => Unit::Day,
+            5 => Unit::Month,
+            _ => Unit::Year,
+        };
+        Self { count: (packed >> 8) as u32, unit }
+    }
+
     /// The moment this long after `start`, by the UTC calendar; `None` past the year 9999.
     #[must_use]
     pub fn after(self, start: Timestamp) -> Option<Timestamp> {

@@ -63,6 +63,18 @@ impl NameRef {
         let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
         Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
     }
+
+    /// Never zero.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The name with this number; `None` for zero.
+    #[must_use]
+    pub fn of_number(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
 }
 
 /// What a token opens: one app, or every app that has the token's environment.
