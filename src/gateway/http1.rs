@@ -133,7 +133,9 @@ async fn exchange(
             && let Poll::Ready(response) = answering.as_mut().poll(cx)
         {
             inlet.answers();
-            let (text, last) = (std::mem::take(text), connection.is_draining());
+            // The answer may be over before the rest of the request is here, and that is not waited for.
+            let last = connection.is_draining() || !inlet.has_arrived(ordinal);
+            let text = std::mem::take(text);
             outlet = Some(Outlet::new(text, response, &wishes, last, &worker.date.text()));
         }
         // First what is owed to a client that waits before it sends its body.
@@ -201,7 +203,7 @@ async fn refuse(worker: &Rc<Worker>, connection: &Connection, socket: &mut Socke
         record.started = since;
     }
     let status = reject.refusal.status();
-    (record.refusal, record.status) = (Some(reject.refusal), status.as_u16());
+    (record.refusal, record.status, record.is_unread) = (Some(reject.refusal), status.as_u16(), true);
     (record.document_bytes, record.ended) = (document.len() as u64, Ended::Complete);
     drop(record);
 

@@ -260,6 +260,18 @@ impl Inlet {
         }
     }
 
+    /// Whether the client of the request with this ordinal has hung up behind bytes that nobody takes for now. Without any,
+    /// the driver hears of it.
+    pub(super) fn has_hung_up(&self, ordinal: u64) -> bool {
+        let framing = self.framing.borrow();
+        if self.ordinal.get() != ordinal || (framing.has_ended() && framing.input.is_empty()) {
+            return false;
+        }
+        let state = self.socket.borrow().as_ref().map(Socket::state);
+        // Of a request that is there whole, an end of the client's sending is heard when that was taken.
+        state.is_some_and(|it| it.is_write_closed() || (it.is_read_closed() && !framing.has_arrived()))
+    }
+
     /// Whether the body of the request with this ordinal broke the rules.
     pub(super) fn is_bad_body(&self, ordinal: u64) -> bool {
         self.ordinal.get() == ordinal && self.is_bad.get()
@@ -298,7 +310,9 @@ impl Inlet {
                 self.connection.wake();
             }
             if !matches!(ready!(self.poll_read(cx)), Ok(1..)) {
-                return Poll::Ready(Some(Err(Short)));
+                // The client is gone, and the request with it.
+                self.connection.cut();
+                return Poll::Pending;
             }
         }
     }

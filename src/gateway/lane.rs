@@ -44,6 +44,14 @@ impl Lane {
         }
     }
 
+    /// Whether the client is gone, where only the socket shows it. HTTP/2 reads on whatever comes of a request.
+    pub(super) fn has_hung_up(&self) -> bool {
+        match self {
+            Self::Http1 { inlet, ordinal } => inlet.has_hung_up(*ordinal),
+            Self::Http2(_) => false,
+        }
+    }
+
     /// Whether the request's body broke the rules. HTTP/2 resets such a stream by itself.
     pub(super) fn is_bad_body(&self) -> bool {
         match self {

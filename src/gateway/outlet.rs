@@ -1,7 +1,6 @@
 //! An answer on its way to an HTTP/1 client: its head, and its body as it comes. Reference: RFC 9112, sections 6, 7.1 and
 //! 9.3.
 
-use std::future::poll_fn;
 use std::io::{IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,10 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
-use tokio::time::timeout;
 
 use super::crossing::Fields as _;
-use super::farewell::LINGER_TIME;
 use super::head::{Wishes, canonical_decimal};
 use super::headers;
 use super::inlet::Inlet;
@@ -33,7 +30,7 @@ pub(super) struct Outlet {
     after: &'static [u8],
     /// How much of these three was written.
     written: usize,
-    /// `None`: it has been taken to its end.
+    /// Kept beyond its end until all of it is written: so long the request is in flight. `None`: it is.
     body: Option<Body>,
     rest: Rest,
     /// No other answer may follow.
@@ -90,9 +87,6 @@ impl Outlet {
         };
         outlet.head(&parts, wishes, has_body, date);
         spare::give(parts.headers);
-        if rest == Rest::Nothing {
-            leave(outlet.body.take());
-        }
         outlet
     }
 
@@ -144,11 +138,12 @@ impl Outlet {
         loop {
             // With the head goes what is there of the body already.
             while self.written == 0 && self.piece.is_empty() && self.text.len() < FULL {
-                let Some(body) = &mut self.body else { break };
+                let Some(body) = self.body.as_mut().filter(|_| self.rest != Rest::Nothing) else { break };
                 let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                    // Over HTTP/2 an app may say only later that this was all.
                     if self.rest == Rest::Bytes(0) {
-                        leave(self.body.take());
                         self.rest = Rest::Nothing;
+                        self.is_being_taken();
                     }
                     break;
                 };
@@ -160,10 +155,14 @@ impl Outlet {
                 continue;
             }
             let flushed = inlet.poll_flush(cx);
-            if self.body.is_some() {
+            if self.rest != Rest::Nothing {
                 return Poll::Pending;
             }
-            return flushed.map_err(|_| Broken);
+            ready!(flushed).map_err(|_| Broken)?;
+            if let Some(body) = self.body.take() {
+                body.has_reached_the_client();
+            }
+            return Poll::Ready(Ok(()));
         }
     }
 
@@ -216,7 +215,8 @@ impl Outlet {
             }
         };
         if is_end {
-            (self.body, self.rest) = (None, Rest::Nothing);
+            self.rest = Rest::Nothing;
+            self.is_being_taken();
         }
         Ok(())
     }
@@ -255,24 +255,26 @@ impl Outlet {
             (self.piece, self.after, self.written) = (Bytes::new(), b"", 0);
         } else {
             self.written += written;
+            if self.rest == Rest::Nothing {
+                self.is_being_taken();
+            }
         }
         Poll::Ready(Ok(()))
     }
+
+    fn is_being_taken(&self) {
+        if let Some(body) = &self.body {
+            body.is_being_taken();
+        }
+    }
 }
 
-/// Lets go of a body of which nothing more is to be sent. Over HTTP/2 an app may say only later that this was all, and
-/// it is not to be told that nobody wanted it.
-fn leave(body: Option<Body>) {
-    let Some(mut body) = body.filter(|body| !body.is_end_stream()) else { return };
-    body.has_reached_the_client();
-    let end = async move {
-        let is_nothing = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(Bytes::is_empty);
-        while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))
-            .await
-            .is_some_and(|it| it.as_ref().is_ok_and(is_nothing))
-        {}
-    };
-    tokio::task::spawn_local(timeout(LINGER_TIME, end));
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.was_cut();
+        }
+    }
 }
 
 /// The length of a body, if it is known.

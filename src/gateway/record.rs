@@ -74,6 +74,8 @@ pub(super) struct Record {
     pub request_id: HeaderValue,
     pub client: IpAddr,
     pub method: Method,
+    /// The head could not be read: it has no method.
+    pub is_unread: bool,
     pub target: Option<PathAndQuery>,
     pub protocol: Version,
     pub audience: Audience,
@@ -110,6 +112,7 @@ impl Record {
             request_id,
             client,
             method: Method::default(),
+            is_unread: false,
             target: None,
             protocol: Version::HTTP_11,
             audience: Audience::Program,
@@ -293,6 +296,7 @@ impl Record {
 impl Record {
     fn shown_method(&self) -> Cow<'_, str> {
         match self.method {
+            _ if self.is_unread => "".into(),
             Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
                 self.method.as_str().into()
             }

@@ -1,5 +1,6 @@
 //! Answers: the app's, passed on as they come, and our own documents.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -7,8 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
+use tokio::time::timeout;
 
 use super::echo::Redactor;
+use super::farewell::LINGER_TIME;
 use super::headers;
 use super::lane::Lane;
 use super::line::{Line, key};
@@ -16,7 +19,7 @@ use super::page;
 use super::record::{Ended, Record};
 use super::reject::{Challenge, Reject};
 use super::signin::Redirect;
-use super::slots::{Occupied, SlotLimits};
+use super::slots::{Occupied, Slot, SlotLimits};
 use super::spare;
 use super::upstream::Chosen;
 use super::upstream::source::Source;
@@ -52,8 +55,6 @@ pub(super) struct Download {
     occupied: Occupied,
     lease: Option<Lease>,
     redactor: Option<Box<Redaction>>,
-    /// The client has all of it.
-    is_delivered: bool,
 }
 
 /// An answer in which secrets are looked for.
@@ -87,8 +88,7 @@ impl Body {
         redactor: Option<Box<Redactor>>,
     ) -> Self {
         let redactor = redactor.map(|redactor| Box::new(Redaction { redactor, trailers: None, over: false }));
-        let mut download =
-            Download { body, record, occupied, lease: Some(lease), redactor, is_delivered: false };
+        let mut download = Download { body, record, occupied, lease: Some(lease), redactor };
         if download.body.is_end_stream() {
             download.complete();
         }
@@ -97,11 +97,47 @@ impl Body {
 }
 
 impl Body {
-    /// All of it that there was to send was sent, whatever the app may yet say of it.
-    pub(super) fn has_reached_the_client(&mut self) {
+    /// All of it that there was to send was sent, and the request is over. An app may say later that this was all, and is not
+    /// to be told that nobody wanted it.
+    pub(super) fn has_reached_the_client(self) {
+        let Self::Download(download) = self else { return };
+        let Download { mut body, mut record, occupied, lease, .. } = *download;
+        let slot = occupied.slot().clone();
+        // Whatever the app has said or may yet say of it.
+        record.ended = Ended::Complete;
+        drop((record, occupied));
+        let Some(lease) = lease else { return };
+        let end = async move {
+            let is_nothing = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(Bytes::is_empty);
+            loop {
+                match poll_fn(|cx| body.poll_frame(cx)).await {
+                    Some(Ok(frame)) if is_nothing(&frame) => {}
+                    None => return lease.give_back(&mut body, &slot),
+                    Some(_) => return,
+                }
+            }
+        };
+        tokio::task::spawn_local(timeout(LINGER_TIME, end));
+    }
+
+    /// What is left of it is being written, and nobody asks for more: only the driver may find the client too slow.
+    pub(super) fn is_being_taken(&self) {
         if let Self::Download(download) = self {
-            download.record.ended = Ended::Complete;
-            download.is_delivered = true;
+            let slot = download.occupied.slot();
+            slot.answer_held(false);
+            slot.sent(0);
+        }
+    }
+
+    /// Not all of it was written.
+    pub(super) fn was_cut(&mut self) {
+        let record = match self {
+            Self::Document(document) => &mut document.record,
+            Self::Download(download) => &mut download.record,
+            Self::None => return,
+        };
+        if record.ended == Ended::Complete {
+            (record.ended, record.document_bytes) = (Ended::ClientGone, 0);
         }
     }
 }
@@ -143,10 +179,8 @@ impl Drop for Document {
 impl Download {
     fn complete(&mut self) {
         self.record.ended = Ended::Complete;
-        if let Some(Lease { worker, chosen }) = self.lease.take()
-            && let Some(sender) = self.body.release(!self.occupied.slot().uploading.get())
-        {
-            worker.pool.put(chosen.target(), sender);
+        if let Some(lease) = self.lease.take() {
+            lease.give_back(&mut self.body, self.occupied.slot());
         }
     }
 
@@ -186,11 +220,7 @@ impl Download {
             Some(Err(broken)) => {
                 // Where the request broke off, its answer does too.
                 let by_client = slot.fault.get().is_some();
-                self.record.ended = match (self.is_delivered, by_client) {
-                    (true, _) => Ended::Complete,
-                    (false, true) => Ended::ClientGone,
-                    (false, false) => Ended::UpstreamGone,
-                };
+                self.record.ended = if by_client { Ended::ClientGone } else { Ended::UpstreamGone };
                 return Poll::Ready(Some(Err(broken)));
             }
             Some(Ok(frame)) => frame,
@@ -215,6 +245,15 @@ impl Download {
                 };
                 Poll::Ready(frame.into_trailers().ok().map(|trailers| Ok(passed(trailers))))
             }
+        }
+    }
+}
+
+impl Lease {
+    /// The answer was read to its end.
+    fn give_back(self, body: &mut Source, slot: &Slot) {
+        if let Some(sender) = body.release(!slot.uploading.get()) {
+            self.worker.pool.put(self.chosen.target(), sender);
         }
     }
 }

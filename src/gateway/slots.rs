@@ -129,10 +129,12 @@ impl Slots {
         all
     }
 
-    /// Ends what has expired by the wall clock or been silent too long by the other.
+    /// Ends what has expired by the wall clock or been silent too long by the other, and what nobody waits for any more.
     pub(super) fn sweep(&self, hindsight: &Hindsight, wall: i64, now: Instant) {
         for (_, slot) in self.table.borrow().iter() {
-            if let Some(refusal) = slot.overdue(hindsight, wall, now) {
+            if slot.lane.has_hung_up() {
+                slot.lane.cut();
+            } else if let Some(refusal) = slot.overdue(hindsight, wall, now) {
                 slot.end(refusal);
             }
         }

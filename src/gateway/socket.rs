@@ -1,13 +1,14 @@
 //! A client's connection, whatever protects it on the way.
 
+use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -36,12 +37,25 @@ impl Socket {
 
     /// Makes the close that follows one that the peer cannot take for an orderly end.
     pub(super) fn reset(&self) {
-        let stream = match self {
+        // Under TLS too: nothing may be said any more that sounds like an end.
+        let _ = SockRef::from(self.transport()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// What is known of it without a call: that the peer has closed it, behind whatever stands unread.
+    pub(super) fn state(&self) -> Ready {
+        let state = pin!(self.transport().ready(Interest::READABLE | Interest::WRITABLE));
+        match state.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(state)) => state,
+            Poll::Ready(Err(_)) | Poll::Pending => Ready::EMPTY,
+        }
+    }
+
+    /// What is under the encryption, if there is any.
+    fn transport(&self) -> &TcpStream {
+        match self {
             Self::Plain(stream) => stream,
-            // What is under it: nothing may be said any more that sounds like an end.
             Self::Tls(stream) => stream.get_ref().0,
-        };
-        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 
