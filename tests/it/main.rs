@@ -61,6 +61,7 @@ mod members;
 mod metrics;
 mod naive;
 mod openapi;
+mod partings;
 mod permissions;
 mod pipelining;
 mod public;
