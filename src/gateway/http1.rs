@@ -133,10 +133,9 @@ async fn exchange(
             && let Poll::Ready(response) = answering.as_mut().poll(cx)
         {
             inlet.answers();
-            // The answer may be over before the rest of the request is here, and that is not waited for.
-            let last = connection.is_draining() || !inlet.has_arrived(ordinal);
-            let text = std::mem::take(text);
-            outlet = Some(Outlet::new(text, response, &wishes, last, &worker.date.text()));
+            let (text, last) = (std::mem::take(text), connection.is_draining());
+            let is_early = !inlet.has_arrived(ordinal);
+            outlet = Some(Outlet::new(text, response, &wishes, last, is_early, &worker.date.text()));
         }
         // First what is owed to a client that waits before it sends its body.
         let written = match (inlet.poll_word(cx), &mut outlet) {

@@ -18,6 +18,8 @@ use super::spare;
 
 /// Pieces up to this length are brought together: to copy them costs less than to have the kernel gather them.
 const SHORT: usize = 4 * 1024;
+/// An answer of less is given at once, whatever is still to come of its request.
+const SHORT_ANSWER: u64 = 16 * 1024;
 /// Gathered before anything is written.
 const FULL: usize = 16 * 1024;
 
@@ -53,12 +55,13 @@ enum Rest {
 pub(super) struct Broken;
 
 impl Outlet {
-    /// Of an answer whose head is written into `text`.
+    /// Of an answer whose head is written into `text`; `is_early`: the request has not arrived whole.
     pub(super) fn new(
         text: Vec<u8>,
         response: Response<Body>,
         wishes: &Wishes,
         last: bool,
+        is_early: bool,
         date: &[u8],
     ) -> Self {
         let (parts, body) = response.into_parts();
@@ -74,6 +77,8 @@ impl Outlet {
         };
         let says_close =
             || parts.headers.get_all(header::CONNECTION).iter().any(|it| headers::lists(it, "close"));
+        // A short answer is over before the rest of the request is here, and that is not waited for.
+        let last = last || (is_early && matches!(rest, Rest::Nothing | Rest::Bytes(..SHORT_ANSWER)));
         let closes = last || !wishes.keeps || rest == Rest::Open || says_close();
         let mut outlet = Self {
             text,
