@@ -261,15 +261,17 @@ impl Inlet {
     }
 
     /// Whether the client of the request with this ordinal has hung up behind bytes that nobody takes for now. Without any,
-    /// the driver hears of it.
-    pub(super) fn has_hung_up(&self, ordinal: u64) -> bool {
+    /// the driver hears of it. `is_stuck`: nothing has moved for a while.
+    pub(super) fn has_hung_up(&self, ordinal: u64, is_stuck: bool) -> bool {
         let framing = self.framing.borrow();
         if self.ordinal.get() != ordinal || (framing.has_ended() && framing.input.is_empty()) {
             return false;
         }
         let state = self.socket.borrow().as_ref().map(Socket::state);
-        // Of a request that is there whole, an end of the client's sending is heard when that was taken.
-        state.is_some_and(|it| it.is_write_closed() || (it.is_read_closed() && !framing.has_arrived()))
+        // An end of the client's sending is heard when all before it was taken: it may have sent a large body and not wait
+        // for the answer.
+        let is_end = is_stuck && !framing.has_arrived();
+        state.is_some_and(|it| it.is_write_closed() || (is_end && it.is_read_closed()))
     }
 
     /// Whether the body of the request with this ordinal broke the rules.

@@ -45,9 +45,9 @@ impl Lane {
     }
 
     /// Whether the client is gone, where only the socket shows it. HTTP/2 reads on whatever comes of a request.
-    pub(super) fn has_hung_up(&self) -> bool {
+    pub(super) fn has_hung_up(&self, is_stuck: bool) -> bool {
         match self {
-            Self::Http1 { inlet, ordinal } => inlet.has_hung_up(*ordinal),
+            Self::Http1 { inlet, ordinal } => inlet.has_hung_up(*ordinal, is_stuck),
             Self::Http2(_) => false,
         }
     }

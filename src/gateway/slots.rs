@@ -16,6 +16,9 @@ use super::reject::Reject;
 use crate::board::{Affected, Stopped};
 use crate::model::{Hindsight, Mortal, Refusal};
 
+/// A request of which nothing moves for this long is taken for stuck.
+const STUCK: Duration = Duration::from_secs(1);
+
 /// One worker's requests in flight.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
@@ -132,7 +135,8 @@ impl Slots {
     /// Ends what has expired by the wall clock or been silent too long by the other, and what nobody waits for any more.
     pub(super) fn sweep(&self, hindsight: &Hindsight, wall: i64, now: Instant) {
         for (_, slot) in self.table.borrow().iter() {
-            if slot.lane.has_hung_up() {
+            let is_stuck = now.saturating_duration_since(slot.progress.get()) >= STUCK;
+            if slot.lane.has_hung_up(is_stuck) {
                 slot.lane.cut();
             } else if let Some(refusal) = slot.overdue(hindsight, wall, now) {
                 slot.end(refusal);
