@@ -27,12 +27,18 @@ impl Memory {
     fn mapped(length: usize) -> Option<Self> {
         // What is never touched takes no memory.
         let map = MmapMut::map_anon(length.checked_add(LARGE)?).ok()?;
-        #[cfg(target_os = "linux")]
-        if let Err(e) = map.advise(memmap2::Advice::HugePage) {
-            tracing::debug!(error = %e, "the kernel knows no large pages: look-ups are slower among millions of tokens");
-        }
         let address = map.as_ptr().addr();
         let start = address.next_multiple_of(LARGE) - address;
+        #[cfg(target_os = "linux")]
+        {
+            use memmap2::Advice::{HugePage, NoHugePage};
+            // Of the last large page most would be empty and yet take room.
+            let (whole, rest) = (length / LARGE * LARGE, length % LARGE);
+            let advised = map.advise_range(HugePage, start, whole);
+            if let Err(e) = advised.and_then(|()| map.advise_range(NoHugePage, start + whole, rest)) {
+                tracing::debug!(error = %e, "the kernel knows no large pages: look-ups are slower among millions of tokens");
+            }
+        }
         Some(Self::Mapped { map, start, length })
     }
 

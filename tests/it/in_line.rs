@@ -1,7 +1,7 @@
 //! Requests with secrets that wait until an app which takes few at once has room on a shared connection: they go with the
 //! secrets of then, and are ended as if they did not wait.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::json;
@@ -45,9 +45,8 @@ impl Full {
         for _ in 0..=OPENED {
             full.ask();
         }
-        let name = "requests_in_flight{app=\"shop\",environment=\"production\"}";
         let all = full.callers.len() as f64;
-        until("requests in flight", || (full.gateway.metrics().of(name) == all).then_some(()));
+        until("requests in flight", || (full.in_flight() == all).then_some(()));
         for _ in 0..OPENED {
             full.accept();
         }
@@ -92,18 +91,27 @@ impl Full {
 
     /// Takes the next connection, on which the app takes so many requests.
     fn connected(&self, streams: u32) -> Client {
-        let (mut stream, _) = until("a connection", || self.listener.accept().ok());
+        until("a connection", || self.opened(streams))
+    }
+
+    /// The same where one was opened.
+    fn opened(&self, streams: u32) -> Option<Client> {
+        let (mut stream, _) = self.listener.accept().ok()?;
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.read_exact(&mut [0; PREFACE.len()]).unwrap();
         let mut app = Client::new(stream);
         app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, streams), (INITIAL_WINDOW_SIZE, self.window)]));
-        app
+        Some(app)
     }
 
     fn answer(&mut self, app: usize, stream: u32) {
         let block = block(&[(":status", "204")]);
         self.apps[app].send(&Frame::new(HEADERS, END_HEADERS | END_STREAM, stream, block));
+    }
+
+    fn in_flight(&self) -> f64 {
+        self.gateway.metrics().of("requests_in_flight{app=\"shop\",environment=\"production\"}")
     }
 
     /// Whoever waits in line.
@@ -226,7 +234,14 @@ fn an_app_that_takes_nothing_for_a_while_is_not_stormed_with_connections() {
     let mut full = Full::begin("3s", post);
     full.ask();
     let mut app = full.connected(0);
+    let mut others = Vec::new();
+    until("no request in flight", || {
+        others.extend(full.opened(0));
+        (full.in_flight() == 0.0).then_some(())
+    });
     full.waiting().1.answer().refused(504, "upstream_timeout");
+    // One at once, one after a second, and one two seconds later.
+    assert!((1..=3).contains(&others.len()), "{}", others.len());
     full.ask();
     app.send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
     app.answer_head(1);
@@ -234,5 +249,18 @@ fn an_app_that_takes_nothing_for_a_while_is_not_stormed_with_connections() {
     full.answer(0, 1);
     assert_eq!(full.waiting().1.answer().status, 204);
     full.goes_on(3);
-    assert!(full.listener.accept().is_err_and(|none| none.kind() == ErrorKind::WouldBlock));
+}
+
+#[test]
+fn a_connection_that_takes_nothing_keeps_nobody_from_another() {
+    let mut full = Full::begin("60s", post);
+    full.ask();
+    full.accept();
+    full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
+    full.answer(0, 1);
+    assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+    full.ask();
+    full.accept();
+    full.answer(1, 1);
+    assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
 }

@@ -37,8 +37,10 @@ const GRACE: Duration = Duration::from_millis(50);
 const ROUNDS: u32 = 3;
 /// How often those who wait for room look whether the app has raised its limit, which nobody tells them.
 const LOOK: Duration = Duration::from_millis(100);
-/// After how long another connection is opened for them, and then one more each time.
+/// After how long another connection is opened for them, and then one more each time; after how long at most, where the app
+/// takes nothing on any.
 const LONG: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(32);
 
 /// One worker's connections.
 #[derive(Debug, Default)]
@@ -62,8 +64,8 @@ struct Kept {
     joining: Cell<usize>,
     /// Told whenever one of them may have become free.
     freed: Rc<Notify>,
-    /// When a connection was last opened for those who wait for room.
-    widened: Cell<Option<Instant>>,
+    /// When a connection was last opened for those who wait for room, and how long none is after it.
+    widened: Cell<Option<(Instant, Duration)>>,
 }
 
 #[derive(Debug)]
@@ -260,16 +262,15 @@ impl Kept {
         let joined = timeout(within + GRACE, async {
             let mut rounds = 0;
             loop {
-                if let Some(sender) = self.take() {
+                if let Some(sender) = self.take_in_line() {
                     return Ok(sender);
                 }
                 if !self.may_share() {
                     return self.connect(within).await;
                 }
                 // An app that takes little at once: wait in line there.
-                if (rounds == ROUNDS || self.is_barren())
-                    && let Some(shared) = self.least_crowded()
-                {
+                let opened = rounds == ROUNDS || (self.is_barren() && !self.may_widen(Instant::now()));
+                if opened && let Some(shared) = self.least_crowded() {
                     return Ok(Sender::Http2(shared.crowd()));
                 }
                 let mut opening = self.opening(within);
@@ -296,28 +297,31 @@ impl Kept {
     async fn room(self: &Rc<Self>, within: Duration) -> Result<Sender, Unconnected> {
         let _joining = Counted::new(&self.joining);
         let begun = Instant::now();
+        let mut freed = pin!(self.freed.notified());
         loop {
-            if let Some(sender) = self.take() {
-                // There may be room for the next in line as well.
-                self.freed.notify_one();
+            if let Some(sender) = self.take_in_line() {
                 return Ok(sender);
             }
             if !self.may_share() {
                 return self.connect(within).await;
             }
             let now = Instant::now();
-            let is_late = |since: Instant| now.saturating_duration_since(since) >= LONG;
-            let widens = is_late(begun) && self.widened.get().is_none_or(is_late) && !self.is_barren();
+            let widens = now.saturating_duration_since(begun) >= LONG && self.may_widen(now);
             if self.least_crowded().is_some() && !widens {
-                let _ = timeout(LOOK, self.freed.notified()).await;
+                // Who goes on waiting keeps its turn.
+                if timeout(LOOK, freed.as_mut()).await.is_ok() {
+                    freed.set(self.freed.notified());
+                }
                 continue;
             }
-            self.widened.set(Some(now));
             let mut opening = self.opening(within);
             tokio::select! {
                 biased;
                 _ = opening.changed() => {}
-                () = self.freed.notified() => continue,
+                () = freed.as_mut() => {
+                    freed.set(self.freed.notified());
+                    continue;
+                }
             }
             let outcome = opening.borrow_and_update().clone();
             if let Some(Err(failure)) = outcome
@@ -328,9 +332,32 @@ impl Kept {
         }
     }
 
-    /// Whether the app takes nothing on a connection that it keeps open, as one may for a while: another would not help.
+    /// What is free, for one of those who wait: there may be room for the next as well.
+    fn take_in_line(&self) -> Option<Sender> {
+        let taken = self.take()?;
+        self.freed.notify_one();
+        Some(taken)
+    }
+
+    /// Whether one more connection may be opened now for those who wait for room. Where the last brought none, ever seldomer.
+    fn may_widen(&self, now: Instant) -> bool {
+        let last = self.widened.get();
+        if last.is_some_and(|(at, pause)| now.saturating_duration_since(at) < pause) {
+            return false;
+        }
+        let pause = match last {
+            Some((_, pause)) if self.is_barren() => (pause * 2).min(LONGEST),
+            _ => LONG,
+        };
+        self.widened.set(Some((now, pause)));
+        true
+    }
+
+    /// Whether the app takes nothing for now on any connection that it keeps open.
     fn is_barren(&self) -> bool {
-        self.shared.borrow().iter().any(|shared| shared.is_open() && shared.allowed() == 0)
+        let shared = self.shared.borrow();
+        let mut open = shared.iter().filter(|shared| shared.is_open()).peekable();
+        open.peek().is_some() && open.all(|shared| shared.allowed() == 0)
     }
 
     fn least_crowded(&self) -> Option<Rc<Shared>> {
@@ -338,7 +365,7 @@ impl Kept {
         shared
             .iter()
             .filter(|shared| shared.is_open())
-            .min_by_key(|shared| (shared.is_worn(), shared.streams()))
+            .min_by_key(|shared| (shared.allowed() == 0, shared.is_worn(), shared.streams()))
             .cloned()
     }
 
@@ -363,7 +390,7 @@ impl Kept {
     }
 
     fn sweep(&self, now: Instant) {
-        let others_wait = self.others_wait();
+        let (others_wait, awaited) = (self.others_wait(), self.queued.get() + self.joining.get() > 0);
         let fair = others_wait && self.queued.get() == 0;
         let mut wanted = self.target.cap.as_ref().filter(|_| fair).map_or(0, Cap::waiting);
         self.idle.borrow_mut().retain(|idle| {
@@ -378,7 +405,9 @@ impl Kept {
                 shared.retire();
                 wanted = wanted.saturating_sub(1);
             }
-            if shared.is_idle(now, IDLE_SHARED) {
+            // What an app has answered and does not take is in nobody's way otherwise.
+            let is_in_the_way = shared.streams() > 0 && (others_wait || awaited);
+            if shared.is_idle(now, if is_in_the_way { LONG } else { IDLE_SHARED }) {
                 shared.close();
                 return false;
             }

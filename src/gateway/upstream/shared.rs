@@ -122,7 +122,7 @@ impl Shared {
             .map_err(|error| Unconnected::Unreachable(std::io::Error::other(error).into()))?;
         let driver = Rc::new(RefCell::new(Some(connection)));
         let calmed = Rc::new(Cell::new(false));
-        let (driven, calming) = (driver.clone(), calmed.clone());
+        let (driven, calming, over) = (driver.clone(), calmed.clone(), freed.clone());
         tokio::task::spawn_local(poll_fn(move |cx| {
             let ended = match driven.borrow_mut().as_mut() {
                 Some(connection) => ready!(Pin::new(connection).poll(cx)),
@@ -132,6 +132,7 @@ impl Shared {
             calming.set(ended.is_err_and(|error| is_calming(&error)));
             let connection = driven.take();
             drop(connection);
+            over.notify_one();
             Poll::Ready(())
         }));
         let opened = Self {
@@ -208,6 +209,7 @@ impl Shared {
     /// Takes no further request; ends with the last one that it carries.
     pub(super) fn retire(&self) {
         self.retired.set(true);
+        self.freed.notify_one();
     }
 
     /// Takes no further request, and ends. What it still carries are bodies that the app has answered and does not take.
@@ -273,7 +275,9 @@ impl Drop for Share {
     fn drop(&mut self) {
         let connection = &self.part.connection;
         connection.asking.set(connection.asking.get().saturating_sub(1));
-        connection.used.set(clock::now());
+        if self.part.sent.get() {
+            connection.used.set(clock::now());
+        }
     }
 }
 
@@ -322,17 +326,27 @@ pub(super) fn is_calming(error: &hyper::Error) -> bool {
 
 /// Runs what hyper begins for a connection on the connection's own thread.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Local(Rc<RefCell<JoinSet<()>>>);
+pub(super) struct Local(Rc<Tasks>);
+
+#[derive(Debug, Default)]
+struct Tasks(RefCell<JoinSet<()>>);
 
 impl Local {
     fn abort(&self) {
-        self.0.borrow_mut().abort_all();
+        self.0.0.borrow_mut().abort_all();
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        // One of them has yet to tell the app that this is the end.
+        self.0.get_mut().detach_all();
     }
 }
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
-        let mut tasks = self.0.borrow_mut();
+        let mut tasks = self.0.0.borrow_mut();
         while tasks.try_join_next().is_some() {}
         tasks.spawn_local(async move {
             future.await;
