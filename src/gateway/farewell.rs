@@ -1,7 +1,11 @@
-//! Closing a client's connection so that what was said last arrives.
+//! Taking leave of a client so that what was said last arrives.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
+use http_body::Body as _;
+use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::socket::Socket;
@@ -29,4 +33,21 @@ pub(super) async fn linger(mut socket: Socket) {
         std::io::Result::Ok(())
     };
     let _ = tokio::time::timeout(LINGER_TIME, discard).await;
+}
+
+/// Hears a body out that nobody is to have. Over HTTP/2 it would be stopped otherwise, and a client that is told to stop right
+/// behind the answer may take that for the end of both.
+pub(super) fn hear_out(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    let discard = async move {
+        let mut left = LINGER_BYTES;
+        while left > 0
+            && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+    };
+    tokio::task::spawn_local(tokio::time::timeout(LINGER_TIME, discard));
 }

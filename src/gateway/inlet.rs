@@ -16,6 +16,7 @@ use tokio::task::unconstrained;
 
 use super::clock;
 use super::connection::{Connection, Phase};
+use super::farewell;
 use super::framing::{Begun, Framing};
 use super::head::HeadLimits;
 use super::http::read;
@@ -62,6 +63,15 @@ pub(super) enum Inflow {
         ordinal: u64,
     },
     Http2(Incoming),
+}
+
+impl Inflow {
+    /// Nobody is to have it. Over HTTP/1 the driver sees to what is left.
+    pub(super) fn leave(self) {
+        if let Self::Http2(body) = self {
+            farewell::hear_out(body);
+        }
+    }
 }
 
 /// A body that ended before its end.

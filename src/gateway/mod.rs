@@ -197,7 +197,10 @@ fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Infl
     };
     let mut request = match accepted {
         Ok(request) => request,
-        Err(reject) => return Course::Refused(Box::new(reject), record),
+        Err(reject) => {
+            body.leave();
+            return Course::Refused(Box::new(reject), record);
+        }
     };
     request.secure = client.is_secure(lane.connection(), &request.headers);
     record.routed(settings.routes.route(request.host_bytes()).ok());
@@ -213,6 +216,7 @@ fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Infl
         Err(reject) => {
             let reject = throttled(worker, &settings, client, reject, now.steady);
             spare::give(request.headers);
+            body.leave();
             return Course::Refused(Box::new(reject), record);
         }
     };
@@ -225,7 +229,10 @@ fn arrive(worker: &Rc<Worker>, lane: &Lane, seen: Seen, parts: Parts, body: Infl
     }
     match permit.injected(&worker.gateway.vault, now.wall) {
         Ok(injected) => record.injected = injected,
-        Err(reject) => return Course::Refused(Box::new(reject), record),
+        Err(reject) => {
+            body.leave();
+            return Course::Refused(Box::new(reject), record);
+        }
     }
 
     let timeouts = permit.route().timeouts;

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::support::app::App;
 use crate::support::gateway::{Gateway, Minted, Setup};
 use crate::support::http2::{
-    CANCEL, Client, DATA, END_STREAM, Frame, GOAWAY, INITIAL_WINDOW_SIZE, NO_ERROR, Outcome, WINDOW_UPDATE,
-    connect, connect_with,
+    CANCEL, Client, DATA, END_STREAM, Frame, GOAWAY, INITIAL_WINDOW_SIZE, NO_ERROR, Outcome, RST_STREAM,
+    WINDOW_UPDATE, connect, connect_with,
 };
 use crate::support::{PATIENCE, until};
 
@@ -245,4 +245,17 @@ fn what_we_say_ourselves_is_taken_in_time_or_taken_back() {
         let logged = line["path"].as_str().unwrap();
         assert!(logged == path || (logged.len() < 3000 && logged.ends_with("[shortened]")), "{line}");
     }
+}
+
+#[test]
+fn the_body_of_a_refused_request_is_heard_out() {
+    let (app, _ends) = slow_app();
+    let gateway = Gateway::before(&app);
+    let mut client = connect(gateway.address());
+    let stream = client.begin("POST", "/", &[("content-length", "4")]);
+    assert_eq!(client.answer(stream).status, 401);
+    client.data(stream, b"data", END_STREAM);
+    client.sync();
+    // Told to stop, some clients would have dropped the answer.
+    assert_eq!(client.kept(RST_STREAM), 0);
 }
