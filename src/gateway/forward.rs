@@ -91,7 +91,10 @@ pub(super) async fn forward(
     }
     match answer {
         Ok(answer) => pass_on(answer, permit, occupied, record),
-        Err(reject) => Err((slot.fault.get().unwrap_or(reject), record)),
+        Err(reject) => {
+            upload.leave();
+            Err((slot.fault.get().unwrap_or(reject), record))
+        }
     }
 }
 

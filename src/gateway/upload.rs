@@ -87,8 +87,15 @@ impl Upload {
         self.cut()
     }
 
+    /// Nobody is to have what is left.
+    pub(super) fn leave(&mut self) {
+        if let Some(body) = self.body.take() {
+            body.leave();
+        }
+    }
+
     fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
-        self.body = None;
+        self.leave();
         Poll::Ready(Some(Err(Stopped(h2::Reason::CANCEL.into()))))
     }
 

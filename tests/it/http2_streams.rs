@@ -249,13 +249,16 @@ fn what_we_say_ourselves_is_taken_in_time_or_taken_back() {
 
 #[test]
 fn the_body_of_a_refused_request_is_heard_out() {
-    let (app, _ends) = slow_app();
-    let gateway = Gateway::before(&app);
-    let mut client = connect(gateway.address());
-    let stream = client.begin("POST", "/", &[("content-length", "4")]);
-    assert_eq!(client.answer(stream).status, 401);
-    client.data(stream, b"data", END_STREAM);
-    client.sync();
-    // Told to stop, some clients would have dropped the answer.
-    assert_eq!(client.kept(RST_STREAM), 0);
+    let gateway = Setup::with_upstreams(&["http://127.0.0.1:1"]).start();
+    let token = gateway.mint("production").secret;
+    for (fields, status) in [(&[][..], 401), (&[(TOKEN, &*token)], 502)] {
+        let mut client = connect(gateway.address());
+        let length = [("content-length", "4")];
+        let stream = client.begin("POST", "/", &[&length[..], fields].concat());
+        assert_eq!(client.answer(stream).status, status);
+        client.data(stream, b"data", END_STREAM);
+        client.sync();
+        // Told to stop, some clients would have dropped the answer.
+        assert_eq!(client.kept(RST_STREAM), 0, "{status}");
+    }
 }

@@ -17,6 +17,9 @@ use crate::support::{PATIENCE, until};
 /// Connections that are opened for one request until it stays in line.
 const OPENED: usize = 3;
 
+/// Requests that come at once.
+const ALL: usize = 20;
+
 /// An app that takes one request a connection, all of them taken, and one request more.
 struct Full {
     gateway: Gateway,
@@ -55,12 +58,17 @@ impl Full {
 
     /// With nothing asked yet.
     fn begin(response_header: &str, post: fn(&str) -> Vec<u8>) -> Self {
+        Self::to(response_header, post, "\"bearer $Secret{KEY}\"")
+    }
+
+    /// The same before an app that is sent this.
+    fn to(response_header: &str, post: fn(&str) -> Vec<u8>, auth: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("h2c://{}", listener.local_addr().unwrap());
         let gateway = Setup::with_upstreams(&[&url])
             .set("gateway", "workers", "1")
-            .set("apps.shop.environments.production", "upstream_auth", "\"bearer $Secret{KEY}\"")
+            .set("apps.shop.environments.production", "upstream_auth", auth)
             .both("timeouts", &format!("{{ connect = \"60s\", response_header = \"{response_header}\" }}"))
             .start_among(&[("PORTCULLIS_LOG", "portcullis=debug")]);
         let token = gateway.mint("production").secret;
@@ -253,14 +261,21 @@ fn an_app_that_takes_nothing_for_a_while_is_not_stormed_with_connections() {
 
 #[test]
 fn a_connection_that_takes_nothing_keeps_nobody_from_another() {
-    let mut full = Full::begin("60s", post);
-    full.ask();
-    full.accept();
-    full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
-    full.answer(0, 1);
-    assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
-    full.ask();
-    full.accept();
-    full.answer(1, 1);
-    assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+        let mut full = Full::to("60s", post, auth);
+        full.ask();
+        full.accept();
+        full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
+        full.answer(0, 1);
+        assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+        (0..ALL).for_each(|_| full.ask());
+        let mut app = full.connected(ALL as u32);
+        for stream in (1..).step_by(2).take(ALL) {
+            app.answer_head(stream);
+            app.send(&Frame::new(HEADERS, END_HEADERS | END_STREAM, stream, block(&[(":status", "204")])));
+        }
+        for (_, mut wire) in std::mem::take(&mut full.callers) {
+            assert_eq!(wire.answer().status, 204);
+        }
+    }
 }

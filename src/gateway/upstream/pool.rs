@@ -268,9 +268,12 @@ impl Kept {
                 if !self.may_share() {
                     return self.connect(within).await;
                 }
-                // An app that takes little at once: wait in line there.
-                let opened = rounds == ROUNDS || (self.is_barren() && !self.may_widen(Instant::now()));
-                if opened && let Some(shared) = self.least_crowded() {
+                // An app that takes little at once: wait in line there. Where it takes nothing another connection may yet help.
+                let is_in_vain = self.is_barren() && self.opening.borrow().is_none();
+                let in_line = is_in_vain && (rounds > 0 || !self.may_widen(Instant::now()));
+                if (in_line || rounds == ROUNDS)
+                    && let Some(shared) = self.least_crowded()
+                {
                     return Ok(Sender::Http2(shared.crowd()));
                 }
                 let mut opening = self.opening(within);
