@@ -13,6 +13,8 @@ use super::socket::Socket;
 /// What a client may still send after a refusal before it is hung up on.
 const LINGER_BYTES: u64 = 1024 * 1024;
 pub(super) const LINGER_TIME: Duration = Duration::from_secs(1);
+/// Over HTTP/2, where others wait for the stream: long enough for the answer to be there first.
+const HEARD: Duration = Duration::from_millis(200);
 
 /// Closes where nothing more can be on its way to us.
 pub(super) async fn close(mut socket: Socket) {
@@ -49,5 +51,5 @@ pub(super) fn hear_out(mut body: Incoming) {
             left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
     };
-    tokio::task::spawn_local(tokio::time::timeout(LINGER_TIME, discard));
+    tokio::task::spawn_local(tokio::time::timeout(HEARD, discard));
 }

@@ -260,9 +260,6 @@ impl Outlet {
             (self.piece, self.after, self.written) = (Bytes::new(), b"", 0);
         } else {
             self.written += written;
-            if self.rest == Rest::Nothing {
-                self.is_being_taken();
-            }
         }
         Poll::Ready(Ok(()))
     }

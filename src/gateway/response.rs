@@ -123,9 +123,7 @@ impl Body {
     /// What is left of it is being written, and nobody asks for more: only the driver may find the client too slow.
     pub(super) fn is_being_taken(&self) {
         if let Self::Download(download) = self {
-            let slot = download.occupied.slot();
-            slot.answer_held(false);
-            slot.sent(0);
+            download.occupied.slot().given();
         }
     }
 

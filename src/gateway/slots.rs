@@ -42,6 +42,8 @@ pub(super) struct Slot {
     /// Until when it waits for room on a connection; `None`: it does not wait.
     room_by: Cell<Option<Instant>>,
     progress: Cell<Instant>,
+    /// The app has given all of its answer: only the client is waited for.
+    given: Cell<bool>,
     /// Something of the request's body is still to be sent to the app.
     pub uploading: Cell<bool>,
     /// Since when we wait for more of the request's body.
@@ -86,6 +88,7 @@ impl Slots {
             respond_by: Cell::new(None),
             room_by: Cell::new(None),
             progress: Cell::new(clock::now()),
+            given: Cell::new(false),
             uploading: Cell::new(true),
             body_awaited: Cell::new(None),
             answer_held: Cell::new(None),
@@ -191,7 +194,7 @@ impl Slot {
         let is_past = |by: &Cell<Option<Instant>>| by.get().is_some_and(|by| by <= now);
         let late = is_past(&self.respond_by)
             || is_past(&self.room_by)
-            || since(self.progress.get(), self.limits.idle);
+            || (!self.given.get() && since(self.progress.get(), self.limits.idle));
         late.then_some(Refusal::UpstreamTimeout)
     }
 
@@ -203,6 +206,12 @@ impl Slot {
     /// Notes whether we wait for the client to take more of the answer.
     pub(super) fn answer_held(&self, held: bool) {
         self.answer_held.set(held.then(|| self.answer_held.get().unwrap_or_else(clock::now)));
+    }
+
+    /// Notes that all of the answer is there, and only its client is waited for.
+    pub(super) fn given(&self) {
+        self.given.set(true);
+        self.answer_held(false);
     }
 
     /// Notes until when it waits for room on a connection, or that it does not any more.

@@ -345,13 +345,12 @@ impl Kept {
     /// Whether one more connection may be opened now for those who wait for room. Where the last brought none, ever seldomer.
     fn may_widen(&self, now: Instant) -> bool {
         let last = self.widened.get();
-        if last.is_some_and(|(at, pause)| now.saturating_duration_since(at) < pause) {
+        let in_vain = last.map(|(_, pause)| pause).filter(|_| self.is_barren());
+        let is_soon = |at| now.saturating_duration_since(at) < in_vain.unwrap_or(LONG);
+        if last.is_some_and(|(at, _)| is_soon(at)) {
             return false;
         }
-        let pause = match last {
-            Some((_, pause)) if self.is_barren() => (pause * 2).min(LONGEST),
-            _ => LONG,
-        };
+        let pause = in_vain.map_or(LONG, |pause| (pause * 2).min(LONGEST));
         self.widened.set(Some((now, pause)));
         true
     }
@@ -415,7 +414,11 @@ impl Kept {
                 return false;
             }
             // One that is retired goes on in the hands of those who use it.
-            shared.is_open() || shared.streams() > 0
+            let goes_on = shared.is_open() || shared.streams() > 0;
+            if !goes_on {
+                shared.close();
+            }
+            goes_on
         });
     }
 

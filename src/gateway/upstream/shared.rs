@@ -47,6 +47,8 @@ const LOOK: Duration = Duration::from_millis(1);
 /// How often an app is asked whether it is still there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(15);
 const PONG: Duration = Duration::from_secs(10);
+/// How long it may take to tell an app that this is the end.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// An open HTTP/2 connection.
 #[derive(Debug)]
@@ -212,12 +214,15 @@ impl Shared {
         self.freed.notify_one();
     }
 
-    /// Takes no further request, and ends. What it still carries are bodies that the app has answered and does not take.
+    /// Takes no further request, and ends: what it still carries are bodies that the app has answered and does not take. A
+    /// part of one may be left in the library, where nothing shows it.
     pub(super) fn close(&self) {
         self.retire();
-        if self.streams.get() > 0 {
-            self.tasks.abort();
-        }
+        let tasks = self.tasks.clone();
+        tokio::task::spawn_local(async move {
+            sleep(PARTING).await;
+            tasks.abort();
+        });
     }
 
     /// Whether it has had nothing to do for this long.
