@@ -22,8 +22,8 @@ use super::{http1, http2, tls};
 use crate::board::client::{HangUp, Protocol};
 use crate::tls::HTTP2;
 
-/// What is read at once while it is not known what is spoken: most requests fit.
-const AHEAD: usize = 4 * 1024;
+/// What is read at once where a request may begin: most fit, with a body of some KiB too.
+const AHEAD: usize = 8 * 1024;
 
 /// Serves one connection to its end.
 pub(super) async fn drive(worker: Rc<Worker>, accepted: Accepted) {

@@ -57,6 +57,8 @@ pub(super) async fn drive(
     let head = HeadLimits { bytes: limits.header_bytes, fields: limits.headers };
     let mut timer = pin!(sleep_until(connection.next_look(clock::now())));
     let inlet = Rc::new(Inlet::new(socket, &ahead, connection, head));
+    // Or it would be held as long as the connection.
+    drop(ahead);
     let mut text = Vec::new();
     let end = loop {
         let judged = match next(&worker, &inlet, &mut text, timer.as_mut()).await {

@@ -138,7 +138,8 @@ impl Slots {
     /// Ends what has expired by the wall clock or been silent too long by the other, and what nobody waits for any more.
     pub(super) fn sweep(&self, hindsight: &Hindsight, wall: i64, now: Instant) {
         for (_, slot) in self.table.borrow().iter() {
-            let is_stuck = now.saturating_duration_since(slot.progress.get()) >= STUCK;
+            let rests = now.saturating_duration_since(slot.progress.get());
+            let is_stuck = rests >= STUCK && !slot.given.get();
             if slot.lane.has_hung_up(is_stuck) {
                 slot.lane.cut();
             } else if let Some(refusal) = slot.overdue(hindsight, wall, now) {

@@ -279,3 +279,22 @@ fn a_connection_that_takes_nothing_keeps_nobody_from_another() {
         }
     }
 }
+
+#[test]
+fn an_app_that_takes_requests_again_gets_them_though_another_connection_hangs() {
+    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+        let mut full = Full::to("60s", post, auth);
+        full.ask();
+        full.accept();
+        full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
+        full.answer(0, 1);
+        assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+        full.ask();
+        // The app says nothing on it.
+        let _hangs = until("a connection", || full.listener.accept().ok());
+        full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
+        full.apps[0].answer_head(3);
+        full.answer(0, 3);
+        assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Target;
 use super::cap::Cap;
@@ -271,7 +271,7 @@ impl Kept {
                 // An app that takes little at once: wait in line there. Where it takes nothing another connection may yet help.
                 let is_in_vain = self.is_barren() && self.opening.borrow().is_none();
                 let in_line = is_in_vain && (rounds > 0 || !self.may_widen(Instant::now()));
-                if (in_line || rounds == ROUNDS)
+                if (in_line || rounds >= ROUNDS)
                     && let Some(shared) = self.least_crowded()
                 {
                     return Ok(Sender::Http2(shared.crowd()));
@@ -282,12 +282,14 @@ impl Kept {
                     biased;
                     _ = opening.changed() => {}
                     () = self.freed.notified() => continue,
+                    () = sleep(LOOK), if self.least_crowded().is_some() => continue,
                 }
                 rounds += 1;
                 let outcome = opening.borrow_and_update().clone();
                 match outcome {
                     // What is open already may become free yet.
                     Some(Err(Unconnected::Full)) if self.least_crowded().is_some() => {}
+                    Some(Err(_)) if self.least_crowded().is_some() => rounds = ROUNDS,
                     Some(Err(failure)) => return Err(failure),
                     Some(Ok(())) | None => {}
                 }
