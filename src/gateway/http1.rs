@@ -206,6 +206,7 @@ async fn refuse(worker: &Rc<Worker>, connection: &Connection, socket: &mut Socke
     let status = reject.refusal.status();
     (record.refusal, record.status, record.is_unread) = (Some(reject.refusal), status.as_u16(), true);
     (record.document_bytes, record.ended) = (document.len() as u64, Ended::Complete);
+    record.deny();
     drop(record);
 
     let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();

@@ -304,7 +304,13 @@ impl Record {
         }
     }
 
-    /// The refusal that this request ended with, for whoever asks why.
+    /// Remembers the refusal that this request ends with, for whoever asks why: before its client knows of it.
+    pub(super) fn deny(&self) {
+        if let Some(refusal) = self.refusal {
+            self.worker.denied(self.denial(refusal, clock::wall()));
+        }
+    }
+
     fn denial(&self, code: Refusal, now: i64) -> Denial {
         let path = self.target.as_ref().map(|target| without_credentials(target.path())).unwrap_or_default();
         Denial {
@@ -325,9 +331,6 @@ impl Drop for Record {
     fn drop(&mut self) {
         let (duration, now) = (clock::look() - self.started, clock::wall());
         self.count(duration);
-        if let Some(refusal) = self.refusal {
-            self.worker.denied(self.denial(refusal, now));
-        }
         self.worker.log(|lines| self.write(lines, duration, now));
     }
 }

@@ -310,6 +310,7 @@ pub(super) fn refuse(lane: &Lane, reject: Reject, mut record: Box<Record>) -> Re
     let status = reject.refusal.status();
     record.refusal = Some(reject.refusal);
     record.token = reject.token.or(record.token);
+    record.deny();
     let challenge = challenge(&reject, &record);
     let mut response = match page::refusal(&reject, &record) {
         Some(html) => page(lane, status, html, record),

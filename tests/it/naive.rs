@@ -116,7 +116,8 @@ fn an_acceptor_without_descriptors_waits_and_recovers() {
     assert!(failed <= most, "{failed} attempts where {most} would do");
     let told = || gateway.stderr().matches("accepting connections").count();
     until("the program's own word of it", || (told() > 0).then_some(()));
-    assert_eq!(told(), 1, "{}", gateway.stderr());
+    // Again only where a descriptor was free for a moment in between.
+    assert!((told() as f64) < failed, "{}", gateway.stderr());
     healthy(&mut before);
 
     drop(crowd);
