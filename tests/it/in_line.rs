@@ -78,6 +78,17 @@ impl Full {
         full
     }
 
+    /// An app that is sent this, with one connection, on which it takes nothing any more.
+    fn paused(auth: &str) -> Self {
+        let mut full = Self::to("60s", post, auth);
+        full.ask();
+        full.accept();
+        full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
+        full.answer(0, 1);
+        assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+        full
+    }
+
     fn set(&self, value: &str) {
         let answer = self.gateway.admin("PUT /v1/secrets/KEY", Some(json!({ "value": value })));
         assert!(answer.status < 300, "{answer:?}");
@@ -262,12 +273,7 @@ fn an_app_that_takes_nothing_for_a_while_is_not_stormed_with_connections() {
 #[test]
 fn a_connection_that_takes_nothing_keeps_nobody_from_another() {
     for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
-        let mut full = Full::to("60s", post, auth);
-        full.ask();
-        full.accept();
-        full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
-        full.answer(0, 1);
-        assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+        let mut full = Full::paused(auth);
         (0..ALL).for_each(|_| full.ask());
         let mut app = full.connected(ALL as u32);
         for stream in (1..).step_by(2).take(ALL) {
@@ -283,12 +289,7 @@ fn a_connection_that_takes_nothing_keeps_nobody_from_another() {
 #[test]
 fn an_app_that_takes_requests_again_gets_them_though_another_connection_hangs() {
     for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
-        let mut full = Full::to("60s", post, auth);
-        full.ask();
-        full.accept();
-        full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
-        full.answer(0, 1);
-        assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+        let mut full = Full::paused(auth);
         full.ask();
         // The app says nothing on it.
         let _hangs = until("a connection", || full.listener.accept().ok());
