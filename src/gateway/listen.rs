@@ -23,6 +23,8 @@ const UNSENT: u32 = 128 * 1024;
 /// How long to wait after a failed accept, doubling: a full descriptor table does not empty by being asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How long nothing more is said of failed accepts. With hardly a descriptor left they succeed and fail in turns.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// The way to one worker.
 #[derive(Clone, Debug)]
@@ -94,7 +96,7 @@ pub async fn accept(
     mut task: watch::Receiver<Task>,
 ) {
     let mut pause = FIRST_PAUSE;
-    let mut failing = false;
+    let mut failures = Failures::default();
     let task = loop {
         let accepted = tokio::select! {
             biased;
@@ -107,15 +109,14 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, client)) => {
-                (pause, failing) = (FIRST_PAUSE, false);
+                pause = FIRST_PAUSE;
                 workers.hand_over(stream, client, &terminates).await;
             }
             Err(error) => {
                 workers.board.accept_errors.add(1);
-                if !failing {
-                    tracing::warn!("accepting connections: {error}; trying again");
+                if let Some(untold) = failures.tell(Instant::now()) {
+                    tracing::warn!(failed_meanwhile = untold, "accepting connections: {error}; trying again");
                 }
-                failing = true;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -131,6 +132,25 @@ pub async fn accept(
                 workers.hand_over(stream, client, &terminates).await;
             }
         }
+    }
+}
+
+/// Failed attempts to accept, as far as the log is told of them.
+#[derive(Debug, Default)]
+struct Failures {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Failures {
+    /// Another one: whether to tell of it, and of how many before it nothing was said.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < SILENCE) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -153,4 +173,19 @@ impl Workers {
 
 fn load(door: &Door) -> usize {
     door.post.connections.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_of_once_in_a_while_and_none_is_left_out() {
+        let (mut failures, began) = (Failures::default(), Instant::now());
+        assert_eq!(failures.tell(began), Some(0));
+        assert_eq!(failures.tell(began), None);
+        assert_eq!(failures.tell(began + SILENCE - Duration::from_millis(1)), None);
+        assert_eq!(failures.tell(began + SILENCE), Some(2));
+        assert_eq!(failures.tell(began + SILENCE * 2), Some(0));
+    }
 }
