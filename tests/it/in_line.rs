@@ -299,3 +299,35 @@ fn an_app_that_takes_requests_again_gets_them_though_another_connection_hangs() 
         assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
     }
 }
+
+#[test]
+fn a_full_connection_that_has_room_again_gets_the_next_request_though_another_one_hangs() {
+    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+        for grows in [true, false] {
+            let mut full = Full::to("60s", post, auth);
+            full.ask();
+            full.accept();
+            full.ask();
+            let _hangs = until("a connection", || full.listener.accept().ok());
+            if grows {
+                full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 2)]));
+            } else {
+                full.answer(0, 1);
+            }
+            full.apps[0].answer_head(3);
+            full.answer(0, 3);
+            assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+        }
+    }
+}
+
+#[test]
+fn who_stays_in_line_takes_new_room_though_another_connection_hangs() {
+    let mut full = Full::new();
+    let (_, mut wire) = full.waiting();
+    let _hangs = until("another connection", || full.listener.accept().ok());
+    full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 2)]));
+    full.apps[0].answer_head(3);
+    full.answer(0, 3);
+    assert_eq!(wire.answer().status, 204);
+}

@@ -310,9 +310,12 @@ impl Kept {
             if !self.may_share() {
                 return self.connect(within).await;
             }
-            let now = Instant::now();
-            let widens = now.saturating_duration_since(begun) >= LONG && self.may_widen(now);
-            if self.least_crowded().is_some() && !widens {
+            if self.least_crowded().is_some() {
+                let now = Instant::now();
+                let is_long = now.saturating_duration_since(begun) >= LONG;
+                if is_long && self.opening.borrow().is_none() && self.may_widen(now) {
+                    drop(self.opening(within));
+                }
                 // Who goes on waiting keeps its turn.
                 if timeout(LOOK, freed.as_mut()).await.is_ok() {
                     freed.set(self.freed.notified());
