@@ -331,3 +331,14 @@ fn who_stays_in_line_takes_new_room_though_another_connection_hangs() {
     full.answer(0, 3);
     assert_eq!(wire.answer().status, 204);
 }
+
+#[test]
+fn an_app_that_takes_nothing_and_no_connection_either_is_passed_over() {
+    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+        let mut full = Full::paused(auth);
+        full.listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        full.ask();
+        full.callers.pop().unwrap().1.answer().refused(502, "upstream_unreachable");
+        full.gateway.wait_for_words("failed a request");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -276,21 +277,19 @@ impl Kept {
                 {
                     return Ok(Sender::Http2(shared.crowd()));
                 }
-                let mut opening = self.opening(within);
-                tokio::select! {
+                let mut opening = Some(self.opening(within));
+                let outcome = tokio::select! {
                     // What was opened is free as well: it counts for all who waited.
                     biased;
-                    _ = opening.changed() => {}
+                    outcome = over(&mut opening) => outcome,
                     () = self.freed.notified() => continue,
                     () = sleep(LOOK), if self.least_crowded().is_some() => continue,
-                }
+                };
                 rounds += 1;
-                let outcome = opening.borrow_and_update().clone();
                 match outcome {
-                    // What is open already may become free yet.
-                    Some(Err(Unconnected::Full)) if self.least_crowded().is_some() => {}
-                    Some(Err(_)) if self.least_crowded().is_some() => rounds = ROUNDS,
-                    Some(Err(failure)) => return Err(failure),
+                    Some(Err(failure)) if self.is_the_end(&failure) => return Err(failure),
+                    Some(Err(Unconnected::Full)) => {}
+                    Some(Err(_)) => rounds = ROUNDS,
                     Some(Ok(())) | None => {}
                 }
             }
@@ -303,6 +302,7 @@ impl Kept {
         let _joining = Counted::new(&self.joining);
         let begun = Instant::now();
         let mut freed = pin!(self.freed.notified());
+        let mut opening = None;
         loop {
             if let Some(sender) = self.take_in_line() {
                 return Ok(sender);
@@ -310,32 +310,21 @@ impl Kept {
             if !self.may_share() {
                 return self.connect(within).await;
             }
-            if self.least_crowded().is_some() {
-                let now = Instant::now();
-                let is_long = now.saturating_duration_since(begun) >= LONG;
-                if is_long && self.opening.borrow().is_none() && self.may_widen(now) {
-                    drop(self.opening(within));
-                }
-                // Who goes on waiting keeps its turn.
-                if timeout(LOOK, freed.as_mut()).await.is_ok() {
-                    freed.set(self.freed.notified());
-                }
-                continue;
+            let now = Instant::now();
+            let is_long = now.saturating_duration_since(begun) >= LONG;
+            let widens = || is_long && self.opening.borrow().is_none() && self.may_widen(now);
+            if self.least_crowded().is_none() || widens() {
+                opening = Some(self.opening(within));
             }
-            let mut opening = self.opening(within);
             tokio::select! {
                 biased;
-                _ = opening.changed() => {}
-                () = freed.as_mut() => {
-                    freed.set(self.freed.notified());
-                    continue;
-                }
-            }
-            let outcome = opening.borrow_and_update().clone();
-            if let Some(Err(failure)) = outcome
-                && self.least_crowded().is_none()
-            {
-                return Err(failure);
+                outcome = over(&mut opening) => match outcome {
+                    Some(Err(failure)) if self.is_the_end(&failure) => return Err(failure),
+                    _ => opening = None,
+                },
+                // Who goes on waiting keeps its turn.
+                () = freed.as_mut() => freed.set(self.freed.notified()),
+                () = sleep(LOOK) => {}
             }
         }
     }
@@ -365,6 +354,16 @@ impl Kept {
         let shared = self.shared.borrow();
         let mut open = shared.iter().filter(|shared| shared.is_open()).peekable();
         open.peek().is_some() && open.all(|shared| shared.allowed() == 0)
+    }
+
+    /// Whether those who wait have nothing to wait for once an opening failed like this: no connection takes anything, and
+    /// another app may.
+    fn is_the_end(&self, failure: &Unconnected) -> bool {
+        match failure {
+            // What holds the places may become free.
+            Unconnected::Full => self.least_crowded().is_none(),
+            _ => self.is_barren() || self.least_crowded().is_none(),
+        }
     }
 
     fn least_crowded(&self) -> Option<Rc<Shared>> {
@@ -433,6 +432,13 @@ impl Kept {
             || self.opening.borrow().is_some()
             || self.queued.get() + self.joining.get() > 0
     }
+}
+
+/// Waits until an opening is over, where there is one; `None` where it broke off.
+async fn over(opening: &mut Option<Opening>) -> Option<Result<(), Unconnected>> {
+    let Some(opening) = opening else { return pending().await };
+    let _ = opening.changed().await;
+    opening.borrow_and_update().clone()
 }
 
 /// What a request got that waited.
