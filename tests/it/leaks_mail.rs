@@ -23,6 +23,12 @@ fn ann(gateway: &Gateway) -> Caller<'_> {
     Caller::member(gateway, "ann", &["read", "mint"], None)
 }
 
+/// What kept the newest notice from being sent.
+fn last_error(gateway: &Gateway) -> Option<String> {
+    let notice = gateway.admin("GET /v1/notices", None).json()["items"][0].clone();
+    notice["last_error"].as_str().filter(|error| error.contains("mail server")).map(str::to_owned)
+}
+
 #[test]
 fn the_owner_reads_what_happened_and_what_to_do() {
     let (app, mailbox) = (App::echo(), Mailbox::saying(&[554, 0, 250]));
@@ -92,26 +98,40 @@ fn a_letter_that_is_refused_for_good_is_given_up() {
 
 #[test]
 fn mail_goes_over_tls_to_a_server_that_can_prove_who_it_is() {
+    for (scheme, encrypt) in
+        [("smtps", Terminator::before as fn(_, _) -> Terminator), ("smtp", Terminator::asked_before)]
+    {
+        let (app, mailbox) = (App::echo(), Mailbox::taking());
+        let authority = Authority::new();
+        let tls = encrypt(mailbox.address, authority.issue(&["127.0.0.1"]).server(&[]));
+        let setup = Setup::new(&app)
+            .set("notify.smtp", "url", &format!("\"{scheme}://gate@{}\"", tls.address))
+            .set("notify.smtp", "from", "\"gate@example.com\"")
+            .set("notify.smtp", "password_file", "\"smtp-password\"");
+        let trusting = [("SSL_CERT_FILE", &*authority.path("ca.pem"))];
+        let gateway = setup.start_in(tempfile::tempdir().unwrap(), "smtp-password", "hunter2", &trusting);
+        gateway.revoke(&ann(&gateway).mint("production").id);
+        assert_eq!(mailbox.wait_for(1)[0].to, "ann@example.com");
+
+        let wary = setup.start_beside("smtp-password", "hunter2");
+        wary.revoke(&ann(&wary).mint("production").id);
+        until("a server that is not believed", || last_error(&wary));
+        assert_eq!((mailbox.letters().len(), mailbox.logins().len()), (1, 1));
+    }
+}
+
+#[test]
+fn no_mail_goes_in_the_clear_where_a_server_offers_no_tls() {
     let (app, mailbox) = (App::echo(), Mailbox::taking());
-    let authority = Authority::new();
-    let tls = Terminator::before(mailbox.address, authority.issue(&["127.0.0.1"]).server(&[]));
-    let url = format!("\"smtps://gate@{}\"", tls.address);
     let setup = Setup::new(&app)
-        .set("notify.smtp", "url", &url)
+        .set("notify.smtp", "url", &format!("\"smtp://gate@{}\"", mailbox.address))
         .set("notify.smtp", "from", "\"gate@example.com\"")
         .set("notify.smtp", "password_file", "\"smtp-password\"");
-    let trusting = [("SSL_CERT_FILE", &*authority.path("ca.pem"))];
-    let gateway = setup.start_in(tempfile::tempdir().unwrap(), "smtp-password", "hunter2", &trusting);
+    let gateway = setup.start_beside("smtp-password", "hunter2");
     gateway.revoke(&ann(&gateway).mint("production").id);
-    assert_eq!(mailbox.wait_for(1)[0].to, "ann@example.com");
-
-    let wary = setup.start_beside("smtp-password", "hunter2");
-    wary.revoke(&ann(&wary).mint("production").id);
-    until("a server that is not believed", || {
-        let notice = wary.admin("GET /v1/notices", None).json()["items"][0].clone();
-        notice["last_error"].as_str().filter(|error| error.contains("mail server")).map(|_| ())
-    });
-    assert_eq!((mailbox.letters().len(), mailbox.logins().len()), (1, 1));
+    let said = until("a server without TLS", || last_error(&gateway));
+    assert!(said.contains("STARTTLS"), "{said}");
+    assert_eq!((mailbox.letters().len(), mailbox.logins().len()), (0, 0));
 }
 
 #[test]
