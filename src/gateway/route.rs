@@ -114,6 +114,11 @@ impl Route {
         self.served.load().upstreams.choose(tried)
     }
 
+    /// Whether there is an upstream to try after `chosen`.
+    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen) -> bool {
+        self.served.load().upstreams.has_others(tried, chosen)
+    }
+
     /// Notes that an upstream gave a request no answer.
     pub(super) fn failed(&self, target: &Arc<Target>, on_trial: bool, why: &str) {
         self.served.load().upstreams.failed(target, on_trial, why);

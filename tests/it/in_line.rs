@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::json;
 
+use crate::support::app::App;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::http2::{
     Client, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS,
@@ -16,6 +17,9 @@ use crate::support::{PATIENCE, until};
 
 /// Connections that are opened for one request until it stays in line.
 const OPENED: usize = 3;
+
+/// What the app is sent, once with secrets and once without.
+const AUTHS: [&str; 2] = ["\"bearer $Secret{KEY}\"", "\"bearer plain\""];
 
 /// Requests that come at once.
 const ALL: usize = 20;
@@ -58,15 +62,20 @@ impl Full {
 
     /// With nothing asked yet.
     fn begin(response_header: &str, post: fn(&str) -> Vec<u8>) -> Self {
-        Self::to(response_header, post, "\"bearer $Secret{KEY}\"")
+        Self::to(response_header, post, AUTHS[0])
     }
 
     /// The same before an app that is sent this.
     fn to(response_header: &str, post: fn(&str) -> Vec<u8>, auth: &str) -> Self {
+        Self::among(&[], response_header, post, auth)
+    }
+
+    /// The same beside others.
+    fn among(others: &[&str], response_header: &str, post: fn(&str) -> Vec<u8>, auth: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("h2c://{}", listener.local_addr().unwrap());
-        let gateway = Setup::with_upstreams(&[&url])
+        let gateway = Setup::with_upstreams(&[&[&*url], others].concat())
             .set("gateway", "workers", "1")
             .set("apps.shop.environments.production", "upstream_auth", auth)
             .both("timeouts", &format!("{{ connect = \"60s\", response_header = \"{response_header}\" }}"))
@@ -80,7 +89,12 @@ impl Full {
 
     /// An app that is sent this, with one connection, on which it takes nothing any more.
     fn paused(auth: &str) -> Self {
-        let mut full = Self::to("60s", post, auth);
+        Self::paused_among(&[], auth)
+    }
+
+    /// The same beside others.
+    fn paused_among(others: &[&str], auth: &str) -> Self {
+        let mut full = Self::among(others, "60s", post, auth);
         full.ask();
         full.accept();
         full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
@@ -272,7 +286,7 @@ fn an_app_that_takes_nothing_for_a_while_is_not_stormed_with_connections() {
 
 #[test]
 fn a_connection_that_takes_nothing_keeps_nobody_from_another() {
-    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+    for auth in AUTHS {
         let mut full = Full::paused(auth);
         (0..ALL).for_each(|_| full.ask());
         let mut app = full.connected(ALL as u32);
@@ -288,7 +302,7 @@ fn a_connection_that_takes_nothing_keeps_nobody_from_another() {
 
 #[test]
 fn an_app_that_takes_requests_again_gets_them_though_another_connection_hangs() {
-    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+    for auth in AUTHS {
         let mut full = Full::paused(auth);
         full.ask();
         // The app says nothing on it.
@@ -302,7 +316,7 @@ fn an_app_that_takes_requests_again_gets_them_though_another_connection_hangs() 
 
 #[test]
 fn a_full_connection_that_has_room_again_gets_the_next_request_though_another_one_hangs() {
-    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+    for auth in AUTHS {
         for grows in [true, false] {
             let mut full = Full::to("60s", post, auth);
             full.ask();
@@ -333,12 +347,34 @@ fn who_stays_in_line_takes_new_room_though_another_connection_hangs() {
 }
 
 #[test]
-fn an_app_that_takes_nothing_and_no_connection_either_is_passed_over() {
-    for auth in ["\"bearer $Secret{KEY}\"", "\"bearer plain\""] {
+fn who_has_another_app_to_go_to_does_not_wait_for_one_that_takes_neither_requests_nor_connections() {
+    for auth in AUTHS {
+        let well = App::echo();
+        let mut full = Full::paused_among(&[&well.url()], auth);
+        full.listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for _ in 0..4 {
+            full.ask();
+            assert_eq!(full.callers.pop().unwrap().1.answer().status, 200);
+        }
+    }
+}
+
+#[test]
+fn who_has_no_other_waits_for_one_that_takes_no_connection_either() {
+    for auth in AUTHS {
         let mut full = Full::paused(auth);
+        full.ask();
+        drop(until("a connection", || full.listener.accept().ok()));
         full.listener = TcpListener::bind("127.0.0.1:0").unwrap();
         full.ask();
-        full.callers.pop().unwrap().1.answer().refused(502, "upstream_unreachable");
-        full.gateway.wait_for_words("failed a request");
+        until("requests in flight", || (full.in_flight() == 2.0).then_some(()));
+        full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 2)]));
+        for stream in [3, 5] {
+            full.apps[0].answer_head(stream);
+            full.answer(0, stream);
+        }
+        for (_, mut wire) in std::mem::take(&mut full.callers) {
+            assert_eq!(wire.answer().status, 204);
+        }
     }
 }

@@ -101,6 +101,13 @@ impl Upstreams {
         }
     }
 
+    /// Whether a target besides `chosen` is left that was not tried yet.
+    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen) -> bool {
+        let known = || tried.iter().chain([chosen]);
+        let mut left = self.targets.iter().filter(|target| !target.standing.is_down());
+        left.any(|target| !known().any(|chosen| Arc::ptr_eq(&chosen.target, target)))
+    }
+
     /// Notes that a request was not answered. Too many of them in a row, and the target is left out for a while, if
     /// there is another.
     pub(super) fn failed(&self, target: &Arc<Target>, on_trial: bool, why: &str) {

@@ -1,17 +1,18 @@
 //! Connections to upstreams, kept by the worker that opened them.
 
+mod queue;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::pending;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 
+use self::queue::Waited;
 use super::Target;
 use super::cap::Cap;
 use super::dial::{self, Protocol, Unconnected};
@@ -32,16 +33,8 @@ const IDLE_SHARED: Duration = Duration::from_secs(60);
 const KEPT: usize = 256;
 /// What may wait here of one request and its answer: what the client has yet to take, and what is read after that.
 pub(crate) const WAITING: usize = 2 * link::MOST;
-/// How much longer than the opening of a shared connection those wait who did not begin it.
-const GRACE: Duration = Duration::from_millis(50);
-/// Openings that a request waits for before it joins those in line on a connection that is full.
-const ROUNDS: u32 = 3;
-/// How often those who wait for room look whether the app has raised its limit, which nobody tells them.
-const LOOK: Duration = Duration::from_millis(100);
-/// After how long another connection is opened for them, and then one more each time; after how long at most, where the app
-/// takes nothing on any.
+/// After how long another connection is opened for those who wait, and then one more each time.
 const LONG: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(32);
 
 /// One worker's connections.
 #[derive(Debug, Default)]
@@ -63,6 +56,8 @@ struct Kept {
     /// Those of this worker that wait for a place under the target's cap, and those that wait for a connection to share.
     queued: Cell<usize>,
     joining: Cell<usize>,
+    /// Why the last opening failed, if it did. Not for want of a place.
+    failed: RefCell<Option<Unconnected>>,
     /// Told whenever one of them may have become free.
     freed: Rc<Notify>,
     /// When a connection was last opened for those who wait for room, and how long none is after it.
@@ -95,15 +90,25 @@ impl Pool {
         }
     }
 
-    /// A connection, opened if need be.
-    pub(crate) async fn open(&self, target: &Arc<Target>, within: Duration) -> Result<Sender, Unconnected> {
+    /// A connection, opened if need be. Whether there are others to go to says how long to wait where that fails.
+    pub(crate) async fn open(
+        &self,
+        target: &Arc<Target>,
+        within: Duration,
+        others: bool,
+    ) -> Result<Sender, Unconnected> {
         let kept = self.kept(target);
-        if kept.may_share() { kept.join(within).await } else { kept.connect(within).await }
+        if kept.may_share() { kept.join(within, others).await } else { kept.connect(within).await }
     }
 
     /// A connection on which a request leaves at once, as soon as there is one.
-    pub(crate) async fn room(&self, target: &Arc<Target>, within: Duration) -> Result<Sender, Unconnected> {
-        self.kept(target).room(within).await
+    pub(crate) async fn room(
+        &self,
+        target: &Arc<Target>,
+        within: Duration,
+        others: bool,
+    ) -> Result<Sender, Unconnected> {
+        self.kept(target).room(within, others).await
     }
 
     /// A new HTTP/1.1 connection, which alone can be upgraded.
@@ -147,6 +152,7 @@ impl Kept {
             spoken: Cell::new(None),
             queued: Cell::new(0),
             joining: Cell::new(0),
+            failed: RefCell::default(),
             freed: Rc::default(),
             widened: Cell::new(None),
         }
@@ -220,152 +226,6 @@ impl Kept {
         }
     }
 
-    /// Waits for a place for a new connection or for a free one.
-    async fn wait(&self, cap: &Cap, within: Duration) -> Result<Waited, Unconnected> {
-        let _queued = (cap.queue().ok_or(Unconnected::Full)?, Counted::new(&self.queued));
-        let waited = timeout(within, async {
-            let mut place = pin!(cap.take());
-            loop {
-                tokio::select! {
-                    permit = &mut place => return permit.map(Waited::Place),
-                    () = self.freed.notified() => if let Some(sender) = self.take() {
-                        return Some(Waited::Free(sender));
-                    }
-                }
-            }
-        });
-        waited.await.ok().flatten().ok_or(Unconnected::Full)
-    }
-
-    async fn wait_for_place(&self, cap: &Cap, within: Duration) -> Result<OwnedSemaphorePermit, Unconnected> {
-        if let Some(permit) = cap.try_take() {
-            return Ok(permit);
-        }
-        let _queued = (cap.queue().ok_or(Unconnected::Full)?, Counted::new(&self.queued));
-        let waited = timeout(within, async {
-            let mut place = pin!(cap.take());
-            loop {
-                // One that is idle gives way. It may be dead for all that is known, and an upgrade is asked for once.
-                drop(self.idle.borrow_mut().pop());
-                tokio::select! {
-                    permit = &mut place => return permit,
-                    () = self.freed.notified() => {}
-                }
-            }
-        });
-        waited.await.ok().flatten().ok_or(Unconnected::Full)
-    }
-
-    /// A part in a connection that many requests share. One at a time is opened, and all wait for it.
-    async fn join(self: &Rc<Self>, within: Duration) -> Result<Sender, Unconnected> {
-        let late = if self.target.cap.is_some() { Unconnected::Full } else { Unconnected::TimedOut };
-        let _joining = Counted::new(&self.joining);
-        let joined = timeout(within + GRACE, async {
-            let mut rounds = 0;
-            loop {
-                if let Some(sender) = self.take_in_line() {
-                    return Ok(sender);
-                }
-                if !self.may_share() {
-                    return self.connect(within).await;
-                }
-                // An app that takes little at once: wait in line there. Where it takes nothing another connection may yet help.
-                let is_in_vain = self.is_barren() && self.opening.borrow().is_none();
-                let in_line = is_in_vain && (rounds > 0 || !self.may_widen(Instant::now()));
-                if (in_line || rounds >= ROUNDS)
-                    && let Some(shared) = self.least_crowded()
-                {
-                    return Ok(Sender::Http2(shared.crowd()));
-                }
-                let mut opening = Some(self.opening(within));
-                let outcome = tokio::select! {
-                    // What was opened is free as well: it counts for all who waited.
-                    biased;
-                    outcome = over(&mut opening) => outcome,
-                    () = self.freed.notified() => continue,
-                    () = sleep(LOOK), if self.least_crowded().is_some() => continue,
-                };
-                rounds += 1;
-                match outcome {
-                    Some(Err(failure)) if self.is_the_end(&failure) => return Err(failure),
-                    Some(Err(Unconnected::Full)) => {}
-                    Some(Err(_)) => rounds = ROUNDS,
-                    Some(Ok(())) | None => {}
-                }
-            }
-        });
-        joined.await.unwrap_or(Err(late))
-    }
-
-    /// The same where a request may not stand in line on a connection: here it waits for room on any.
-    async fn room(self: &Rc<Self>, within: Duration) -> Result<Sender, Unconnected> {
-        let _joining = Counted::new(&self.joining);
-        let begun = Instant::now();
-        let mut freed = pin!(self.freed.notified());
-        let mut opening = None;
-        loop {
-            if let Some(sender) = self.take_in_line() {
-                return Ok(sender);
-            }
-            if !self.may_share() {
-                return self.connect(within).await;
-            }
-            let now = Instant::now();
-            let is_long = now.saturating_duration_since(begun) >= LONG;
-            let widens = || is_long && self.opening.borrow().is_none() && self.may_widen(now);
-            if self.least_crowded().is_none() || widens() {
-                opening = Some(self.opening(within));
-            }
-            tokio::select! {
-                biased;
-                outcome = over(&mut opening) => match outcome {
-                    Some(Err(failure)) if self.is_the_end(&failure) => return Err(failure),
-                    _ => opening = None,
-                },
-                // Who goes on waiting keeps its turn.
-                () = freed.as_mut() => freed.set(self.freed.notified()),
-                () = sleep(LOOK) => {}
-            }
-        }
-    }
-
-    /// What is free, for one of those who wait: there may be room for the next as well.
-    fn take_in_line(&self) -> Option<Sender> {
-        let taken = self.take()?;
-        self.freed.notify_one();
-        Some(taken)
-    }
-
-    /// Whether one more connection may be opened now for those who wait for room. Where the last brought none, ever seldomer.
-    fn may_widen(&self, now: Instant) -> bool {
-        let last = self.widened.get();
-        let in_vain = last.map(|(_, pause)| pause).filter(|_| self.is_barren());
-        let is_soon = |at| now.saturating_duration_since(at) < in_vain.unwrap_or(LONG);
-        if last.is_some_and(|(at, _)| is_soon(at)) {
-            return false;
-        }
-        let pause = in_vain.map_or(LONG, |pause| (pause * 2).min(LONGEST));
-        self.widened.set(Some((now, pause)));
-        true
-    }
-
-    /// Whether the app takes nothing for now on any connection that it keeps open.
-    fn is_barren(&self) -> bool {
-        let shared = self.shared.borrow();
-        let mut open = shared.iter().filter(|shared| shared.is_open()).peekable();
-        open.peek().is_some() && open.all(|shared| shared.allowed() == 0)
-    }
-
-    /// Whether those who wait have nothing to wait for once an opening failed like this: no connection takes anything, and
-    /// another app may.
-    fn is_the_end(&self, failure: &Unconnected) -> bool {
-        match failure {
-            // What holds the places may become free.
-            Unconnected::Full => self.least_crowded().is_none(),
-            _ => self.is_barren() || self.least_crowded().is_none(),
-        }
-    }
-
     fn least_crowded(&self) -> Option<Rc<Shared>> {
         let shared = self.shared.borrow();
         shared
@@ -389,6 +249,8 @@ impl Kept {
                 Sender::Http1(link) => begun.0.put(link),
                 Sender::Http2(share) => share.end(),
             });
+            let failure = opened.as_ref().err().filter(|failure| !matches!(failure, Unconnected::Full));
+            begun.0.failed.replace(failure.cloned());
             drop(begun);
             tell.send_replace(Some(opened));
         });
@@ -434,41 +296,12 @@ impl Kept {
     }
 }
 
-/// Waits until an opening is over, where there is one; `None` where it broke off.
-async fn over(opening: &mut Option<Opening>) -> Option<Result<(), Unconnected>> {
-    let Some(opening) = opening else { return pending().await };
-    let _ = opening.changed().await;
-    opening.borrow_and_update().clone()
-}
-
-/// What a request got that waited.
-enum Waited {
-    Place(OwnedSemaphorePermit),
-    Free(Sender),
-}
-
 /// An opening, which is under way as long as this lives, however it ends.
 struct Begun(Rc<Kept>);
 
 impl Drop for Begun {
     fn drop(&mut self) {
         self.0.opening.replace(None);
-    }
-}
-
-/// One more, for as long as this lives.
-struct Counted<'a>(&'a Cell<usize>);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 
