@@ -161,8 +161,11 @@ async fn exchange(
     let mut tried: Vec<Chosen> = Vec::new();
     let mut failure = UNAVAILABLE;
     let mut asked_again = false;
+    let mut passed = None;
     loop {
-        let Some(chosen) = crossing.permit().route().choose(&tried) else {
+        let untried = crossing.permit().route().choose(&tried);
+        // Where no other took it, it waits for the one that was passed over.
+        let Some(chosen) = untried.or_else(|| passed.take().map(|place| tried.remove(place))) else {
             // Who had no room for it may have some by now.
             if failure != REFUSED || asked_again {
                 return Err(failure);
@@ -202,6 +205,10 @@ async fn exchange(
             };
             let sender = match connected {
                 Ok(sender) => sender,
+                Err(Unconnected::Passed) => {
+                    passed = Some(tried.len());
+                    break;
+                }
                 Err(error) => {
                     failure = unconnected(route, &chosen, &error);
                     break;
@@ -248,7 +255,7 @@ pub(super) fn note_retry(failed: Option<&Chosen>) {
 /// What an app that takes no connection means for the client.
 pub(super) fn unconnected(route: &Route, chosen: &Chosen, error: &Unconnected) -> Reject {
     let reject = match error {
-        Unconnected::Full => return BUSY,
+        Unconnected::Full | Unconnected::Passed => return BUSY,
         Unconnected::Unreachable(_) => UNREACHABLE,
         Unconnected::NotHttp2 => GARBLED,
         Unconnected::TimedOut => CONNECT_TIMEOUT,

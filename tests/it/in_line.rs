@@ -360,9 +360,11 @@ fn who_has_another_app_to_go_to_does_not_wait_for_one_that_takes_neither_request
 }
 
 #[test]
-fn who_has_no_other_waits_for_one_that_takes_no_connection_either() {
-    for auth in AUTHS {
-        let mut full = Full::paused(auth);
+fn who_has_no_other_that_lives_waits_for_one_that_takes_no_connection_either() {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = [&*format!("http://{dead}")];
+    for (auth, others) in AUTHS.into_iter().flat_map(|auth| [(auth, &dead[..0]), (auth, &dead[..])]) {
+        let mut full = Full::paused_among(others, auth);
         full.ask();
         drop(until("a connection", || full.listener.accept().ok()));
         full.listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -35,6 +35,9 @@ pub(crate) enum Unconnected {
     /// As many connections are open as may be, and none became free in time.
     #[error("all connections are in use")]
     Full,
+    /// No further connection can be opened, and those that are open take nothing for now: another app may.
+    #[error("no further connection, and none that is free")]
+    Passed,
 }
 
 /// What is spoken on a connection.

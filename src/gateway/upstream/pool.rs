@@ -56,8 +56,9 @@ struct Kept {
     /// Those of this worker that wait for a place under the target's cap, and those that wait for a connection to share.
     queued: Cell<usize>,
     joining: Cell<usize>,
-    /// Why the last opening failed, if it did. Not for want of a place.
-    failed: RefCell<Option<Unconnected>>,
+    /// When the last opening began, and whether it failed, other than for want of a place.
+    opened: Cell<Option<Instant>>,
+    failed: Cell<bool>,
     /// Told whenever one of them may have become free.
     freed: Rc<Notify>,
     /// When a connection was last opened for those who wait for room, and how long none is after it.
@@ -152,7 +153,8 @@ impl Kept {
             spoken: Cell::new(None),
             queued: Cell::new(0),
             joining: Cell::new(0),
-            failed: RefCell::default(),
+            opened: Cell::new(None),
+            failed: Cell::new(false),
             freed: Rc::default(),
             widened: Cell::new(None),
         }
@@ -243,6 +245,7 @@ impl Kept {
         }
         let (tell, told) = watch::channel(None);
         *opening = Some(told.clone());
+        self.opened.set(Some(Instant::now()));
         let begun = Begun(self.clone());
         tokio::task::spawn_local(async move {
             let opened = begun.0.connect(within).await.map(|sender| match sender {
@@ -250,7 +253,10 @@ impl Kept {
                 Sender::Http2(share) => share.end(),
             });
             let failure = opened.as_ref().err().filter(|failure| !matches!(failure, Unconnected::Full));
-            begun.0.failed.replace(failure.cloned());
+            if let Some(failure) = failure {
+                tracing::debug!("{}: no further connection: {failure}", begun.0.target);
+            }
+            begun.0.failed.set(failure.is_some());
             drop(begun);
             tell.send_replace(Some(opened));
         });

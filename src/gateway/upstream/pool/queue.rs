@@ -65,9 +65,8 @@ impl Kept {
     }
 
     /// A part in a connection that many requests share. One at a time is opened, and all wait for it. Who has `others` to go
-    /// to, upstreams not tried yet, goes there where none can be opened.
+    /// to is sent there rather than to stand in line where none can be opened.
     pub(super) async fn join(self: &Rc<Self>, within: Duration, others: bool) -> Result<Sender, Unconnected> {
-        let late = if self.target.cap.is_some() { Unconnected::Full } else { Unconnected::TimedOut };
         let _joining = Counted::new(&self.joining);
         let joined = timeout(within + GRACE, async {
             let mut rounds = 0;
@@ -81,8 +80,8 @@ impl Kept {
                 // An app that takes little at once: wait in line there. Where it takes nothing another connection may yet help.
                 let is_in_vain = self.is_barren() && self.opening.borrow().is_none();
                 let in_line = is_in_vain && (rounds > 0 || !self.may_widen(Instant::now()));
-                if in_line && let Some(failure) = self.failed.borrow().clone().filter(|_| others) {
-                    return Err(failure);
+                if in_line && others && self.failed.get() {
+                    return Err(Unconnected::Passed);
                 }
                 if (in_line || rounds >= ROUNDS)
                     && let Some(sender) = self.stand_in_line()
@@ -98,16 +97,22 @@ impl Kept {
                     () = sleep(LOOK), if self.least_crowded().is_some() => continue,
                 };
                 rounds += 1;
-                match outcome {
-                    Some(Err(failure)) if self.is_the_end(&failure, others) => return Err(failure),
-                    Some(Err(Unconnected::Full)) => {}
-                    Some(Err(_)) => rounds = ROUNDS,
-                    Some(Ok(())) | None => {}
+                if let Some(Err(failure)) = outcome {
+                    let is_full = matches!(failure, Unconnected::Full);
+                    self.bear(failure, others)?;
+                    if !is_full {
+                        rounds = ROUNDS;
+                    }
                 }
             }
         });
-        // Who came late to an opening that hangs has what is open already, too.
-        joined.await.unwrap_or_else(|_| self.stand_in_line().filter(|_| !others).ok_or(late))
+        // Who came late to an opening that hangs may have what is open already, too.
+        joined.await.unwrap_or_else(|_| match self.stand_in_line() {
+            _ if self.target.cap.is_some() => Err(Unconnected::Full),
+            Some(_) if others => Err(Unconnected::Passed),
+            Some(sender) => Ok(sender),
+            None => Err(Unconnected::TimedOut),
+        })
     }
 
     /// The same where a request may not stand in line on a connection: here it waits for room on any.
@@ -124,20 +129,23 @@ impl Kept {
                 return self.connect(within).await;
             }
             let now = Instant::now();
-            let is_long = now.saturating_duration_since(begun) >= LONG;
-            let widens = || is_long && self.opening.borrow().is_none() && self.may_widen(now);
-            if self.least_crowded().is_none() || widens() {
+            let is_under_way = self.opening.borrow().is_some();
+            if others && self.failed.get() && !is_under_way && self.is_barren() {
+                return Err(Unconnected::Passed);
+            }
+            let since = |at| now.saturating_duration_since(at);
+            let widens = || since(begun) >= LONG && !is_under_way && self.may_widen(now);
+            // An app that ends each connection as soon as it is there is not stormed.
+            let may_open = is_under_way || self.opened.get().is_none_or(|at| since(at) >= LOOK);
+            if (self.least_crowded().is_none() && may_open) || widens() {
                 opening = Some(self.opening(within));
             }
             tokio::select! {
                 biased;
                 outcome = over(&mut opening) => {
                     opening = None;
-                    match outcome {
-                        Some(Err(failure)) if self.is_the_end(&failure, others) => return Err(failure),
-                        // An app that ends each connection as soon as it is there is not stormed.
-                        Some(Ok(())) if self.least_crowded().is_none() => sleep(LOOK).await,
-                        _ => {}
+                    if let Some(Err(failure)) = outcome {
+                        self.bear(failure, others)?;
                     }
                 }
                 // Who goes on waiting keeps its turn.
@@ -174,11 +182,18 @@ impl Kept {
         open.peek().is_some() && open.all(|shared| shared.allowed() == 0)
     }
 
-    /// Whether an opening that failed leaves nothing to wait for.
-    fn is_the_end(&self, failure: &Unconnected, others: bool) -> bool {
-        // What holds the places under a cap may become free.
-        let is_failure = !matches!(failure, Unconnected::Full);
-        self.least_crowded().is_none() || (others && is_failure)
+    /// Goes on waiting although an opening failed.
+    ///
+    /// # Errors
+    /// Where nothing is open, or another app may take the request sooner.
+    fn bear(&self, failure: Unconnected, others: bool) -> Result<(), Unconnected> {
+        match failure {
+            failure if self.least_crowded().is_none() => Err(failure),
+            // What holds the places under the cap may become free.
+            Unconnected::Full => Ok(()),
+            _ if others => Err(Unconnected::Passed),
+            _ => Ok(()),
+        }
     }
 
     fn stand_in_line(&self) -> Option<Sender> {
