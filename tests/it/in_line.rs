@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -20,6 +21,9 @@ const OPENED: usize = 3;
 
 /// What the app is sent, once with secrets and once without.
 const AUTHS: [&str; 2] = ["\"bearer $Secret{KEY}\"", "\"bearer plain\""];
+
+/// Less than it takes until a connection is given up on which an app says nothing.
+const SOON: Duration = Duration::from_secs(15);
 
 /// Requests that come at once.
 const ALL: usize = 20;
@@ -152,6 +156,14 @@ impl Full {
         let sent = |id: &str| self.heads.iter().any(|head| head.get("x-portcullis-token-id") == Some(id));
         let place = self.callers.iter().position(|(id, _)| !sent(id)).unwrap();
         self.callers.swap_remove(place)
+    }
+
+    /// There is room on the first connection, and who waits gets it long before a connection that hangs is given up.
+    fn moves_up(&mut self, stream: u32) {
+        let began = Instant::now();
+        self.apps[0].answer_head(stream);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        self.answer(0, stream);
     }
 
     /// There is room on the first connection, and the next request gets it.
@@ -308,8 +320,7 @@ fn an_app_that_takes_requests_again_gets_them_though_another_connection_hangs() 
         // The app says nothing on it.
         let _hangs = until("a connection", || full.listener.accept().ok());
         full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
-        full.apps[0].answer_head(3);
-        full.answer(0, 3);
+        full.moves_up(3);
         assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
     }
 }
@@ -328,8 +339,7 @@ fn a_full_connection_that_has_room_again_gets_the_next_request_though_another_on
             } else {
                 full.answer(0, 1);
             }
-            full.apps[0].answer_head(3);
-            full.answer(0, 3);
+            full.moves_up(3);
             assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
         }
     }
@@ -341,8 +351,7 @@ fn who_stays_in_line_takes_new_room_though_another_connection_hangs() {
     let (_, mut wire) = full.waiting();
     let _hangs = until("another connection", || full.listener.accept().ok());
     full.apps[0].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 2)]));
-    full.apps[0].answer_head(3);
-    full.answer(0, 3);
+    full.moves_up(3);
     assert_eq!(wire.answer().status, 204);
 }
 
