@@ -176,7 +176,9 @@ async fn exchange(
             continue;
         };
         let target = chosen.target().clone();
-        note_retry(tried.last());
+        if passed != tried.len().checked_sub(1) {
+            note_retry(tried.last());
+        }
         record.upstream = Some(target.clone());
         record.upstream_began = Some(clock::now());
         let mut kept = worker.pool.take(&target);
@@ -238,7 +240,7 @@ async fn exchange(
             }
             note_retry(Some(&chosen));
         }
-        if failure == BUSY || asked_again {
+        if (failure == BUSY && passed.is_none()) || asked_again {
             return Err(failure);
         }
         tried.push(chosen);

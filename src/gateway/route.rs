@@ -114,7 +114,7 @@ impl Route {
         self.served.load().upstreams.choose(tried)
     }
 
-    /// Whether there is an upstream to try after `chosen`.
+    /// Whether there is another upstream to try, which does well.
     pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen) -> bool {
         self.served.load().upstreams.has_others(tried, chosen)
     }

@@ -101,10 +101,10 @@ impl Upstreams {
         }
     }
 
-    /// Whether a target besides `chosen` is left that was not tried yet.
+    /// Whether a target besides `chosen` is left that was not tried yet and does well.
     pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen) -> bool {
         let known = || tried.iter().chain([chosen]);
-        let mut left = self.targets.iter().filter(|target| !target.standing.is_down());
+        let mut left = self.targets.iter().filter(|target| target.standing.is_healthy());
         left.any(|target| !known().any(|chosen| Arc::ptr_eq(&chosen.target, target)))
     }
 

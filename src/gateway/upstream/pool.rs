@@ -254,7 +254,7 @@ impl Kept {
             });
             let failure = opened.as_ref().err().filter(|failure| !matches!(failure, Unconnected::Full));
             if let Some(failure) = failure {
-                tracing::debug!("{}: no further connection: {failure}", begun.0.target);
+                tracing::debug!("{}: no connection to share: {failure}", begun.0.target);
             }
             begun.0.failed.set(failure.is_some());
             drop(begun);

@@ -77,16 +77,16 @@ impl Kept {
                 if !self.may_share() {
                     return self.connect(within).await;
                 }
+                if others && self.is_passed_over(within) {
+                    return Err(Unconnected::Passed);
+                }
                 // An app that takes little at once: wait in line there. Where it takes nothing another connection may yet help.
                 let is_in_vain = self.is_barren() && self.opening.borrow().is_none();
                 let in_line = is_in_vain && (rounds > 0 || !self.may_widen(Instant::now()));
-                if in_line && others && self.failed.get() {
-                    return Err(Unconnected::Passed);
-                }
                 if (in_line || rounds >= ROUNDS)
-                    && let Some(sender) = self.stand_in_line()
+                    && let Some(shared) = self.least_crowded()
                 {
-                    return Ok(sender);
+                    return Ok(Sender::Http2(shared.crowd()));
                 }
                 let mut opening = Some(self.opening(within));
                 let outcome = tokio::select! {
@@ -106,12 +106,13 @@ impl Kept {
                 }
             }
         });
-        // Who came late to an opening that hangs may have what is open already, too.
-        joined.await.unwrap_or_else(|_| match self.stand_in_line() {
-            _ if self.target.cap.is_some() => Err(Unconnected::Full),
-            Some(_) if others => Err(Unconnected::Passed),
-            Some(sender) => Ok(sender),
-            None => Err(Unconnected::TimedOut),
+        joined.await.unwrap_or_else(|_| {
+            if self.target.cap.is_some() {
+                return Err(Unconnected::Full);
+            }
+            // Who came late to an opening that hangs may have what is open already, too.
+            let shared = self.least_crowded().ok_or(Unconnected::TimedOut)?;
+            if others { Err(Unconnected::Passed) } else { Ok(Sender::Http2(shared.crowd())) }
         })
     }
 
@@ -128,11 +129,11 @@ impl Kept {
             if !self.may_share() {
                 return self.connect(within).await;
             }
-            let now = Instant::now();
-            let is_under_way = self.opening.borrow().is_some();
-            if others && self.failed.get() && !is_under_way && self.is_barren() {
+            if others && self.is_passed_over(within) {
                 return Err(Unconnected::Passed);
             }
+            let now = Instant::now();
+            let is_under_way = self.opening.borrow().is_some();
             let since = |at| now.saturating_duration_since(at);
             let widens = || since(begun) >= LONG && !is_under_way && self.may_widen(now);
             // An app that ends each connection as soon as it is there is not stormed.
@@ -182,6 +183,16 @@ impl Kept {
         open.peek().is_some() && open.all(|shared| shared.allowed() == 0)
     }
 
+    /// Whether who has another app to go to goes there: what is open is full, and the last opening failed. Now and then one is
+    /// tried again, for which nobody waits.
+    fn is_passed_over(self: &Rc<Self>, within: Duration) -> bool {
+        let is_so = self.failed.get() && self.least_crowded().is_some();
+        if is_so && self.opening.borrow().is_none() && self.may_widen(Instant::now()) {
+            drop(self.opening(within));
+        }
+        is_so
+    }
+
     /// Goes on waiting although an opening failed.
     ///
     /// # Errors
@@ -194,10 +205,6 @@ impl Kept {
             _ if others => Err(Unconnected::Passed),
             _ => Ok(()),
         }
-    }
-
-    fn stand_in_line(&self) -> Option<Sender> {
-        Some(Sender::Http2(self.least_crowded()?.crowd()))
     }
 }
 
