@@ -58,7 +58,7 @@ fn what_is_down_gets_no_request_until_it_is_up() {
     one_is_well.store(true, Ordering::SeqCst);
     wait_for(&gateway, &[true, false]);
     assert!((0..10).all(|_| ask().text() == "one"));
-    until("the words of it", || gateway.stderr().contains("is up: its health check succeeds").then_some(()));
+    gateway.wait_for_words("is up: its health check succeeds");
     assert!(gateway.stderr().contains("is down: its health check fails: the answer was 500"));
 
     let asked = one.requests().into_iter().find(|request| request.head.target() == "/up?deep").unwrap().head;
@@ -75,7 +75,7 @@ fn an_app_that_does_not_answer_its_check_is_down() {
     let check = OFTEN.replace("1s", "20ms");
     let gateway = Setup::new(&app).both("health_check", &check).start();
     wait_for(&gateway, &[false]);
-    assert!(gateway.stderr().contains("no answer in time"), "{}", gateway.stderr());
+    gateway.wait_for_words("no answer in time");
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn a_socket_that_is_not_asked_for_is_named_and_may_be_asked_for_later() {
     };
     let gateway = setup(&format!("[\"{one_at}\"]")).start_with(|_| [copy(&one), copy(&other)]);
     let words = format!("an inherited socket listens on {other_at}, which is neither in gateway.listen");
-    assert!(gateway.stderr().contains(&words), "{}", gateway.stderr());
+    gateway.wait_for_words(&words);
     assert!(!gateway.stderr().contains(&format!("listens on {one_at},")), "{}", gateway.stderr());
     let mut waiting = connect(other_at);
     waiting.send(request(HEALTH, &[]));

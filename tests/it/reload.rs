@@ -151,7 +151,7 @@ fn listeners_are_kept_by_address() {
     };
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     assert_eq!(reload(&gateway, &listen(&[any, second])).0, ["gateway.listen"]);
-    assert_eq!(gateway.addresses("gateway listens on http://").last(), Some(&second));
+    gateway.wait_for_words(&format!("gateway listens on http://{second}\n"));
     let mut other = wire::connect(second);
     assert!(healthy(&mut other) && healthy(&mut kept));
 

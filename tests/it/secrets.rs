@@ -178,7 +178,7 @@ fn what_lacks_is_told_and_leaves_other_apps_alone() {
     assert_eq!(gateway.metrics().of(sample), 1.0);
     let refused = "requests_total{app=\"shop\",environment=\"production\",code=\"secret_unavailable\",status_class=\"5xx\"}";
     until("the refusal in the metrics", || (gateway.metrics().get(refused) == Some(1.0)).then_some(()));
-    assert!(gateway.stderr().contains("requests to shop in production are refused: $Secret{SHOP_KEY}"));
+    gateway.wait_for_words("requests to shop in production are refused: $Secret{SHOP_KEY}");
 
     set(&gateway, "SHOP_KEY", json!({ "value": VALUE }));
     assert_eq!(gateway.admin("GET /readyz", None).json()["secrets_unavailable"], json!([]));

@@ -248,7 +248,7 @@ impl<S: Read + Write> Client<S> {
                 }
             }
             let mut buffer = [0; 64 * 1024];
-            match self.stream.read(&mut buffer)? {
+            match wire::read(&mut self.stream, &mut buffer)? {
                 0 => return Ok(None),
                 read => self.ahead.extend_from_slice(&buffer[..read]),
             }

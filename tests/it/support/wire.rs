@@ -50,6 +50,16 @@ pub(crate) fn connect(address: SocketAddr) -> Wire<TcpStream> {
     Wire::new(stream)
 }
 
+/// Reads once. Where a read is bounded in time, a process that was stopped and goes on finds it broken off.
+pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 impl Wire<TcpStream> {
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&self) {
@@ -197,7 +207,7 @@ impl<S: Read + Write> Wire<S> {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 64 * 1024];
-        let read = self.stream.read(&mut buffer)?;
+        let read = read(&mut self.stream, &mut buffer)?;
         self.ahead.extend_from_slice(&buffer[..read]);
         Ok(read)
     }
