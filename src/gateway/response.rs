@@ -226,7 +226,7 @@ impl Download {
         match frame.into_data() {
             Ok(data) => {
                 slot.sent(data.len());
-                slot.answer_held(true);
+                slot.handed_on();
                 if self.body.is_end_stream() {
                     self.complete();
                 }

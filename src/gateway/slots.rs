@@ -209,6 +209,12 @@ impl Slot {
         self.answer_held.set(held.then(|| self.answer_held.get().unwrap_or_else(clock::now)));
     }
 
+    /// Notes that a piece of the answer was handed on. The driver of HTTP/1 sees itself whether the client takes it, and
+    /// counts those who do not: were they judged here too, it would be a matter of who looks first.
+    pub(super) fn handed_on(&self) {
+        self.answer_held(matches!(self.lane, Lane::Http2(_)));
+    }
+
     /// Notes that all of the answer is there, and only its client is waited for.
     pub(super) fn given(&self) {
         self.given.set(true);

@@ -1,7 +1,11 @@
 //! Metrics: what operators can count on, and what strangers cannot put there.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::support::app::App;
 use crate::support::authority::Authority;
@@ -317,9 +321,12 @@ fn connections_are_counted_by_what_is_spoken() {
 
 #[test]
 fn clients_that_are_hung_up_on_are_counted_by_why() {
+    static SENT: AtomicUsize = AtomicUsize::new(0);
     let app = App::start(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
-        while exchange.send([b'x'; 65_536]) {}
+        while exchange.send([b'x'; 65_536]) {
+            SENT.fetch_add(1, Ordering::Relaxed);
+        }
     });
     let gateway = Setup::new(&app)
         .set("gateway.limits", "header_timeout", "\"500ms\"")
@@ -355,6 +362,18 @@ fn clients_that_are_hung_up_on_are_counted_by_why() {
 
     let mut deaf = gateway.connect();
     deaf.send(with_token("GET /", HOST, &token));
+    let mut last = (0, Instant::now());
+    until("everything between the app and the client to be full", || {
+        let sent = SENT.load(Ordering::Relaxed);
+        if sent != last.0 {
+            last = (sent, Instant::now());
+        }
+        (sent > 0 && last.1.elapsed() > Duration::from_millis(200)).then_some(())
+    });
+    // Whoever looks first when all is late.
+    gateway.signal(Signal::STOP);
+    until("the end of its time", || (last.1.elapsed() > Duration::from_secs(1)).then_some(()));
+    gateway.signal(Signal::CONT);
     reaches("not_reading", 1.0);
     assert_eq!(gateway.metrics().sum("connections_ended_total"), 6.0);
 }
