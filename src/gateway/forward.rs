@@ -188,18 +188,18 @@ async fn exchange(
             let within = route.timeouts.connect;
             // As long as without a body, whose time began when it came.
             let room_by = record.started + route.timeouts.response_header;
-            let others = || !asked_again && route.has_others(&tried, &chosen);
+            let others = |takes_nothing| !asked_again && route.has_others(&tried, &chosen, takes_nothing);
             let connected = match kept.take() {
                 Some(sender) => Ok(sender),
                 // Boxed: seldom needed, and large.
-                None => Box::pin(worker.pool.open(&target, within, others())).await,
+                None => Box::pin(worker.pool.open(&target, within, others)).await,
             };
             let connected = match connected {
                 // The library would keep it, with the secrets that it was put together with.
                 Ok(full) if crossing.is_secret() && !full.leaves_at_once() => {
                     drop(full);
                     slot.room_awaited(Some(room_by));
-                    let found = Box::pin(worker.pool.room(&target, within, others())).await;
+                    let found = Box::pin(worker.pool.room(&target, within, others)).await;
                     slot.room_awaited(None);
                     found
                 }

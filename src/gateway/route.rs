@@ -114,9 +114,9 @@ impl Route {
         self.served.load().upstreams.choose(tried)
     }
 
-    /// Whether there is another upstream to try, which does well.
-    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen) -> bool {
-        self.served.load().upstreams.has_others(tried, chosen)
+    /// Whether there is another upstream to try, which does well; where `chosen` takes nothing, any that is not down.
+    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen, takes_nothing: bool) -> bool {
+        self.served.load().upstreams.has_others(tried, chosen, takes_nothing)
     }
 
     /// Notes that an upstream gave a request no answer.

@@ -3,6 +3,8 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -365,6 +367,30 @@ fn who_has_another_app_to_go_to_does_not_wait_for_one_that_takes_neither_request
             full.ask();
             assert_eq!(full.callers.pop().unwrap().1.answer().status, 200);
         }
+    }
+}
+
+#[test]
+fn an_app_that_takes_nothing_is_left_for_one_that_failed_before_and_is_well_again() {
+    for auth in AUTHS {
+        let is_well = Arc::new(AtomicBool::new(false));
+        let well = is_well.clone();
+        let other = App::start(move |exchange| match well.load(Ordering::Relaxed) {
+            true => exchange.answer(b"hi"),
+            false => exchange.close(),
+        });
+        let mut full = Full::paused_among(&[&other.url()], auth);
+        let healthy =
+            format!(r#"upstream_healthy{{app="shop",environment="production",upstream="{}"}}"#, other.url());
+        until("the other to be left out", || {
+            full.ask();
+            (full.gateway.metrics().of(&healthy) == 0.0).then_some(())
+        });
+        is_well.store(true, Ordering::Relaxed);
+        full.listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        full.ask();
+        assert_eq!(full.callers.pop().unwrap().1.answer().status, 200);
+        assert_eq!(full.gateway.metrics().of(&healthy), 1.0);
     }
 }
 

@@ -101,10 +101,15 @@ impl Upstreams {
         }
     }
 
-    /// Whether a target besides `chosen` is left that was not tried yet and does well.
-    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen) -> bool {
+    /// Whether a target besides `chosen` is left that was not tried yet and does well; where `chosen` takes nothing, one will
+    /// do that is left out for a while.
+    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen, takes_nothing: bool) -> bool {
         let known = || tried.iter().chain([chosen]);
-        let mut left = self.targets.iter().filter(|target| target.standing.is_healthy());
+        let may_serve = |standing: &Standing| match takes_nothing {
+            true => !standing.is_down(),
+            false => standing.is_healthy(),
+        };
+        let mut left = self.targets.iter().filter(|target| may_serve(&target.standing));
         left.any(|target| !known().any(|chosen| Arc::ptr_eq(&chosen.target, target)))
     }
 

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
-use self::queue::Waited;
+use self::queue::{Others, Waited};
 use super::Target;
 use super::cap::Cap;
 use super::dial::{self, Protocol, Unconnected};
@@ -96,7 +96,7 @@ impl Pool {
         &self,
         target: &Arc<Target>,
         within: Duration,
-        others: bool,
+        others: impl Others,
     ) -> Result<Sender, Unconnected> {
         let kept = self.kept(target);
         if kept.may_share() { kept.join(within, others).await } else { kept.connect(within).await }
@@ -107,7 +107,7 @@ impl Pool {
         &self,
         target: &Arc<Target>,
         within: Duration,
-        others: bool,
+        others: impl Others,
     ) -> Result<Sender, Unconnected> {
         self.kept(target).room(within, others).await
     }
@@ -256,7 +256,10 @@ impl Kept {
             if let Some(failure) = failure {
                 tracing::debug!("{}: no connection to share: {failure}", begun.0.target);
             }
-            begun.0.failed.set(failure.is_some());
+            // For want of a place nothing was tried.
+            if !matches!(opened, Err(Unconnected::Full)) {
+                begun.0.failed.set(opened.is_err());
+            }
             drop(begun);
             tell.send_replace(Some(opened));
         });

@@ -23,6 +23,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How often another connection is opened at least for those who wait where the app takes nothing on any.
 const LONGEST: Duration = Duration::from_secs(32);
 
+/// Tells who waits at an app whether there is another to go to now: one that does well, or, where this one takes nothing at
+/// all (`true`), any that is not known to be down.
+pub(crate) trait Others: Fn(bool) -> bool {}
+
+impl<F: Fn(bool) -> bool> Others for F {}
+
 impl Kept {
     /// Waits for a place for a new connection or for a free one.
     pub(super) async fn wait(&self, cap: &Cap, within: Duration) -> Result<Waited, Unconnected> {
@@ -66,7 +72,11 @@ impl Kept {
 
     /// A part in a connection that many requests share. One at a time is opened, and all wait for it. Who has `others` to go
     /// to is sent there rather than to stand in line where none can be opened.
-    pub(super) async fn join(self: &Rc<Self>, within: Duration, others: bool) -> Result<Sender, Unconnected> {
+    pub(super) async fn join(
+        self: &Rc<Self>,
+        within: Duration,
+        others: impl Others,
+    ) -> Result<Sender, Unconnected> {
         let _joining = Counted::new(&self.joining);
         let joined = timeout(within + GRACE, async {
             let mut rounds = 0;
@@ -77,7 +87,7 @@ impl Kept {
                 if !self.may_share() {
                     return self.connect(within).await;
                 }
-                if others && self.is_passed_over(within) {
+                if self.is_passed_over(within, &others) {
                     return Err(Unconnected::Passed);
                 }
                 // An app that takes little at once: wait in line there. Where it takes nothing another connection may yet help.
@@ -99,7 +109,7 @@ impl Kept {
                 rounds += 1;
                 if let Some(Err(failure)) = outcome {
                     let is_full = matches!(failure, Unconnected::Full);
-                    self.bear(failure, others)?;
+                    self.bear(failure, &others)?;
                     if !is_full {
                         rounds = ROUNDS;
                     }
@@ -112,12 +122,17 @@ impl Kept {
             }
             // Who came late to an opening that hangs may have what is open already, too.
             let shared = self.least_crowded().ok_or(Unconnected::TimedOut)?;
-            if others { Err(Unconnected::Passed) } else { Ok(Sender::Http2(shared.crowd())) }
+            let passed = others(self.is_barren());
+            if passed { Err(Unconnected::Passed) } else { Ok(Sender::Http2(shared.crowd())) }
         })
     }
 
     /// The same where a request may not stand in line on a connection: here it waits for room on any.
-    pub(super) async fn room(self: &Rc<Self>, within: Duration, others: bool) -> Result<Sender, Unconnected> {
+    pub(super) async fn room(
+        self: &Rc<Self>,
+        within: Duration,
+        others: impl Others,
+    ) -> Result<Sender, Unconnected> {
         let _joining = Counted::new(&self.joining);
         let begun = Instant::now();
         let mut freed = pin!(self.freed.notified());
@@ -129,7 +144,7 @@ impl Kept {
             if !self.may_share() {
                 return self.connect(within).await;
             }
-            if others && self.is_passed_over(within) {
+            if self.is_passed_over(within, &others) {
                 return Err(Unconnected::Passed);
             }
             let now = Instant::now();
@@ -146,7 +161,7 @@ impl Kept {
                 outcome = over(&mut opening) => {
                     opening = None;
                     if let Some(Err(failure)) = outcome {
-                        self.bear(failure, others)?;
+                        self.bear(failure, &others)?;
                     }
                 }
                 // Who goes on waiting keeps its turn.
@@ -185,8 +200,8 @@ impl Kept {
 
     /// Whether who has another app to go to goes there: what is open is full, and the last opening failed. Now and then one is
     /// tried again, for which nobody waits.
-    fn is_passed_over(self: &Rc<Self>, within: Duration) -> bool {
-        let is_so = self.failed.get() && self.least_crowded().is_some();
+    fn is_passed_over(self: &Rc<Self>, within: Duration, others: &impl Others) -> bool {
+        let is_so = self.failed.get() && self.least_crowded().is_some() && others(self.is_barren());
         if is_so && self.opening.borrow().is_none() && self.may_widen(Instant::now()) {
             drop(self.opening(within));
         }
@@ -197,12 +212,12 @@ impl Kept {
     ///
     /// # Errors
     /// Where nothing is open, or another app may take the request sooner.
-    fn bear(&self, failure: Unconnected, others: bool) -> Result<(), Unconnected> {
+    fn bear(&self, failure: Unconnected, others: &impl Others) -> Result<(), Unconnected> {
         match failure {
             failure if self.least_crowded().is_none() => Err(failure),
             // What holds the places under the cap may become free.
             Unconnected::Full => Ok(()),
-            _ if others => Err(Unconnected::Passed),
+            _ if others(self.is_barren()) => Err(Unconnected::Passed),
             _ => Ok(()),
         }
     }
