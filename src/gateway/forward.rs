@@ -195,8 +195,8 @@ async fn exchange(
                 None => Box::pin(worker.pool.open(&target, within, others)).await,
             };
             let connected = match connected {
-                // The library would keep it, with the secrets that it was put together with.
-                Ok(full) if crossing.is_secret() && !full.leaves_at_once() => {
+                // The library would keep it, with the secrets that it was put together with, or where nothing else helps it.
+                Ok(full) if !full.leaves_at_once() && (crossing.is_secret() || full.is_barren()) => {
                     drop(full);
                     slot.room_awaited(Some(room_by));
                     let found = Box::pin(worker.pool.room(&target, within, others)).await;

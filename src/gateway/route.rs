@@ -114,7 +114,7 @@ impl Route {
         self.served.load().upstreams.choose(tried)
     }
 
-    /// Whether there is another upstream to try, which does well; where `chosen` takes nothing, any that is not down.
+    /// Whether there is another upstream to try, which does well, or may do so again where `chosen` takes nothing.
     pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen, takes_nothing: bool) -> bool {
         self.served.load().upstreams.has_others(tried, chosen, takes_nothing)
     }

@@ -391,6 +391,28 @@ fn an_app_that_takes_nothing_is_left_for_one_that_failed_before_and_is_well_agai
         full.ask();
         assert_eq!(full.callers.pop().unwrap().1.answer().status, 200);
         assert_eq!(full.gateway.metrics().of(&healthy), 1.0);
+        until("all to be answered there", || (full.in_flight() == 0.0).then_some(()));
+    }
+}
+
+#[test]
+fn an_app_that_takes_nothing_on_further_connections_either_is_left_for_another() {
+    for auth in AUTHS {
+        let well = App::echo();
+        let mut full = Full::paused_among(&[&well.url()], auth);
+        let mut opened = Vec::new();
+        for _ in 0..4 {
+            full.ask();
+            let mut wire = full.callers.pop().unwrap().1;
+            wire.stream.set_nonblocking(true).unwrap();
+            until("an answer", || {
+                opened.extend(full.opened(0));
+                wire.stream.peek(&mut [0]).ok()
+            });
+            wire.stream.set_nonblocking(false).unwrap();
+            assert_eq!(wire.answer().status, 200);
+        }
+        assert!(opened.len() <= 4, "{}", opened.len());
     }
 }
 

@@ -102,11 +102,12 @@ impl Upstreams {
     }
 
     /// Whether a target besides `chosen` is left that was not tried yet and does well; where `chosen` takes nothing, one will
-    /// do that is left out for a while.
+    /// do that was left out for a while, if that is over.
     pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen, takes_nothing: bool) -> bool {
         let known = || tried.iter().chain([chosen]);
+        let now = Moment::now();
         let may_serve = |standing: &Standing| match takes_nothing {
-            true => !standing.is_down(),
+            true => !standing.is_down() && !standing.is_out(now),
             false => standing.is_healthy(),
         };
         let mut left = self.targets.iter().filter(|target| may_serve(&target.standing));

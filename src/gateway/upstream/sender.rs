@@ -55,6 +55,14 @@ impl Sender {
         }
     }
 
+    /// Whether the app takes no requests on the connection for now.
+    pub(crate) fn is_barren(&self) -> bool {
+        match self {
+            Self::Http1(_) => false,
+            Self::Http2(share) => share.is_barren(),
+        }
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(
         self,

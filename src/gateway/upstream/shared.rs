@@ -239,6 +239,11 @@ impl Share {
         connection.is_open() && connection.sent.get() < connection.allowed()
     }
 
+    /// Whether the app takes no requests on it for now.
+    pub(super) fn is_barren(&self) -> bool {
+        self.part.connection.allowed() == 0
+    }
+
     /// The request is handed to the library, with this as its body.
     pub(super) fn goes(&self, upload: Upload) -> Sending {
         let sent = &self.part.connection.sent;

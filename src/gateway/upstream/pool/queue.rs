@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(32);
 
 /// Tells who waits at an app whether there is another to go to now: one that does well, or, where this one takes nothing at
-/// all (`true`), any that is not known to be down.
+/// all (`true`), one that was left out for a while and may be tried again.
 pub(crate) trait Others: Fn(bool) -> bool {}
 
 impl<F: Fn(bool) -> bool> Others for F {}
@@ -96,6 +96,7 @@ impl Kept {
                 if (in_line || rounds >= ROUNDS)
                     && let Some(shared) = self.least_crowded()
                 {
+                    self.stay(&others)?;
                     return Ok(Sender::Http2(shared.crowd()));
                 }
                 let mut opening = Some(self.opening(within));
@@ -117,13 +118,13 @@ impl Kept {
             }
         });
         joined.await.unwrap_or_else(|_| {
+            self.stay(&others)?;
             if self.target.cap.is_some() {
                 return Err(Unconnected::Full);
             }
             // Who came late to an opening that hangs may have what is open already, too.
             let shared = self.least_crowded().ok_or(Unconnected::TimedOut)?;
-            let passed = others(self.is_barren());
-            if passed { Err(Unconnected::Passed) } else { Ok(Sender::Http2(shared.crowd())) }
+            if others(false) { Err(Unconnected::Passed) } else { Ok(Sender::Http2(shared.crowd())) }
         })
     }
 
@@ -163,6 +164,7 @@ impl Kept {
                     if let Some(Err(failure)) = outcome {
                         self.bear(failure, &others)?;
                     }
+                    self.stay(&others)?;
                 }
                 // Who goes on waiting keeps its turn.
                 () = freed.as_mut() => freed.set(self.freed.notified()),
@@ -206,6 +208,14 @@ impl Kept {
             drop(self.opening(within));
         }
         is_so
+    }
+
+    /// Goes on waiting although another connection was tried.
+    ///
+    /// # Errors
+    /// Where the app takes nothing on any, and another may take the request.
+    fn stay(&self, others: &impl Others) -> Result<(), Unconnected> {
+        if self.is_barren() && others(true) { Err(Unconnected::Passed) } else { Ok(()) }
     }
 
     /// Goes on waiting although an opening failed.
