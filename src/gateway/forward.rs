@@ -188,7 +188,9 @@ async fn exchange(
             let within = route.timeouts.connect;
             // As long as without a body, whose time began when it came.
             let room_by = record.started + route.timeouts.response_header;
-            let others = |takes_nothing| !asked_again && route.has_others(&tried, &chosen, takes_nothing);
+            let takes_nothing = |target: &_| worker.pool.is_barren(target);
+            let others =
+                |desperate| !asked_again && route.has_others(&tried, &chosen, desperate, takes_nothing);
             let connected = match kept.take() {
                 Some(sender) => Ok(sender),
                 // Boxed: seldom needed, and large.
@@ -199,7 +201,8 @@ async fn exchange(
                 Ok(full) if !full.leaves_at_once() && (crossing.is_secret() || full.is_barren()) => {
                     drop(full);
                     slot.room_awaited(Some(room_by));
-                    let found = Box::pin(worker.pool.room(&target, within, others)).await;
+                    let found =
+                        Box::pin(worker.pool.room(&target, within, !crossing.is_secret(), others)).await;
                     slot.room_awaited(None);
                     found
                 }

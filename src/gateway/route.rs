@@ -114,9 +114,15 @@ impl Route {
         self.served.load().upstreams.choose(tried)
     }
 
-    /// Whether there is another upstream to try, which does well, or may do so again where `chosen` takes nothing.
-    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen, takes_nothing: bool) -> bool {
-        self.served.load().upstreams.has_others(tried, chosen, takes_nothing)
+    /// Whether there is another upstream to try, which does well, or `desperate` may do so again, and is not `full`.
+    pub(super) fn has_others(
+        &self,
+        tried: &[Chosen],
+        chosen: &Chosen,
+        desperate: bool,
+        full: impl Fn(&Arc<Target>) -> bool,
+    ) -> bool {
+        self.served.load().upstreams.others(tried, chosen, desperate).any(|target| !full(target))
     }
 
     /// Notes that an upstream gave a request no answer.

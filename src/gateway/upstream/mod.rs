@@ -101,17 +101,21 @@ impl Upstreams {
         }
     }
 
-    /// Whether a target besides `chosen` is left that was not tried yet and does well; where `chosen` takes nothing, one will
-    /// do that was left out for a while, if that is over.
-    pub(super) fn has_others(&self, tried: &[Chosen], chosen: &Chosen, takes_nothing: bool) -> bool {
-        let known = || tried.iter().chain([chosen]);
+    /// Targets besides `chosen` that were not tried yet and do well; `desperate`: or were left out for a while that is over.
+    pub(super) fn others(
+        &self,
+        tried: &[Chosen],
+        chosen: &Chosen,
+        desperate: bool,
+    ) -> impl Iterator<Item = &Arc<Target>> {
+        let known =
+            move |target| tried.iter().chain([chosen]).any(|known| Arc::ptr_eq(&known.target, target));
         let now = Moment::now();
-        let may_serve = |standing: &Standing| match takes_nothing {
+        let may_serve = move |standing: &Standing| match desperate {
             true => !standing.is_down() && !standing.is_out(now),
             false => standing.is_healthy(),
         };
-        let mut left = self.targets.iter().filter(|target| may_serve(&target.standing));
-        left.any(|target| !known().any(|chosen| Arc::ptr_eq(&chosen.target, target)))
+        self.targets.iter().filter(move |target| may_serve(&target.standing) && !known(target))
     }
 
     /// Notes that a request was not answered. Too many of them in a row, and the target is left out for a while, if

@@ -102,14 +102,21 @@ impl Pool {
         if kept.may_share() { kept.join(within, others).await } else { kept.connect(within).await }
     }
 
-    /// A connection on which a request leaves at once, as soon as there is one.
+    /// A connection on which a request leaves at once, as soon as there is one; `in_line`: one to stand in line on will do,
+    /// where the app takes anything.
     pub(crate) async fn room(
         &self,
         target: &Arc<Target>,
         within: Duration,
+        in_line: bool,
         others: impl Others,
     ) -> Result<Sender, Unconnected> {
-        self.kept(target).room(within, others).await
+        self.kept(target).room(within, in_line, others).await
+    }
+
+    /// Whether the app takes nothing for now on any connection that is open.
+    pub(crate) fn is_barren(&self, target: &Arc<Target>) -> bool {
+        self.kept.borrow().get(&Arc::as_ptr(target)).is_some_and(|kept| kept.is_barren())
     }
 
     /// A new HTTP/1.1 connection, which alone can be upgraded.

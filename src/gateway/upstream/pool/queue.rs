@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(32);
 
 /// Tells who waits at an app whether there is another to go to now: one that does well, or, where this one takes nothing at
-/// all (`true`), one that was left out for a while and may be tried again.
+/// all (`true`), one that was left out for a while that is over. Those that take nothing themselves do not count.
 pub(crate) trait Others: Fn(bool) -> bool {}
 
 impl<F: Fn(bool) -> bool> Others for F {}
@@ -96,7 +96,6 @@ impl Kept {
                 if (in_line || rounds >= ROUNDS)
                     && let Some(shared) = self.least_crowded()
                 {
-                    self.stay(&others)?;
                     return Ok(Sender::Http2(shared.crowd()));
                 }
                 let mut opening = Some(self.opening(within));
@@ -118,7 +117,6 @@ impl Kept {
             }
         });
         joined.await.unwrap_or_else(|_| {
-            self.stay(&others)?;
             if self.target.cap.is_some() {
                 return Err(Unconnected::Full);
             }
@@ -128,10 +126,12 @@ impl Kept {
         })
     }
 
-    /// The same where a request may not stand in line on a connection: here it waits for room on any.
+    /// The same where a request may not stand in line on a connection, or not as long as the app takes nothing on any: here
+    /// it waits for room on any.
     pub(super) async fn room(
         self: &Rc<Self>,
         within: Duration,
+        in_line: bool,
         others: impl Others,
     ) -> Result<Sender, Unconnected> {
         let _joining = Counted::new(&self.joining);
@@ -147,6 +147,13 @@ impl Kept {
             }
             if self.is_passed_over(within, &others) {
                 return Err(Unconnected::Passed);
+            }
+            // Newcomers stand there already, and would always be first.
+            if in_line
+                && !self.is_barren()
+                && let Some(shared) = self.least_crowded()
+            {
+                return Ok(Sender::Http2(shared.crowd()));
             }
             let now = Instant::now();
             let is_under_way = self.opening.borrow().is_some();
@@ -164,7 +171,6 @@ impl Kept {
                     if let Some(Err(failure)) = outcome {
                         self.bear(failure, &others)?;
                     }
-                    self.stay(&others)?;
                 }
                 // Who goes on waiting keeps its turn.
                 () = freed.as_mut() => freed.set(self.freed.notified()),
@@ -194,28 +200,21 @@ impl Kept {
     }
 
     /// Whether the app takes nothing for now on any connection that it keeps open.
-    fn is_barren(&self) -> bool {
+    pub(super) fn is_barren(&self) -> bool {
         let shared = self.shared.borrow();
         let mut open = shared.iter().filter(|shared| shared.is_open()).peekable();
         open.peek().is_some() && open.all(|shared| shared.allowed() == 0)
     }
 
-    /// Whether who has another app to go to goes there: what is open is full, and the last opening failed. Now and then one is
-    /// tried again, for which nobody waits.
+    /// Whether who has another app to go to goes there: this one takes nothing, or what is open is full and the last opening
+    /// failed. Now and then a connection is tried again, for which nobody waits.
     fn is_passed_over(self: &Rc<Self>, within: Duration, others: &impl Others) -> bool {
-        let is_so = self.failed.get() && self.least_crowded().is_some() && others(self.is_barren());
+        let is_barren = self.is_barren();
+        let is_so = (is_barren || (self.failed.get() && self.least_crowded().is_some())) && others(is_barren);
         if is_so && self.opening.borrow().is_none() && self.may_widen(Instant::now()) {
             drop(self.opening(within));
         }
         is_so
-    }
-
-    /// Goes on waiting although another connection was tried.
-    ///
-    /// # Errors
-    /// Where the app takes nothing on any, and another may take the request.
-    fn stay(&self, others: &impl Others) -> Result<(), Unconnected> {
-        if self.is_barren() && others(true) { Err(Unconnected::Passed) } else { Ok(()) }
     }
 
     /// Goes on waiting although an opening failed.
