@@ -417,6 +417,38 @@ fn an_app_that_takes_nothing_on_further_connections_either_is_left_for_another()
 }
 
 #[test]
+fn whichever_app_takes_requests_again_first_gets_all_that_wait() {
+    for (auth, place) in AUTHS.into_iter().flat_map(|auth| [(auth, 0), (auth, 1)]) {
+        let mut other = TcpListener::bind("127.0.0.1:0").unwrap();
+        other.set_nonblocking(true).unwrap();
+        let url = format!("h2c://{}", other.local_addr().unwrap());
+        let mut full = Full::among(&[&url], "60s", post, auth);
+        for app in 0..2 {
+            full.ask();
+            full.accept();
+            full.apps[app].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 0)]));
+            full.answer(app, 1);
+            assert_eq!(full.callers.pop().unwrap().1.answer().status, 204);
+            std::mem::swap(&mut full.listener, &mut other);
+        }
+        for _ in 0..4 {
+            full.ask();
+        }
+        until("requests in flight", || (full.in_flight() == 4.0).then_some(()));
+        let began = Instant::now();
+        full.apps[place].send(&Frame::settings(&[(MAX_CONCURRENT_STREAMS, 10)]));
+        for stream in [3, 5, 7, 9] {
+            full.apps[place].answer_head(stream);
+            full.answer(place, stream);
+        }
+        for (_, mut wire) in std::mem::take(&mut full.callers) {
+            assert_eq!(wire.answer().status, 204);
+        }
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn who_has_no_other_that_lives_waits_for_one_that_takes_no_connection_either() {
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dead = [&*format!("http://{dead}")];
