@@ -162,6 +162,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
     let mut record = Record::new(&peers, arguments.record.as_deref())?;
     println!("{record}");
     for workload in workloads {
+        let seconds = seconds * workload.lengthening();
         let contest = Contest::hold(&site, &peers, *workload, Effort { rounds, seconds, connections })?;
         println!("{}", Table(&contest));
         record.add(&contest);
