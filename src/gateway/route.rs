@@ -114,15 +114,15 @@ impl Route {
         self.served.load().upstreams.choose(tried)
     }
 
-    /// Whether there is another upstream to try, which does well, or `desperate` may do so again, and is not `full`.
+    /// Whether there is another upstream to try, which does well, or `desperate` may do so again, and is none that `takes_nothing`.
     pub(super) fn has_others(
         &self,
         tried: &[Chosen],
         chosen: &Chosen,
         desperate: bool,
-        full: impl Fn(&Arc<Target>) -> bool,
+        takes_nothing: impl Fn(&Arc<Target>) -> bool,
     ) -> bool {
-        self.served.load().upstreams.others(tried, chosen, desperate).any(|target| !full(target))
+        self.served.load().upstreams.others(tried, chosen, desperate).any(|target| !takes_nothing(target))
     }
 
     /// Notes that an upstream gave a request no answer.
